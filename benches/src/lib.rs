@@ -1,0 +1,1 @@
+//! Benches over the public surface of the other crates; see `benches/`.

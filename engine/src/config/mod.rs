@@ -1,0 +1,227 @@
+//! The validated desired state: what the resources ask of this node, as plain values.
+//!
+//! No I/O, no resource kinds, no parsing: the watcher builds these values, everything below reads
+//! them. Every type compares by value, so that "did this change?" is an equality test.
+//! RFC numbers beside a field name where its meaning comes from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use codec::{FamilySet, IpPrefix};
+
+/// Which BGP instance of this daemon; at most 16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub u8);
+
+/// One BGP instance: its own RIB, sessions and groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// `default`, or the name of a BGP instance.
+    pub name: Arc<str>,
+    /// False: every session is closed with Cease/Administrative Shutdown.
+    pub enabled: bool,
+    /// BGP identifier (RFC 6286): any non-zero 32 bits.
+    pub router_id: Ipv4Addr,
+    /// Where connections are accepted; empty: only connect.
+    pub listen: Vec<SocketAddr>,
+    /// The neighbors by address.
+    pub neighbors: BTreeMap<IpAddr, Arc<Neighbor>>,
+    /// What this node originates.
+    pub origins: BTreeMap<IpPrefix, Origin>,
+}
+
+/// One neighbor, with every default filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbor {
+    /// The peer's address; the key of the neighbor in its instance.
+    pub address: IpAddr,
+    /// The port to connect to.
+    pub port: u16,
+    /// What the peer's OPEN may carry.
+    pub peer_asn: PeerAsn,
+    /// Our AS towards this peer.
+    pub local_asn: u32,
+    /// Our BGP identifier towards this peer (the instance's).
+    pub router_id: Ipv4Addr,
+    /// The source address of our connections, if bound.
+    pub local_address: Option<IpAddr>,
+    /// Wait for the peer to connect.
+    pub passive: bool,
+    /// TCP MD5 (RFC 2385).
+    pub password: Password,
+    /// TTL towards external peers, 1 to 255.
+    pub ebgp_multihop: u8,
+    /// GTSM (RFC 5082): send 255, accept 256 - `ebgp_multihop` and above.
+    pub ttl_security: bool,
+    /// Timers of the session.
+    pub timers: Timers,
+    /// The address families offered.
+    pub families: FamilySet,
+    /// Next hop of IPv4 routes that carry ourselves as next hop; none: the session's address.
+    pub next_hop_ipv4: Option<Ipv4Addr>,
+    /// Next hop of IPv6 routes that carry ourselves as next hop.
+    pub next_hop_ipv6: NextHopIpv6,
+    /// Whether learned routes are sent with ourselves as next hop.
+    pub next_hop_self: NextHopSelf,
+    /// What comes in.
+    pub import: Import,
+    /// What goes out.
+    pub export: Export,
+    /// Which kinds of communities go out.
+    pub send_communities: SendCommunities,
+    /// How often our own AS may stand in a received AS_PATH before the route is a loop.
+    pub allow_own_asn: u8,
+}
+
+/// What AS number a peer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerAsn {
+    /// This one and no other.
+    Number(u32),
+    /// Whatever its OPEN carries, but 0.
+    Any,
+    /// Our own.
+    Internal,
+    /// Any but our own.
+    External,
+}
+
+/// Whether and how segments are signed (RFC 2385).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// Not signed.
+    None,
+    /// Signed with this key, 1 to 80 octets.
+    Key(Arc<[u8]>),
+    /// A key is asked for that cannot be had: neither dialled nor accepted. The words say why.
+    Missing(Arc<str>),
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Password::None => f.write_str("None"),
+            Password::Key(_) => f.write_str("Key(…)"),
+            Password::Missing(why) => write!(f, "Missing({why})"),
+        }
+    }
+}
+
+/// Timers of a session; RFC 4271 §10 with this project's defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Between attempts to connect, jittered.
+    pub connect_retry: Duration,
+    /// Offered in OPEN, in whole seconds; 0 or at least 3 s.
+    pub hold: Duration,
+    /// Between KEEPALIVEs, at most a third of the negotiated hold time.
+    pub keepalive: Duration,
+    /// A peer that offers less (and not 0) is refused with 2/6.
+    pub min_hold: Duration,
+    /// How long OPEN may take: the "large" hold time of RFC 4271 §8.2.2.
+    pub open: Duration,
+    /// RFC 9687; none: max(8 min, 2 x negotiated hold time).
+    pub send_hold: Option<Duration>,
+}
+
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers {
+            connect_retry: Duration::from_secs(120),
+            hold: Duration::from_secs(90),
+            keepalive: Duration::from_secs(30),
+            min_hold: Duration::from_secs(3),
+            open: Duration::from_secs(240),
+            send_hold: None,
+        }
+    }
+}
+
+/// The next hop of IPv6 routes that carry ourselves as next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextHopIpv6 {
+    /// The session's local address, or the one global address of its interface.
+    Auto,
+    /// This address.
+    Address(Ipv6Addr),
+    /// The IPv4-mapped form of the session's local IPv4 address.
+    Mapped,
+}
+
+/// Whether learned routes are sent with ourselves as next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextHopSelf {
+    /// Towards external peers yes, towards internal ones no.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Which received routes are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// None is kept; they are counted.
+    None,
+    /// All.
+    All,
+}
+
+/// Which routes are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Export {
+    /// What this node originates.
+    Originated,
+    /// That, and what it learned.
+    All,
+    /// Nothing.
+    None,
+}
+
+/// Which kinds of communities are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SendCommunities {
+    /// RFC 1997.
+    pub standard: bool,
+    /// RFC 8092.
+    pub large: bool,
+    /// RFC 4360 and RFC 5701.
+    pub extended: bool,
+}
+
+/// A route that this node originates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What it is announced with.
+    pub attributes: Arc<OriginAttributes>,
+    /// The resources that ask for it, sorted; the route goes with the last of them.
+    pub sources: Vec<RouteSource>,
+}
+
+/// Attributes of originated routes; ORIGIN is IGP, there is no MED.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OriginAttributes {
+    /// RFC 1997 values, sorted, each once.
+    pub communities: Vec<u32>,
+    /// RFC 8092 values, sorted, each once.
+    pub large_communities: Vec<[u32; 3]>,
+    /// Sent to internal peers.
+    pub local_preference: u32,
+}
+
+/// Which rule of which resource asks for a route.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouteSource {
+    /// For example `CiliumNetworkPolicy`.
+    pub kind: Arc<str>,
+    /// Empty for cluster-wide kinds.
+    pub namespace: Arc<str>,
+    /// The resource's name.
+    pub name: Arc<str>,
+    /// For example `spec.egress[0].toCIDR[1]`.
+    pub rule: Arc<str>,
+}

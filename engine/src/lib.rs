@@ -1,0 +1,4 @@
+//! The engine of ringbgp: sessions, shards, rings, the watcher and the admin interface.
+
+pub mod config;
+pub mod time;

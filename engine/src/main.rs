@@ -1,0 +1,3 @@
+//! The `ringbgp` binary.
+
+fn main() {}
