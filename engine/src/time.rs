@@ -35,7 +35,10 @@ pub struct Clock {
 
 impl Clock {
     /// A clock whose zero is now.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
     pub fn system() -> Clock {
         Clock {
             start: Instant::now(),
