@@ -12,6 +12,10 @@ use std::time::Duration;
 
 use codec::{FamilySet, IpPrefix};
 
+mod delta;
+
+pub use delta::{Delta, DesiredState, InstanceSettings, OriginChange, diff};
+
 /// Which BGP instance of this daemon; at most 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u8);

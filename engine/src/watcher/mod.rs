@@ -1,0 +1,7 @@
+//! Resources to desired state to deltas.
+//!
+//! Here live the sources of resources, the rules that turn resources into sessions and routes,
+//! and the thread that does so while the daemon runs. Nothing here knows a session, a shard or a
+//! table: what leaves is a list of [`Delta`]s.
+
+pub use crate::config::{Delta, DesiredState, InstanceSettings, OriginChange, diff};
