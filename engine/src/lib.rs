@@ -1,5 +1,6 @@
 //! The engine of ringbgp: sessions, shards, rings, the watcher and the admin interface.
 
+pub mod admin;
 pub mod config;
 pub mod time;
 pub mod watcher;
