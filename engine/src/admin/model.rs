@@ -338,6 +338,10 @@ pub struct RoutesReply {
     pub routes: Vec<Route>,
     /// Where the next page starts; none: this was the last.
     pub more: Option<RoutesCursor>,
+    /// What a reader must know to read the table right, one sentence each: for example that a
+    /// peer's received routes are counted and not kept.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Which prefix is to be explained.

@@ -1,0 +1,58 @@
+//! What the admin server asks of the engine, as a trait, so that server and client are tested
+//! without one.
+//!
+//! Invariant: no call holds up a shard; answers are put together from bounded pages.
+
+use std::future::Future;
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{
+    ExplainQuery, Explanation, Fault, Peer, PeersQuery, ResetQuery, ResetReply, RoutesQuery,
+    RoutesReply,
+};
+
+/// The running engine, as the admin server sees it. Cheap to clone; called on the control
+/// thread's runtime.
+///
+/// # Errors
+/// Every call fails with [`ApiError::NotFound`] if it names an instance, a peer or a prefix that
+/// the engine does not know, and with [`ApiError::Unavailable`] while the engine starts or stops.
+pub trait EngineApi: Clone + Send + Sync + 'static {
+    /// The sessions, by instance and address.
+    fn peers(&self, query: PeersQuery) -> impl Future<Output = Result<Vec<Peer>, ApiError>> + Send;
+
+    /// One page of a table.
+    fn routes(
+        &self,
+        query: RoutesQuery,
+    ) -> impl Future<Output = Result<RoutesReply, ApiError>> + Send;
+
+    /// Why a prefix is announced, or not: one entry for each instance that it concerns.
+    fn explain(
+        &self,
+        query: ExplainQuery,
+    ) -> impl Future<Output = Result<Vec<Explanation>, ApiError>> + Send;
+
+    /// Closes sessions with Cease/Administrative Reset; they come up again.
+    fn reset(&self, query: ResetQuery)
+    -> impl Future<Output = Result<ResetReply, ApiError>> + Send;
+
+    /// What is wrong in the resources at this moment, sorted.
+    fn faults(&self) -> impl Future<Output = Result<Vec<Fault>, ApiError>> + Send;
+}
+
+/// Why the engine has no answer: one sentence with the mend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase", tag = "error", content = "message")]
+pub enum ApiError {
+    /// The instance, peer or prefix asked for is not known.
+    #[error("{0}")]
+    NotFound(String),
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The engine is starting, stopping or too slow.
+    #[error("{0}")]
+    Unavailable(String),
+}
