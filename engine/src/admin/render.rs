@@ -1,0 +1,447 @@
+//! The answers of the daemon as text for people.
+//!
+//! Pure functions from the model to strings; scripts read the JSON instead. Nothing here depends
+//! on a terminal, so that output reads the same in a pipe.
+
+use std::fmt::Write;
+
+use comfy_table::{ColumnConstraint, Table, Width, presets};
+
+use super::model::{
+    Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Route, Segment, SegmentKind, Source,
+};
+
+/// The sessions as a table, and under it the faults in force.
+pub fn peers(peers: &[Peer], faults: &[Fault], wide: bool) -> String {
+    let named = peers.iter().any(|peer| peer.instance != DEFAULT_INSTANCE);
+    let mut columns = vec!["PEER", "AS", "STATE", "UP/DOWN FOR", "IPV4", "IPV6"];
+    if named || wide {
+        columns.insert(0, "INSTANCE");
+    }
+    if wide {
+        columns.extend(["LOCAL", "LOCAL AS", "GROUP", "SHARD"]);
+    }
+    columns.push("LAST ERROR");
+    let mut text = String::new();
+    if peers.is_empty() {
+        text.push_str("No peers.\n");
+    } else {
+        let rows = peers.iter().map(|peer| peer_row(peer, named, wide));
+        text.push_str(&table(Some(&columns), rows.collect(), &mut Vec::new()));
+        text.push_str("IPV4, IPV6: prefixes received/accepted/advertised\n");
+    }
+    push_faults(&mut text, faults);
+    text
+}
+
+fn peer_row(peer: &Peer, named: bool, wide: bool) -> Vec<String> {
+    let since = peer.uptime_seconds.or(peer.downtime_seconds);
+    let mut row = vec![
+        peer.peer_address.clone(),
+        or_dash(peer.peer_asn),
+        state(peer.state).to_owned(),
+        or_dash(since.map(duration)),
+        counts(peer, "ipv4"),
+        counts(peer, "ipv6"),
+    ];
+    if named || wide {
+        row.insert(0, peer.instance.clone());
+    }
+    if wide {
+        row.push(or_dash(peer.local_address.as_ref()));
+        row.push(peer.local_asn.to_string());
+        row.push(or_dash(peer.group));
+        row.push(peer.shard.to_string());
+    }
+    row.push(or_dash(peer.last_error.as_ref()));
+    row
+}
+
+fn counts(peer: &Peer, afi: &str) -> String {
+    let family = peer.families.iter().find(|family| family.afi == afi);
+    or_dash(family.map(|f| format!("{}/{}/{}", f.received, f.accepted, f.advertised)))
+}
+
+/// A table of routes that is printed page by page, its columns aligned across the pages.
+#[derive(Debug, Default)]
+pub struct RoutesTable {
+    /// Whether the columns of `-o wide` are shown.
+    pub wide: bool,
+    started: bool,
+    widths: Vec<u16>,
+}
+
+impl RoutesTable {
+    /// A table that has printed nothing yet.
+    pub fn new(wide: bool) -> RoutesTable {
+        RoutesTable {
+            wide,
+            ..RoutesTable::default()
+        }
+    }
+
+    /// The next lines: on the first page with the heading, for no routes nothing.
+    pub fn page(&mut self, routes: &[Route]) -> String {
+        if routes.is_empty() {
+            return String::new();
+        }
+        let mut columns = vec![
+            "", "PREFIX", "NEXT HOP", "FROM", "TO", "PREF", "MED", "AS PATH",
+        ];
+        if self.wide {
+            columns.extend([
+                "COMMUNITIES",
+                "LARGE",
+                "EXTENDED",
+                "PATH ID",
+                "INSTANCE",
+                "MARKS",
+            ]);
+        }
+        let heading = (!self.started).then_some(columns.as_slice());
+        self.started = true;
+        let rows = routes.iter().map(|route| route_row(route, self.wide));
+        table(heading, rows.collect(), &mut self.widths)
+    }
+}
+
+fn route_row(route: &Route, wide: bool) -> Vec<String> {
+    let mark = match (route.best, route.accepted) {
+        (true, _) => "*",
+        (false, true) => "",
+        (false, false) => "x",
+    };
+    let mut row = vec![
+        mark.to_owned(),
+        route.prefix.clone(),
+        or_dash(route.next_hop.as_ref()),
+        from(route),
+        or_dash(route.advertised_to.as_ref()),
+        or_dash(route.local_pref),
+        or_dash(route.med),
+        path_and_origin(route),
+    ];
+    if wide {
+        row.push(joined(route.communities.as_deref()));
+        row.push(joined(route.large_communities.as_deref()));
+        row.push(joined(route.extended_communities.as_deref()));
+        row.push(or_dash(route.path_id));
+        row.push(route.instance.clone());
+        row.push(marks(route));
+    }
+    row
+}
+
+fn from(route: &Route) -> String {
+    match (&route.peer_address, &route.source) {
+        (Some(peer), _) => peer.clone(),
+        (None, Some(source)) => format!("self: {}", resource(source)),
+        (None, None) => "self".to_owned(),
+    }
+}
+
+fn marks(route: &Route) -> String {
+    let mut marks = Vec::new();
+    if let Some(rejected_by) = &route.rejected_by {
+        marks.push(format!("rejected by {rejected_by}"));
+    }
+    if route.stale {
+        marks.push("stale".to_owned());
+    }
+    if let Some(validation) = &route.validation {
+        marks.push(format!("origin validation: {validation}"));
+    }
+    or_dash((!marks.is_empty()).then(|| marks.join(", ")))
+}
+
+/// One instance's explanation of a prefix.
+pub fn explanation(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    let told = explanation.peers.iter().filter(|p| p.advertised).count();
+    let all = explanation.peers.len();
+    let _ = write!(text, "{}: ", explanation.prefix);
+    let _ = match (told, all) {
+        (_, 0) => write!(text, "announced to nobody: there are no peers"),
+        (0, _) => write!(text, "not announced to any of {all} peers"),
+        _ => write!(text, "announced to {told} of {all} peers"),
+    };
+    if explanation.instance != DEFAULT_INSTANCE {
+        let _ = write!(text, " (instance {})", explanation.instance);
+    }
+    text.push('\n');
+    push_claims(&mut text, &explanation.claims);
+    if !explanation.paths.is_empty() {
+        text.push_str("Paths\n");
+        for path in &explanation.paths {
+            let mark = if path.best { "best, " } else { "" };
+            let _ = writeln!(text, "  {mark}from {}, {}", from(path), attributes(path));
+        }
+    }
+    if !explanation.peers.is_empty() {
+        text.push_str("Peers\n");
+        for peer in &explanation.peers {
+            push_verdict(&mut text, peer);
+        }
+    }
+    text
+}
+
+fn push_claims(text: &mut String, claims: &[Claim]) {
+    if claims.is_empty() {
+        text.push_str("No resource asks for it.\n");
+        return;
+    }
+    text.push_str("Asked for by\n");
+    for claim in claims {
+        let _ = write!(text, "  {} {}", resource(&claim.source), claim.source.rule);
+        if let Some(location) = &claim.location {
+            let _ = write!(text, " ({location})");
+        }
+        let verdict = if claim.originates {
+            "own route"
+        } else {
+            "no own route"
+        };
+        let _ = writeln!(text, "\n    {verdict}: {}", claim.reason);
+    }
+}
+
+fn push_verdict(text: &mut String, peer: &PeerVerdict) {
+    let verdict = if peer.advertised { "told" } else { "not told" };
+    let _ = write!(
+        text,
+        "  {} ({}): {verdict}, {}",
+        peer.peer_address,
+        state(peer.state),
+        peer.reason
+    );
+    if let Some(route) = &peer.route {
+        let _ = write!(text, "; {}", attributes(route));
+    }
+    text.push('\n');
+}
+
+/// The attributes of a route in one line.
+pub fn attributes(route: &Route) -> String {
+    let mut parts = Vec::new();
+    if let Some(next_hop) = &route.next_hop {
+        parts.push(format!("next hop {next_hop}"));
+    }
+    parts.push(format!("AS path {}", path_and_origin(route)));
+    if let Some(local_pref) = route.local_pref {
+        parts.push(format!("local preference {local_pref}"));
+    }
+    if let Some(med) = route.med {
+        parts.push(format!("MED {med}"));
+    }
+    for (name, values) in [
+        ("communities", &route.communities),
+        ("large communities", &route.large_communities),
+        ("extended communities", &route.extended_communities),
+    ] {
+        if let Some(values) = values {
+            parts.push(format!("{name} {}", values.join(" ")));
+        }
+    }
+    parts.join(", ")
+}
+
+/// Adds the faults in force, if there are any.
+pub fn push_faults(text: &mut String, faults: &[Fault]) {
+    if faults.is_empty() {
+        return;
+    }
+    text.push_str("Faults in force\n");
+    for fault in faults {
+        let _ = writeln!(text, "  {fault}");
+    }
+}
+
+/// A resource as `Kind namespace/name`.
+pub fn resource(source: &Source) -> String {
+    match &source.namespace {
+        Some(namespace) => format!("{} {namespace}/{}", source.kind, source.name),
+        None => format!("{} {}", source.kind, source.name),
+    }
+}
+
+/// The AS path and the origin: `65001 {1 2} IGP`, `(empty) IGP`.
+fn path_and_origin(route: &Route) -> String {
+    let path = match route.as_path.as_deref() {
+        None => None,
+        Some([]) => Some("(empty)".to_owned()),
+        Some(segments) => Some(segments.iter().map(segment).collect::<Vec<_>>().join(" ")),
+    };
+    let parts: Vec<String> = path.into_iter().chain(route.origin.clone()).collect();
+    or_dash((!parts.is_empty()).then(|| parts.join(" ")))
+}
+
+fn segment(segment: &Segment) -> String {
+    let asns: Vec<String> = segment.asns.iter().map(u32::to_string).collect();
+    let asns = asns.join(" ");
+    match segment.kind {
+        SegmentKind::Sequence => asns,
+        SegmentKind::Set => format!("{{{asns}}}"),
+        SegmentKind::ConfedSequence => format!("({asns})"),
+        SegmentKind::ConfedSet => format!("[{asns}]"),
+    }
+}
+
+fn state(state: PeerState) -> &'static str {
+    match state {
+        PeerState::Idle => "idle",
+        PeerState::Connect => "connect",
+        PeerState::Active => "active",
+        PeerState::OpenSent => "openSent",
+        PeerState::OpenConfirm => "openConfirm",
+        PeerState::Established => "established",
+    }
+}
+
+/// Seconds in the two largest units that say something: `45s`, `3m05s`, `2h10m`, `12d03h`.
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
+    if days > 0 {
+        format!("{days}d{:02}h", hours % 24)
+    } else if hours > 0 {
+        format!("{hours}h{:02}m", minutes % 60)
+    } else if minutes > 0 {
+        format!("{minutes}m{:02}s", seconds % 60)
+    } else {
+        format!("{seconds}s")
+    }
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn joined(values: Option<&[String]>) -> String {
+    or_dash(values.map(|values| values.join(" ")))
+}
+
+/// Lines of aligned columns. `widths` carries the widths from one page to the next.
+fn table(heading: Option<&[&str]>, rows: Vec<Vec<String>>, widths: &mut Vec<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    if let Some(heading) = heading {
+        table.set_header(heading.iter().copied());
+    }
+    table.add_rows(rows);
+    for (index, content) in table.column_max_content_widths().into_iter().enumerate() {
+        match widths.get_mut(index) {
+            Some(width) => *width = content.max(*width),
+            None => widths.push(content),
+        }
+    }
+    for (column, width) in table.column_iter_mut().zip(widths.iter()) {
+        column.set_padding((0, 2));
+        column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width + 2)));
+    }
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    text
+}
+
+const DEFAULT_INSTANCE: &str = "default";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::model::{FamilyCounts, parse_prefix};
+    use codec::Family;
+
+    fn peer() -> Peer {
+        Peer {
+            instance: "default".to_owned(),
+            peer_address: "10.0.0.6".to_owned(),
+            peer_asn: Some(65001),
+            local_address: Some("10.0.0.5".to_owned()),
+            local_asn: 65001,
+            state: PeerState::Established,
+            uptime_seconds: Some(185),
+            downtime_seconds: None,
+            last_error: None,
+            group: Some(0),
+            shard: 0,
+            families: vec![FamilyCounts::new(Family::Ipv4Unicast, 3, 2, 1)],
+        }
+    }
+
+    #[test]
+    fn peers_have_their_columns_and_the_faults_stand_below() {
+        let fault = Fault {
+            file: "a.yaml".to_owned(),
+            line: Some(7),
+            path: Some("spec.x".to_owned()),
+            message: "unknown field; remove it".to_owned(),
+            warning: false,
+        };
+        assert_eq!(
+            peers(&[peer()], &[fault], false),
+            "PEER      AS     STATE        UP/DOWN FOR  IPV4   IPV6  LAST ERROR\n\
+             10.0.0.6  65001  established  3m05s        3/2/1  -     -\n\
+             IPV4, IPV6: prefixes received/accepted/advertised\n\
+             Faults in force\n  a.yaml:7: spec.x: unknown field; remove it\n"
+        );
+    }
+
+    #[test]
+    fn pages_of_routes_line_up_under_one_heading() {
+        let mut route = Route::new("default", parse_prefix("10.0.1.0/24").unwrap());
+        route.best = true;
+        route.as_path = Some(Vec::new());
+        route.origin = Some("IGP".to_owned());
+        let mut pages = RoutesTable::new(false);
+        let first = pages.page(std::slice::from_ref(&route));
+        let second = pages.page(&[route]);
+        assert_eq!(
+            first,
+            "   PREFIX       NEXT HOP  FROM  TO  PREF  MED  AS PATH\n\
+             *  10.0.1.0/24  -         self  -   -     -    (empty) IGP\n"
+        );
+        assert_eq!(first.lines().nth(1), second.lines().next());
+        assert_eq!(pages.page(&[]), "");
+    }
+
+    #[test]
+    fn an_explanation_reads_from_the_resource_to_the_peer() {
+        let text = explanation(&Explanation {
+            instance: "default".to_owned(),
+            prefix: "0.0.0.0/0".to_owned(),
+            announced: false,
+            claims: vec![Claim {
+                source: Source {
+                    kind: "CiliumNetworkPolicy".to_owned(),
+                    namespace: Some("default".to_owned()),
+                    name: "world".to_owned(),
+                    rule: "spec.egress[0].toCIDRSet[0]".to_owned(),
+                },
+                location: Some("world.yaml:9".to_owned()),
+                originates: false,
+                reason: "the guard always refuses 0.0.0.0/0".to_owned(),
+            }],
+            paths: Vec::new(),
+            peers: vec![PeerVerdict {
+                peer_address: "10.0.0.6".to_owned(),
+                state: PeerState::Established,
+                advertised: false,
+                reason: "no path".to_owned(),
+                route: None,
+            }],
+        });
+        assert_eq!(
+            text,
+            "0.0.0.0/0: not announced to any of 1 peers\n\
+             Asked for by\n  CiliumNetworkPolicy default/world spec.egress[0].toCIDRSet[0] \
+             (world.yaml:9)\n    no own route: the guard always refuses 0.0.0.0/0\n\
+             Peers\n  10.0.0.6 (established): not told, no path\n"
+        );
+    }
+
+    #[test]
+    fn durations_show_their_two_largest_units() {
+        let shown: Vec<String> = [45, 185, 7800, 1_047_600].map(duration).to_vec();
+        assert_eq!(shown, ["45s", "3m05s", "2h10m", "12d03h"]);
+    }
+}
