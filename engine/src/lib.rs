@@ -1,6 +1,7 @@
 //! The engine of ringbgp: sessions, shards, rings, the watcher and the admin interface.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod time;
 pub mod watcher;

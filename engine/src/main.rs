@@ -1,3 +1,10 @@
-//! The `ringbgp` binary.
+//! The `ringbgp` binary: an allocator and a call.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    engine::cli::main()
+}

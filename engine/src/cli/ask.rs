@@ -1,0 +1,243 @@
+//! The commands that ask a running daemon: `peers`, `routes`, `explain`, `reset`.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use codec::{Family, IpPrefix};
+
+use super::output::{Failure, Format, JsonArray, json, print};
+use crate::admin::client::Client;
+use crate::admin::model::{
+    ExplainQuery, PeersQuery, ResetQuery, RoutesKind, RoutesQuery, afi_name, parse_prefix,
+};
+use crate::admin::{DEFAULT_SOCKET, render};
+
+/// Whom to ask, and how to print the answer.
+#[derive(Debug, Args)]
+pub(super) struct AskArgs {
+    /// The daemon's Unix socket
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    admin: PathBuf,
+    /// Only this BGP instance
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PeersArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RoutesArgs {
+    /// The table
+    #[arg(value_enum)]
+    table: TableName,
+    /// Only this family, only this prefix
+    #[arg(value_name = "ipv4|ipv6|PREFIX", num_args = 0..=2, value_parser = parse_filter)]
+    filter: Vec<Filter>,
+    /// Only the routes of this peer: learned from it or, if advertised, told to it
+    #[arg(long, value_name = "ADDRESS")]
+    peer: Option<IpAddr>,
+    /// With a prefix: also what lies within it
+    #[arg(long)]
+    longer: bool,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TableName {
+    /// The Loc-RIB: all paths, the one in use marked
+    Available,
+    /// The Adj-RIB-In: what peers announced, before import policy
+    Received,
+    /// The Adj-RIB-Out: what peers are told
+    Advertised,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Filter {
+    Family(Family),
+    Prefix(IpPrefix),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The prefix
+    #[arg(value_parser = parse_prefix)]
+    prefix: IpPrefix,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetArgs {
+    /// Only this peer
+    peer: Option<IpAddr>,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+pub(super) fn peers(args: PeersArgs) -> Result<(), Failure> {
+    let instance = args.ask.instance;
+    let (peers, faults) = block_on(async {
+        let mut client = Client::connect(&args.ask.admin).await?;
+        let peers = client.peers(&PeersQuery { instance }).await?;
+        Ok((peers, client.faults().await?))
+    })?;
+    match args.ask.output {
+        Format::Json => {
+            let mut array = JsonArray::default();
+            array.push(&peers)?;
+            array.finish()
+        }
+        format => print(&render::peers(&peers, &faults, format == Format::Wide)),
+    }
+}
+
+pub(super) fn routes(args: RoutesArgs) -> Result<(), Failure> {
+    let query = routes_query(&args)?;
+    let shown = block_on(print_routes(&args.ask, query.clone()))?;
+    match query.prefix {
+        Some(prefix) if shown == 0 => Err(Failure::Asked(unknown_prefix(prefix, &args))),
+        _ => Ok(()),
+    }
+}
+
+fn routes_query(args: &RoutesArgs) -> Result<RoutesQuery, Failure> {
+    let mut query = RoutesQuery::all(match args.table {
+        TableName::Available => RoutesKind::Available,
+        TableName::Received => RoutesKind::Received,
+        TableName::Advertised => RoutesKind::Advertised,
+    });
+    query.instance.clone_from(&args.ask.instance);
+    query.peer = args.peer;
+    query.longer = args.longer;
+    for filter in &args.filter {
+        match *filter {
+            Filter::Family(family) => query.family = Some(family),
+            Filter::Prefix(prefix) => query.prefix = Some(prefix),
+        }
+    }
+    match (query.prefix, query.family) {
+        (None, _) if query.longer => Err(Failure::Usage(
+            "--longer needs a prefix; write for example `10.0.0.0/8 --longer`".to_owned(),
+        )),
+        (Some(prefix), Some(family)) if prefix.family() != family => Err(Failure::Asked(format!(
+            "{prefix} is not an {} prefix; leave the family out",
+            afi_name(family)
+        ))),
+        _ => Ok(query),
+    }
+}
+
+/// Prints page after page; gives the number of routes.
+async fn print_routes(ask: &AskArgs, mut query: RoutesQuery) -> Result<usize, Failure> {
+    let mut client = Client::connect(&ask.admin).await?;
+    let mut array = JsonArray::default();
+    let mut table = render::RoutesTable::new(ask.output == Format::Wide);
+    let mut shown = 0;
+    loop {
+        let page = client.routes(&query).await?;
+        shown += page.routes.len();
+        match ask.output {
+            Format::Json => array.push(&page.routes)?,
+            _ => print(&table.page(&page.routes))?,
+        }
+        for note in page.notes {
+            eprintln!("ringbgp: {note}");
+        }
+        match page.more {
+            Some(cursor) => query.cursor = Some(cursor),
+            None => break,
+        }
+    }
+    match ask.output {
+        Format::Json => array.finish()?,
+        _ if shown == 0 && query.prefix.is_none() => print("No routes.\n")?,
+        _ => {}
+    }
+    Ok(shown)
+}
+
+fn unknown_prefix(prefix: IpPrefix, args: &RoutesArgs) -> String {
+    let mend = if args.longer {
+        "leave the prefix out to see all routes"
+    } else {
+        "add --longer to see what lies within it, or ask `ringbgp explain`"
+    };
+    format!("{prefix} is not in this table; {mend}")
+}
+
+pub(super) fn explain(args: ExplainArgs) -> Result<(), Failure> {
+    let query = ExplainQuery {
+        instance: args.ask.instance,
+        prefix: args.prefix,
+    };
+    let (explanations, faults) = block_on(async {
+        let mut client = Client::connect(&args.ask.admin).await?;
+        let explanations = client.explain(&query).await?;
+        Ok((explanations, client.faults().await?))
+    })?;
+    if args.ask.output == Format::Json {
+        let mut array = JsonArray::default();
+        array.push(&explanations)?;
+        array.finish()?;
+    } else {
+        let mut text: String = explanations.iter().map(render::explanation).collect();
+        render::push_faults(&mut text, &faults);
+        print(&text)?;
+    }
+    let known = explanations
+        .iter()
+        .any(|e| e.announced || !e.claims.is_empty() || !e.paths.is_empty());
+    if known {
+        return Ok(());
+    }
+    Err(Failure::Asked(format!(
+        "nothing is known of {}: no resource asks for it and no peer announced it; see \
+         `ringbgp routes available`",
+        args.prefix
+    )))
+}
+
+pub(super) fn reset(args: ResetArgs) -> Result<(), Failure> {
+    let query = ResetQuery {
+        instance: args.ask.instance,
+        peer: args.peer,
+    };
+    let reply = block_on(async {
+        let mut client = Client::connect(&args.ask.admin).await?;
+        Ok(client.reset(&query).await?)
+    })?;
+    match args.ask.output {
+        Format::Json => print(&(json(&reply)? + "\n")),
+        _ => print(&match reply.peers {
+            1 => "1 peer reset.\n".to_owned(),
+            peers => format!("{peers} peers reset.\n"),
+        }),
+    }
+}
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    match text {
+        "ipv4" => Ok(Filter::Family(Family::Ipv4Unicast)),
+        "ipv6" => Ok(Filter::Family(Family::Ipv6Unicast)),
+        prefix => parse_prefix(prefix).map(Filter::Prefix),
+    }
+}
+
+fn block_on<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Asked(format!("cannot wait for the daemon: {error}")))?
+        .block_on(asking)
+}

@@ -1,0 +1,52 @@
+//! The command line: what is offered, and how it ends.
+//!
+//! Exit codes: 0 done, 1 a fault in what was asked, 2 usage, 3 the daemon can't be reached.
+//! Results go to standard output; errors to standard error, as one sentence with the mend.
+
+mod ask;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A BGP speaker for the nodes of a Kubernetes cluster.
+#[derive(Debug, Parser)]
+#[command(name = "ringbgp", version = env!("RINGBGP_VERSION"), arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the sessions, and the faults in force
+    Peers(ask::PeersArgs),
+    /// Show routes: the Loc-RIB, the Adj-RIB-In or the Adj-RIB-Out
+    Routes(ask::RoutesArgs),
+    /// Say why a prefix is announced, or not, to each peer
+    Explain(ask::ExplainArgs),
+    /// Close sessions with Cease/Administrative Reset; they come up again
+    Reset(ask::ResetArgs),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(usage) => {
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    let result = match command {
+        Command::Peers(args) => ask::peers(args),
+        Command::Routes(args) => ask::routes(args),
+        Command::Explain(args) => ask::explain(args),
+        Command::Reset(args) => ask::reset(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

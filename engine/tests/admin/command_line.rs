@@ -1,0 +1,103 @@
+//! The binary as scripts meet it: exit codes, what goes to which stream.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+
+use engine::admin::{server, socket::AdminSocket};
+
+use crate::fake::Fake;
+
+/// Runs the binary; gives exit code, standard output, standard error.
+fn ringbgp(arguments: &[&str]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_ringbgp"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    (
+        status.code().unwrap(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+/// Serves the fake engine on `path` for as long as the test runs.
+fn serve_fake(path: &Path) {
+    let socket = AdminSocket::bind(path).unwrap();
+    thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(server::serve(socket, Fake))
+    });
+}
+
+#[test]
+fn usage_is_2_and_help_and_version_are_0() {
+    assert_eq!(ringbgp(&["frobnicate"]).0, 2);
+    assert_eq!(ringbgp(&["routes"]).0, 2);
+    assert_eq!(ringbgp(&["routes", "available", "--longer"]).0, 2);
+    let (code, _, stderr) = ringbgp(&["explain", "10.0.1.7/24"]);
+    assert_eq!(code, 2);
+    assert!(
+        stderr.contains("host bits set; write 10.0.1.0/24"),
+        "{stderr}"
+    );
+    assert_eq!(ringbgp(&["--help"]).0, 0);
+    let (code, stdout, _) = ringbgp(&["--version"]);
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("ringbgp 0."), "{stdout}");
+}
+
+#[test]
+fn no_daemon_is_3_with_the_mend_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nobody.sock");
+    for command in [&["peers"][..], &["explain", "10.0.0.0/8"], &["reset"]] {
+        let admin = ["--admin", path.to_str().unwrap()];
+        let (code, stdout, stderr) = ringbgp(&[command, &admin].concat());
+        assert_eq!((code, stdout.as_str()), (3, ""));
+        assert!(stderr.contains("start it with `ringbgp run`"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn answers_go_to_standard_output_in_the_form_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ringbgp.sock");
+    serve_fake(&path);
+    let admin = path.to_str().unwrap();
+
+    let (code, stdout, stderr) = ringbgp(&["peers", "--admin", admin]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("10.0.0.6"), "{stdout}");
+    assert!(stdout.contains("connection refused"), "{stdout}");
+
+    let (code, stdout, _) = ringbgp(&["routes", "available", "-o", "json", "--admin", admin]);
+    assert_eq!(code, 0);
+    let routes: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(routes[0]["prefix"], "10.0.1.0/24", "pages make one array");
+    assert_eq!(routes[1]["prefix"], "2001:db8::/32");
+    assert_eq!(routes[0]["nextHop"], serde_json::Value::Null);
+
+    let (code, stdout, _) = ringbgp(&["reset", "10.0.0.6", "--admin", admin]);
+    assert_eq!((code, stdout.as_str()), (0, "1 peer reset.\n"));
+}
+
+#[test]
+fn what_the_daemon_does_not_know_is_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ringbgp.sock");
+    serve_fake(&path);
+    let admin = path.to_str().unwrap();
+
+    let (code, stdout, stderr) = ringbgp(&["peers", "--instance", "blue", "--admin", admin]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert_eq!(stderr, "ringbgp: there is no instance \"blue\"\n");
+}

@@ -1,0 +1,76 @@
+//! An engine that knows its answers by heart.
+
+use engine::admin::api::{ApiError, EngineApi};
+use engine::admin::model::{
+    ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState, PeersQuery, ResetQuery,
+    ResetReply, Route, RoutesCursor, RoutesQuery, RoutesReply, parse_prefix,
+};
+
+#[derive(Clone)]
+pub(crate) struct Fake;
+
+impl EngineApi for Fake {
+    async fn peers(&self, query: PeersQuery) -> Result<Vec<Peer>, ApiError> {
+        match query.instance {
+            Some(name) => Err(ApiError::NotFound(format!("there is no instance {name:?}"))),
+            None => Ok(vec![peer()]),
+        }
+    }
+
+    async fn routes(&self, query: RoutesQuery) -> Result<RoutesReply, ApiError> {
+        let first = parse_prefix("10.0.1.0/24").unwrap();
+        let second = parse_prefix("2001:db8::/32").unwrap();
+        let more = RoutesCursor {
+            instance: 0,
+            shard: 0,
+            peer: query.peer,
+            family: Some(first.family()),
+            after: Some(first),
+        };
+        Ok(match query.cursor {
+            None => RoutesReply {
+                routes: vec![Route::new("default", first)],
+                more: Some(more),
+                notes: Vec::new(),
+            },
+            Some(cursor) => {
+                assert_eq!(cursor, more);
+                RoutesReply {
+                    routes: vec![Route::new("default", second)],
+                    ..RoutesReply::default()
+                }
+            }
+        })
+    }
+
+    async fn explain(&self, _: ExplainQuery) -> Result<Vec<Explanation>, ApiError> {
+        Err(ApiError::Unavailable("the engine is stopping".to_owned()))
+    }
+
+    async fn reset(&self, query: ResetQuery) -> Result<ResetReply, ApiError> {
+        Ok(ResetReply {
+            peers: query.peer.iter().count(),
+        })
+    }
+
+    async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
+        Ok(Vec::new())
+    }
+}
+
+pub(crate) fn peer() -> Peer {
+    Peer {
+        instance: "default".to_owned(),
+        peer_address: "10.0.0.6".to_owned(),
+        peer_asn: None,
+        local_address: None,
+        local_asn: 65001,
+        state: PeerState::Active,
+        uptime_seconds: None,
+        downtime_seconds: Some(9),
+        last_error: Some("connection refused".to_owned()),
+        group: None,
+        shard: 0,
+        families: vec![FamilyCounts::new(codec::Family::Ipv4Unicast, 0, 0, 0)],
+    }
+}
