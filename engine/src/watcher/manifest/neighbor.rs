@@ -1,0 +1,425 @@
+//! One element of `spec.bgpPeering.neighbors`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use codec::{Family, FamilySet};
+
+use super::fields::{Field, Fields};
+use super::node::Value;
+use super::peering::BGP_PORT;
+use super::unsupported;
+use crate::config::{Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities, Timers};
+use crate::watcher::fault::Report;
+use crate::watcher::resource::{Auth, NeighborSpec};
+
+const SECONDS_MAX: u32 = 65_535;
+
+/// The neighbors that one element describes: one an address.
+pub(super) fn neighbors(
+    element: &Field<'_>,
+    instance_asn: Option<u32>,
+    report: &mut Report,
+) -> Vec<NeighborSpec> {
+    let Some(mut all) = element.fields(report) else {
+        return Vec::new();
+    };
+    let fields = &mut all;
+    let addresses = addresses(fields, report);
+    let peer_asn = fields.require(
+        "peerASN",
+        "a number from 1 to 4294967295, any, internal or external",
+        report,
+    );
+    let peer_asn = peer_asn.and_then(|field| peer_asn_of(&field, report));
+    let local_asn = fields.get("localASN");
+    let local_asn = local_asn.and_then(|field| as_number(&field, report));
+    let local_asn = local_asn.or(instance_asn).unwrap_or_else(|| {
+        let message = "is missing: our AS, here or as spec.bgpPeering.localASN";
+        report.fault(fields.line, &fields.path_of("localASN"), message);
+        0
+    });
+    let timers = fields.get("timers");
+    let timers = timers.map_or_else(Timers::default, |field| timers_of(&field, report));
+    let families = fields.get("families");
+    let families = families.map_or(FamilySet::ALL, |field| families_of(&field, report));
+    let (next_hop_ipv4, next_hop_ipv6) = match fields.get("nextHop") {
+        Some(field) => next_hops(&field, report),
+        None => (None, NextHopIpv6::Auto),
+    };
+    let spec = NeighborSpec {
+        line: element.line,
+        path: element.path.as_str().into(),
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: number(fields, "peerPort", 1..=u16::MAX, report).unwrap_or(BGP_PORT),
+        peer_asn: peer_asn.unwrap_or(PeerAsn::Any),
+        local_asn,
+        local_address: local_address(fields, &addresses, report),
+        passive: flag(fields, "passive", report),
+        auth: auth(fields, report),
+        ebgp_multihop: number(fields, "ebgpMultihop", 1..=255, report).unwrap_or(1),
+        ttl_security: flag(fields, "ttlSecurity", report),
+        timers,
+        families,
+        next_hop_ipv4,
+        next_hop_ipv6,
+        next_hop_self: word(fields, "nextHopSelf", NEXT_HOP_SELF, report)
+            .unwrap_or(NextHopSelf::Auto),
+        import: policy_word(fields, "import", IMPORT, report).unwrap_or(Import::None),
+        export: policy_word(fields, "export", EXPORT, report).unwrap_or(Export::Originated),
+        send_communities: send_communities(fields, report),
+        allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
+    };
+    unsupported::in_neighbor(fields, report);
+    all.close_strictly(report);
+    let with_address = |(address, line)| NeighborSpec {
+        address,
+        line,
+        ..spec.clone()
+    };
+    addresses.into_iter().map(with_address).collect()
+}
+
+const NEXT_HOP_SELF: &[(&str, NextHopSelf)] = &[
+    ("Auto", NextHopSelf::Auto),
+    ("Always", NextHopSelf::Always),
+    ("Never", NextHopSelf::Never),
+];
+const IMPORT: &[(&str, Import)] = &[("none", Import::None), ("all", Import::All)];
+const EXPORT: &[(&str, Export)] = &[
+    ("originated", Export::Originated),
+    ("all", Export::All),
+    ("none", Export::None),
+];
+
+fn number<T>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    range: std::ops::RangeInclusive<T>,
+    report: &mut Report,
+) -> Option<T>
+where
+    T: TryFrom<i128> + std::fmt::Display + Copy + PartialOrd,
+{
+    fields.get(name)?.integer(range, report)
+}
+
+fn flag(fields: &mut Fields<'_>, name: &'static str, report: &mut Report) -> bool {
+    let field = fields.get(name);
+    field.and_then(|field| field.boolean(report)) == Some(true)
+}
+
+fn word<T: Copy>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    words: &[(&str, T)],
+    report: &mut Report,
+) -> Option<T> {
+    fields.get(name)?.word(words, report)
+}
+
+/// `import` and `export`: a few words; any other is the name of a RoutePolicy.
+fn policy_word<T: Copy>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    words: &[(&str, T)],
+    report: &mut Report,
+) -> Option<T> {
+    let field = fields.get(name)?;
+    if let Value::String(text) = &field.node.value
+        && !words.iter().any(|(word, _)| word == text)
+    {
+        let accepted: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let message = format!(
+            "{}: a RoutePolicy by name is not supported yet; accepted for now: {}",
+            field.node.value.describe(),
+            accepted.join(", ")
+        );
+        field.fault(report, message);
+        return None;
+    }
+    field.word(words, report)
+}
+
+/// An AS number; 0 is reserved (RFC 7607).
+pub(super) fn as_number(field: &Field<'_>, report: &mut Report) -> Option<u32> {
+    field.integer(1..=u32::MAX, report)
+}
+
+fn peer_asn_of(field: &Field<'_>, report: &mut Report) -> Option<PeerAsn> {
+    let asn = match &field.node.value {
+        Value::Integer(number) if *number > 0 => u32::try_from(*number).ok().map(PeerAsn::Number),
+        Value::String(text) => match text.as_str() {
+            "any" => Some(PeerAsn::Any),
+            "internal" => Some(PeerAsn::Internal),
+            "external" => Some(PeerAsn::External),
+            _ => None,
+        },
+        _ => None,
+    };
+    if asn.is_none() {
+        field.fault(
+            report,
+            format!(
+                "{} is not accepted: a number from 1 to 4294967295, any, internal or external",
+                field.node.value.describe()
+            ),
+        );
+    }
+    asn
+}
+
+/// `peerAddress` or `peerAddresses`, each with its line.
+fn addresses(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(IpAddr, u32)> {
+    let one = fields.get("peerAddress");
+    let several = fields.get("peerAddresses");
+    let elements = match (one, several) {
+        (Some(_), Some(several)) => {
+            several.fault(report, "peerAddress is there too: one of the two");
+            return Vec::new();
+        }
+        (Some(one), None) => vec![one],
+        (None, Some(several)) => {
+            let elements = several.list(report).unwrap_or_default();
+            if elements.is_empty() {
+                several.fault(report, "is empty: at least one address");
+            }
+            elements
+        }
+        (None, None) => {
+            // A neighbor by prefix or by discovery is refused as not supported, once.
+            if fields.get("peerPrefix").is_none() && fields.get("autoDiscovery").is_none() {
+                let path = fields.path_of("peerAddress");
+                report.fault(fields.line, &path, "is missing: the neighbor's address");
+            }
+            return Vec::new();
+        }
+    };
+    elements
+        .iter()
+        .filter_map(|element| Some((peer_address(element, report)?, element.line)))
+        .collect()
+}
+
+fn peer_address(field: &Field<'_>, report: &mut Report) -> Option<IpAddr> {
+    if let Value::String(text) = &field.node.value
+        && text.contains('%')
+    {
+        field.fault(report, "link-local neighbors are not supported yet");
+        return None;
+    }
+    let address = field.ip(report)?;
+    let refused = match address {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            "link-local neighbors are not supported yet"
+        }
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "write it as an IPv4 address",
+        _ if address.is_unspecified() || address.is_multicast() => {
+            "the address of one host is expected"
+        }
+        IpAddr::V4(v4) if v4.is_broadcast() => "the address of one host is expected",
+        _ => return Some(address),
+    };
+    field.fault(report, format!("{address} is not accepted: {refused}"));
+    None
+}
+
+fn local_address(
+    fields: &mut Fields<'_>,
+    addresses: &[(IpAddr, u32)],
+    report: &mut Report,
+) -> Option<IpAddr> {
+    let field = fields.get("localAddress")?;
+    let local = field.ip(report)?;
+    if local.is_unspecified() || local.is_multicast() {
+        let message = format!("{local} is not accepted: an address of this node");
+        field.fault(report, message);
+        return None;
+    }
+    for (peer, _) in addresses {
+        if peer.is_ipv4() != local.is_ipv4() {
+            let message = format!("{local} and the peer's {peer} are not of one family");
+            field.fault(report, message);
+        }
+    }
+    Some(local)
+}
+
+fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Auth {
+    let secret = fields.get("authSecretRef");
+    let file = fields.get("authPasswordFile");
+    match (secret, file) {
+        (None, None) => Auth::None,
+        (Some(_), Some(file)) => {
+            file.fault(report, "authSecretRef is there too: one of the two");
+            Auth::None
+        }
+        (Some(field), None) => match field.string(report) {
+            Some("") | None => {
+                field.fault(report, "the name of a Secret is expected");
+                Auth::None
+            }
+            Some(name) => Auth::Secret(Arc::from(name)),
+        },
+        (None, Some(field)) => match field.string(report) {
+            Some("") | None => {
+                field.fault(report, "the path of a file is expected");
+                Auth::None
+            }
+            Some(path) => Auth::File(path.into()),
+        },
+    }
+}
+
+fn timers_of(field: &Field<'_>, report: &mut Report) -> Timers {
+    let mut timers = Timers::default();
+    let Some(mut fields) = field.fields(report) else {
+        return timers;
+    };
+    let seconds = |fields: &mut Fields<'_>, name, least, into: &mut Duration, report: &mut _| {
+        if let Some(value) = number(fields, name, least..=SECONDS_MAX, report) {
+            *into = Duration::from_secs(value.into());
+        }
+    };
+    let retry = &mut timers.connect_retry;
+    seconds(&mut fields, "connectRetryTimeSeconds", 1, retry, report);
+    seconds(&mut fields, "holdTimeSeconds", 0, &mut timers.hold, report);
+    let keepalive_is_given = fields.get("keepAliveTimeSeconds").is_some();
+    let keepalive = &mut timers.keepalive;
+    seconds(&mut fields, "keepAliveTimeSeconds", 1, keepalive, report);
+    seconds(
+        &mut fields,
+        "minHoldTimeSeconds",
+        3,
+        &mut timers.min_hold,
+        report,
+    );
+    seconds(&mut fields, "openTimeSeconds", 1, &mut timers.open, report);
+    let mut send_hold = Duration::ZERO;
+    seconds(
+        &mut fields,
+        "sendHoldTimeSeconds",
+        0,
+        &mut send_hold,
+        report,
+    );
+    timers.send_hold = (!send_hold.is_zero()).then_some(send_hold);
+    if let Some(interval) = fields.get("advertisementIntervalSeconds")
+        && interval.node.value != Value::Integer(0)
+    {
+        let written = interval.node.value.describe();
+        let message = format!("{written} is not supported yet; accepted for now: 0");
+        interval.fault(report, message);
+    }
+    fields.close_strictly(report);
+    if keepalive_is_given && !timers.hold.is_zero() && timers.keepalive > timers.hold {
+        field.fault(
+            report,
+            "keepAliveTimeSeconds is above holdTimeSeconds: at most that",
+        );
+    }
+    check_hold(field, &timers, report);
+    timers
+}
+
+/// RFC 4271 §4.2 (0, or at least three seconds) and RFC 9687 §4 (send hold above hold).
+fn check_hold(field: &Field<'_>, timers: &Timers, report: &mut Report) {
+    if timers.hold.is_zero() {
+        return;
+    }
+    if timers.hold < Duration::from_secs(3) {
+        field.fault(report, "holdTimeSeconds is 1 or 2: 0, or 3 to 65535");
+    } else if timers.hold < timers.min_hold {
+        let message = "holdTimeSeconds is below minHoldTimeSeconds: no peer could be taken";
+        field.fault(report, message);
+    }
+    if timers.send_hold.is_some_and(|send| send <= timers.hold) {
+        let message = "sendHoldTimeSeconds is not above holdTimeSeconds: 0, or more than that";
+        field.fault(report, message);
+    }
+}
+
+fn families_of(field: &Field<'_>, report: &mut Report) -> FamilySet {
+    let mut families = FamilySet::NONE;
+    for element in field.list(report).unwrap_or_default() {
+        let Some(mut fields) = element.fields(report) else {
+            continue;
+        };
+        let afis = [("ipv4", Family::Ipv4Unicast), ("ipv6", Family::Ipv6Unicast)];
+        let afi = fields.require("afi", "ipv4 or ipv6", report);
+        let afi = afi.and_then(|field| field.word(&afis, report));
+        let safi = fields.require("safi", "unicast", report);
+        let safi = safi.and_then(|field| field.word(&[("unicast", ())], report));
+        fields.close_strictly(report);
+        if let (Some(family), Some(())) = (afi, safi) {
+            families.insert(family);
+        }
+    }
+    if families.is_empty() {
+        field.fault(
+            report,
+            "no family is left: at least one of ipv4 and ipv6 unicast",
+        );
+    }
+    families
+}
+
+fn next_hops(field: &Field<'_>, report: &mut Report) -> (Option<Ipv4Addr>, NextHopIpv6) {
+    let (mut ipv4, mut ipv6) = (None, NextHopIpv6::Auto);
+    let Some(mut fields) = field.fields(report) else {
+        return (ipv4, ipv6);
+    };
+    let is_empty = |field: &Field<'_>| field.node.value == Value::String(String::new());
+    if let Some(field) = fields.get("ipv4").filter(|field| !is_empty(field)) {
+        ipv4 = field.ipv4(report);
+        if ipv4.is_some_and(|a| a.is_unspecified() || a.is_multicast() || a.is_broadcast()) {
+            field.fault(report, "an address of one host is expected");
+        }
+    }
+    if let Some(field) = fields.get("ipv6").filter(|field| !is_empty(field)) {
+        ipv6 = next_hop_ipv6(&field, report);
+    }
+    fields.close_strictly(report);
+    (ipv4, ipv6)
+}
+
+fn next_hop_ipv6(field: &Field<'_>, report: &mut Report) -> NextHopIpv6 {
+    if field.node.value == Value::String("mapped".into()) {
+        return NextHopIpv6::Mapped;
+    }
+    match field.ip(report) {
+        Some(IpAddr::V6(address)) if !address.is_unspecified() && !address.is_multicast() => {
+            return NextHopIpv6::Address(address);
+        }
+        Some(_) => field.fault(report, "an IPv6 address of one host, or mapped"),
+        None => {}
+    }
+    NextHopIpv6::Auto
+}
+
+fn send_communities(fields: &mut Fields<'_>, report: &mut Report) -> SendCommunities {
+    let all = SendCommunities {
+        standard: true,
+        large: true,
+        extended: true,
+    };
+    let Some(field) = fields.get("sendCommunities") else {
+        return all;
+    };
+    let mut send = SendCommunities {
+        standard: false,
+        large: false,
+        extended: false,
+    };
+    for element in field.list(report).unwrap_or_default() {
+        let words = [("standard", 0), ("large", 1), ("extended", 2)];
+        match element.word(&words, report) {
+            Some(0) => send.standard = true,
+            Some(1) => send.large = true,
+            Some(_) => send.extended = true,
+            None => {}
+        }
+    }
+    send
+}

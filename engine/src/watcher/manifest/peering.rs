@@ -1,0 +1,94 @@
+//! `spec.bgpPeering`: read strictly, defaults filled in.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::fields::Field;
+use super::{guard, neighbor, unsupported};
+use crate::watcher::fault::Report;
+use crate::watcher::resource::{BgpPeering, NeighborSpec};
+
+/// The port of BGP (RFC 4271 §8.2.1).
+pub(super) const BGP_PORT: u16 = 179;
+
+/// The settings; what is wrong is in the report, and then they must not be used.
+pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeering> {
+    let mut fields = field.fields(report)?;
+    let enabled = fields.get("enabled");
+    let enabled = enabled.and_then(|field| field.boolean(report));
+    let listen_addresses = match fields.get("listenAddresses") {
+        Some(field) => listen_addresses(&field, report),
+        None => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+    };
+    let listen_port = fields.get("listenPort");
+    let listen_port = listen_port.and_then(|field| field.integer(1..=u16::MAX, report));
+    let router_id = fields.get("routerID");
+    let router_id = router_id.and_then(|field| router_id_of(&field, report));
+    let local_asn = fields.get("localASN");
+    let local_asn = local_asn.and_then(|field| neighbor::as_number(&field, report));
+    let advertise = fields.get("advertise");
+    let advertise = advertise.map_or_else(guard::default_advertise, |field| {
+        guard::advertise(&field, report)
+    });
+    let guard_spec = fields.get("guard");
+    let guard_spec =
+        guard_spec.map_or_else(guard::default_guard, |field| guard::guard(&field, report));
+    let mut neighbors = Vec::new();
+    if let Some(list) = fields.get("neighbors") {
+        for element in list.list(report).unwrap_or_default() {
+            neighbors.extend(neighbor::neighbors(&element, local_asn, report));
+        }
+    }
+    refuse_doubles(&neighbors, report);
+    unsupported::in_peering(&mut fields, report);
+    fields.close_strictly(report);
+    Some(BgpPeering {
+        enabled: enabled.unwrap_or(true),
+        listen_addresses,
+        listen_port: listen_port.unwrap_or(BGP_PORT),
+        router_id,
+        local_asn,
+        advertise,
+        guard: guard_spec,
+        neighbors,
+    })
+}
+
+fn listen_addresses(field: &Field<'_>, report: &mut Report) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for element in field.list(report).unwrap_or_default() {
+        let Some(address) = element.ip(report) else {
+            continue;
+        };
+        if addresses.contains(&address) {
+            element.fault(report, format!("{address} is listed twice"));
+        }
+        addresses.push(address);
+    }
+    addresses
+}
+
+/// RFC 6286 §2.1: any non-zero 32 bits.
+fn router_id_of(field: &Field<'_>, report: &mut Report) -> Option<Ipv4Addr> {
+    let id = field.ipv4(report)?;
+    if id.is_unspecified() {
+        field.fault(report, "0.0.0.0 is not accepted: any other IPv4 address");
+        return None;
+    }
+    Some(id)
+}
+
+fn refuse_doubles(neighbors: &[NeighborSpec], report: &mut Report) {
+    let mut first: BTreeMap<IpAddr, &NeighborSpec> = BTreeMap::new();
+    for neighbor in neighbors {
+        let Some(before) = first.get(&neighbor.address) else {
+            first.insert(neighbor.address, neighbor);
+            continue;
+        };
+        let message = format!(
+            "{} is already the address of {} on line {}: one neighbor an address",
+            neighbor.address, before.path, before.line
+        );
+        report.fault(neighbor.line, &neighbor.path, message);
+    }
+}

@@ -1,0 +1,439 @@
+//! What each kind gets for good and for bad text.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{Import, NextHopIpv6, PeerAsn};
+use crate::watcher::resource::{BgpPeering, CidrTarget, PodCidrs};
+
+fn read_text(text: &str) -> Contents {
+    read(&Arc::from("f.yaml"), text.as_bytes())
+}
+
+fn said(contents: &Contents) -> Vec<String> {
+    contents.faults.iter().map(ToString::to_string).collect()
+}
+
+/// `spec.bgpPeering` starts on line 5 with its first field on line 6.
+fn config(body: &str) -> Contents {
+    let mut text = String::from(
+        "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\nmetadata: {name: cilium-config}\n\
+         spec:\n  bgpPeering:\n",
+    );
+    for line in body.lines() {
+        text.push_str(&format!("    {line}\n"));
+    }
+    read_text(&text)
+}
+
+fn peering(contents: &Contents) -> &BgpPeering {
+    match &contents.resources[..] {
+        [
+            Resource {
+                body: Body::Config(peering),
+                ..
+            },
+        ] => peering,
+        other => panic!("{other:?} {:?}", said(contents)),
+    }
+}
+
+fn assert_fault(contents: &Contents, expected: &str) {
+    assert!(contents.resources.is_empty(), "taken: {contents:?}");
+    let said = said(contents);
+    assert!(
+        said.iter().any(|line| line.contains(expected)),
+        "{expected:?} is not in {said:#?}"
+    );
+}
+
+const NEIGHBOR: &str = "localASN: 65001\nneighbors:\n- peerAddress: 10.0.0.6\n  peerASN: 65001\n";
+
+fn with(more: &str) -> Contents {
+    config(&format!("{NEIGHBOR}{more}"))
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let contents = config(NEIGHBOR);
+    assert_eq!(said(&contents), [""; 0]);
+    let peering = peering(&contents);
+    assert!(peering.enabled);
+    assert_eq!(peering.listen_port, 179);
+    assert_eq!(peering.listen_addresses.len(), 2);
+    assert_eq!(peering.advertise.pod_cidrs, PodCidrs::CoveredByPolicy);
+    assert_eq!(peering.advertise.attributes.local_preference, 100);
+    assert_eq!(peering.guard.lengths, [(8, 32), (16, 128)]);
+    let neighbor = &peering.neighbors[0];
+    assert_eq!(neighbor.port, 179);
+    assert_eq!(neighbor.peer_asn, PeerAsn::Number(65001));
+    assert_eq!(neighbor.local_asn, 65001);
+    assert_eq!(neighbor.import, Import::None);
+    assert_eq!(neighbor.next_hop_ipv6, NextHopIpv6::Auto);
+    assert_eq!(neighbor.timers, crate::config::Timers::default());
+}
+
+#[test]
+fn everything_supported_is_taken() {
+    let contents = config(
+        "enabled: false\nlistenAddresses: [10.0.0.5, '::1']\nlistenPort: 1179\n\
+         routerID: 192.168.1.1\nlocalASN: 4200000001\n\
+         advertise:\n  networkPolicies: Off\n  policySelector: {matchLabels: {a: b}}\n  \
+         namespaceSelector: {matchExpressions: [{key: x, operator: Exists}]}\n  podCIDRs: Off\n  \
+         attributes: {communities: {standard: ['65000:1', 70000], wellKnown: [no-export], \
+         large: ['1:2:3']}, localPreference: 200}\n\
+         guard:\n  deny: [10.0.0.0/8, {prefix: 10.0.0.0/8, ge: 9}]\n  allow: [192.0.2.0/24]\n  \
+         prefixLength: {ipv4: {min: 16, max: 24}}\n  maxPrefixes: {ipv6: 10}\n  \
+         clusterCIDRs: [10.244.0.0/16]\n\
+         neighbors:\n- peerAddresses: [10.0.0.6, '2001:db8::6']\n  peerPort: 1790\n  \
+         peerASN: external\n  localASN: 65010\n  passive: true\n  \
+         authSecretRef: bgp-auth\n  ebgpMultihop: 3\n  ttlSecurity: true\n  \
+         timers: {connectRetryTimeSeconds: 5, holdTimeSeconds: 9, keepAliveTimeSeconds: 3, \
+         sendHoldTimeSeconds: 20, advertisementIntervalSeconds: 0}\n  \
+         families: [{afi: ipv4, safi: unicast}]\n  nextHop: {ipv4: 10.0.0.5, ipv6: mapped}\n  \
+         nextHopSelf: Always\n  import: all\n  export: all\n  sendCommunities: [large]\n  \
+         allowOwnASN: 1\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    let peering = peering(&contents);
+    assert!(!peering.enabled && !peering.advertise.network_policies);
+    let attributes = &peering.advertise.attributes;
+    assert_eq!(
+        attributes.communities,
+        [70000, 65000 << 16 | 1, 0xffff_ff01]
+    );
+    assert_eq!(attributes.large_communities, [[1, 2, 3]]);
+    let deny: Vec<_> = peering
+        .guard
+        .deny
+        .iter()
+        .map(|m| (m.shortest, m.longest))
+        .collect();
+    assert_eq!(deny, [(8, 8), (9, 32)]);
+    assert_eq!(peering.guard.allow[0].longest, 32);
+    assert_eq!(peering.neighbors.len(), 2);
+    assert_eq!(peering.neighbors[1].address.to_string(), "2001:db8::6");
+    assert_eq!(peering.neighbors[1].local_asn, 65010);
+}
+
+#[test]
+fn what_is_written_wrong_is_named() {
+    let cases = [
+        (
+            "frobnicate: 1",
+            "f.yaml:10: spec.bgpPeering.frobnicate: unknown field",
+        ),
+        ("listenPorts: 1", "unknown field; did you mean listenPort?"),
+        (
+            "guard: {deny: [10.0.0.1/8]}",
+            "host bits are set, write 10.0.0.0/8",
+        ),
+        (
+            "routerID: 0.0.0.0",
+            "spec.bgpPeering.routerID: 0.0.0.0 is not accepted",
+        ),
+        ("listenPort: 0", "a number from 1 to 65535"),
+        ("enabled: maybe", "true or false"),
+        (
+            "advertise: {networkPolicies: LocalEndpoints}",
+            "not supported yet",
+        ),
+        (
+            "advertise: {attributes: {communities: {standard: [x]}}}",
+            "a community",
+        ),
+        (
+            "guard: {prefixLength: {ipv4: {min: 25, max: 24}}}",
+            "no length is left",
+        ),
+        ("guard: {maxPrefixes: 5}", "a mapping is expected"),
+        (
+            "clusterID: 1.1.1.1",
+            "spec.bgpPeering.clusterID: not supported yet",
+        ),
+        (
+            "nodes: [{name: a}]",
+            "not supported yet; accepted for now: []",
+        ),
+        ("templates: {tor: {}}", "not supported yet"),
+        (
+            "rpki: {caches: [{address: 1.1.1.1}]}",
+            "rpki.caches: a list is not supported yet",
+        ),
+        ("limits: {memoryBytes: 1}", "not supported yet"),
+    ];
+    for (more, expected) in cases {
+        assert_fault(&with(more), expected);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_neighbor_is_named() {
+    let cases = [
+        (
+            "peerASN: 0",
+            "neighbors[0].peerASN: 0 is not accepted: a number from 1",
+        ),
+        (
+            "peerASN: 1\ntimers: {holdTimeSeconds: 2}",
+            "0, or 3 to 65535",
+        ),
+        (
+            "peerASN: 1\ntimers: {holdTimeSecond: 9}",
+            "did you mean holdTimeSeconds?",
+        ),
+        (
+            "peerASN: 1\ntimers: {advertisementIntervalSeconds: 5}",
+            "not supported yet",
+        ),
+        (
+            "peerASN: 1\ntimers: {sendHoldTimeSeconds: 90}",
+            "is not above holdTimeSeconds",
+        ),
+        (
+            "peerASN: 1\nimport: from-tor",
+            "a RoutePolicy by name is not supported yet",
+        ),
+        (
+            "peerASN: 1\ngracefulRestart: {enabled: true}",
+            "gracefulRestart.enabled: true is not",
+        ),
+        (
+            "peerASN: 1\ngracefulRestart: {enbled: false}",
+            "did you mean enabled?",
+        ),
+        ("peerASN: 1\nrole: customer", "not supported yet"),
+        (
+            "peerASN: 1\naddPaths: {send: 2}",
+            "addPaths.send: 2 is not supported yet",
+        ),
+        (
+            "peerASN: 1\nrouteReflectorClient: true",
+            "not supported yet",
+        ),
+        ("peerASN: 1\nmaxPrefixes: {ipv4: 5}", "not supported yet"),
+        ("peerASN: 1\ntemplate: tor", "not supported yet"),
+        ("peerASN: 1\nlocalAddress: '::5'", "not of one family"),
+        ("peerASN: 1\nfamilies: []", "no family is left"),
+        (
+            "peerASN: 1\nauthSecretRef: a\nauthPasswordFile: b",
+            "one of the two",
+        ),
+        ("passive: true", "peerASN: is missing"),
+    ];
+    for (fields, expected) in cases {
+        let fields = fields.replace('\n', "\n  ");
+        let body = format!("localASN: 65001\nneighbors:\n- peerAddress: 10.0.0.6\n  {fields}\n");
+        assert_fault(&config(&body), expected);
+    }
+    let addresses = [
+        ("fe80::1%eth0", "link-local neighbors are not supported yet"),
+        ("fe80::1", "link-local neighbors are not supported yet"),
+        ("224.0.0.1", "one host"),
+        ("10.0.0.0/24", "an IP address"),
+    ];
+    for (address, expected) in addresses {
+        let body = format!("localASN: 1\nneighbors: [{{peerAddress: '{address}', peerASN: 1}}]");
+        assert_fault(&config(&body), expected);
+    }
+    assert_fault(
+        &config("localASN: 1\nneighbors: [{peerPrefix: 10.0.0.0/24, peerASN: 1}]"),
+        "peerPrefix: not supported yet",
+    );
+    assert_fault(
+        &config("neighbors: [{peerAddress: 10.0.0.6, peerASN: 1}]"),
+        "neighbors[0].localASN: is missing",
+    );
+}
+
+#[test]
+fn off_is_accepted_for_what_is_not_built() {
+    let contents = with(
+        "  gracefulRestart: {enabled: false, helper: false}\n  routeServerClient: false\n  \
+         addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, action: warn}\n\
+         nodes: []\ntemplates: {}\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+}
+
+#[test]
+fn two_neighbors_with_one_address_name_both_lines() {
+    let contents = with("- peerAddress: 10.0.0.6\n  peerASN: 65002\n");
+    assert_fault(
+        &contents,
+        "f.yaml:10: spec.bgpPeering.neighbors[1]: 10.0.0.6 is already",
+    );
+    assert_fault(&contents, "neighbors[0] on line 8");
+}
+
+#[test]
+fn the_config_map_holds_the_same() {
+    let contents = read_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config, namespace: kube-system}\n\
+         data:\n  cluster-pool-ipv4-cidr: 10.244.0.0/16\n  enable-bgp-control-plane: \"true\"\n  \
+         bgp-secrets-namespace: secrets\n  debug: 'false'\n  bgpPeering: |\n    localASN: 65001\n    \
+         neighbors:\n    - peerAddress: 10.0.0.6\n      peerASN: 65001\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    let Body::ConfigMap(map) = &contents.resources[0].body else {
+        panic!("{contents:?}")
+    };
+    assert!(map.cilium_speaks);
+    assert_eq!(map.secrets_namespace.as_deref(), Some("secrets"));
+    assert_eq!(map.cluster_cidrs.len(), 1);
+    assert_eq!(map.peering.as_ref().unwrap().neighbors[0].line, 12);
+    let contents = read_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config}\n\
+         data:\n  bgpPeering: |\n    localASN: 65001\n    listenPrt: 1\n",
+    );
+    assert_fault(
+        &contents,
+        "f.yaml:7: data.bgpPeering.listenPrt: unknown field; did you mean",
+    );
+    assert_eq!(contents.invalid.len(), 1);
+}
+
+const POLICY: &str = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata:\n  \
+                      name: p\n  namespace: n\nspec:\n  endpointSelector: {}\n";
+
+fn policy(egress: &str) -> Contents {
+    read_text(&format!("{POLICY}{egress}"))
+}
+
+fn targets(contents: &Contents) -> Vec<String> {
+    let Body::Policy(policy) = &contents.resources[0].body else {
+        panic!("{contents:?}")
+    };
+    let entries = policy.rules.iter().flat_map(|rule| &rule.entries);
+    entries
+        .map(|entry| match &entry.target {
+            CidrTarget::Cidr(prefix) => format!("{} {prefix}", entry.rule),
+            other => format!("{} {other:?}", entry.rule),
+        })
+        .collect()
+}
+
+#[test]
+fn policies_are_read_leniently() {
+    let contents = policy(
+        "  egress:\n  - toCIDR: [10.0.1.0/24, 10.0.2.7/24, 192.0.2.1]\n  - toCIDRSet:\n    \
+         - cidr: 10.0.0.0/8\n      except: [10.96.0.0/12, 11.0.0.0/8]\n  \
+         - toEndpoints: [{}]\n    toPorts: []\n  egressDeny:\n  - toCIDR: [10.9.0.0/16]\n  \
+         unheardOf: 1\n",
+    );
+    assert_eq!(
+        targets(&contents),
+        [
+            "spec.egress[0].toCIDR[0] 10.0.1.0/24",
+            "spec.egress[0].toCIDR[1] 10.0.2.0/24",
+            "spec.egress[0].toCIDR[2] 192.0.2.1/32",
+            "spec.egress[1].toCIDRSet[0] 10.0.0.0/8",
+        ]
+    );
+    let said = said(&contents);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("f.yaml:9: warning: spec.egress[0].toCIDR[1]: \"10.0.2.7/24\""));
+    assert!(said[1].contains("takes nothing out"));
+}
+
+#[test]
+fn misspelt_fields_that_would_be_read_are_warnings() {
+    let contents = policy("  egress:\n  - toCIDRs: [10.0.1.0/24]\n");
+    assert_eq!(targets(&contents).len(), 0);
+    assert!(said(&contents)[0].contains("warning: spec.egress[0].toCIDRs: unknown field"));
+    let contents = policy("  egres:\n  - toCIDR: [10.0.1.0/24]\n");
+    assert!(said(&contents)[0].contains("did you mean egress?"));
+}
+
+#[test]
+fn a_policy_with_a_broken_cidr_is_invalid() {
+    let contents = policy("  egress:\n  - toCIDR: [10.0.1.0/33]\n");
+    assert_fault(
+        &contents,
+        "f.yaml:9: spec.egress[0].toCIDR[0]: \"10.0.1.0/33\" is not accepted",
+    );
+    assert_eq!(contents.invalid[0].to_string(), "CiliumNetworkPolicy n/p");
+    let contents = policy("  egress:\n  - toCIDRSet: [{cidr: 10.0.0.0/8, cidrGroupRef: g}]\n");
+    assert_fault(&contents, "exactly one of");
+}
+
+#[test]
+fn groups_nodes_secrets() {
+    let contents = read_text(
+        "apiVersion: v1\nkind: List\nitems:\n\
+         - {apiVersion: cilium.io/v2alpha1, kind: CiliumCIDRGroup, metadata: {name: g}, \
+         spec: {externalCIDRs: [10.0.1.0/24]}}\n\
+         - {apiVersion: cilium.io/v2, kind: CiliumNode, metadata: {name: a}, spec: {addresses: \
+         [{type: InternalIP, ip: 10.0.0.5}], ipam: {podCIDRs: [10.244.1.0/24], pools: \
+         {allocated: [{pool: x, cidrs: [10.245.1.0/24]}]}}}}\n\
+         - {apiVersion: v1, kind: Node, metadata: {name: a}, spec: {podCIDR: 10.1.0.0/24}, \
+         status: {addresses: [{type: Hostname, address: a}, {type: InternalIP, address: '::5'}]}}\n\
+         - {apiVersion: v1, kind: Secret, metadata: {name: s}, data: {password: aHVzaA==}}\n\
+         - {apiVersion: v1, kind: Secret, metadata: {name: t}, stringData: {other: x}}\n\
+         - {apiVersion: v1, kind: Namespace, metadata: {name: n, labels: {team: red}}}\n\
+         - {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    assert_eq!(contents.documents, 7);
+    assert_eq!(contents.passed_over.get("Deployment"), Some(&1));
+    let bodies: Vec<&Body> = contents.resources.iter().map(|r| &r.body).collect();
+    let [
+        Body::CidrGroup(group),
+        Body::Node(cilium),
+        Body::Node(node),
+        Body::Secret(secret),
+        Body::Secret(empty),
+        Body::Namespace,
+    ] = bodies[..]
+    else {
+        panic!("{bodies:?}")
+    };
+    assert_eq!(group.cidrs.len(), 1);
+    assert_eq!(cilium.pod_cidrs.len(), 2);
+    assert_eq!(cilium.internal_addresses.len(), 1);
+    assert_eq!(node.pod_cidrs.len(), 1);
+    assert_eq!(node.addresses.len(), 1);
+    assert_eq!(secret.as_deref(), Ok(b"hush".as_slice()));
+    assert!(empty.as_ref().unwrap_err().contains("no key password"));
+}
+
+#[test]
+fn kinds_that_are_not_built_yet_are_faults() {
+    for (version, kind) in [
+        ("cilium.io/v2", "CiliumBGPClusterConfig"),
+        ("ringbgp.io/v1alpha1", "RoutePolicy"),
+    ] {
+        let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n");
+        assert_fault(&read_text(&text), &format!("{kind} is not supported yet"));
+    }
+}
+
+#[test]
+fn documents_that_are_no_objects() {
+    for text in [
+        "just words\n",
+        "- a\n",
+        "kind: Node\n",
+        "apiVersion: v1\nkind: Node\n",
+    ] {
+        let contents = read_text(text);
+        assert!(contents.nameless && !contents.faults.is_empty(), "{text}");
+    }
+    let contents = read_text("a: [1\n");
+    assert!(contents.unreadable);
+    let contents = read(&Arc::from("f.yaml"), b"a: 1\nb: \xff\n");
+    assert!(contents.unreadable);
+    assert_eq!(contents.faults[0].line, 2);
+    let contents = read_text("");
+    assert!(!contents.unreadable && contents.documents == 0);
+}
+
+#[test]
+fn the_operators_kind_of_the_same_name_is_passed_over() {
+    let contents = read_text(
+        "apiVersion: cilium.io/v1alpha1\nkind: CiliumConfig\nmetadata: {name: cilium}\n\
+         spec: {ipam: {mode: kubernetes}}\n",
+    );
+    assert!(contents.faults.is_empty() && contents.resources.is_empty());
+    assert_eq!(contents.passed_over.len(), 1);
+}
