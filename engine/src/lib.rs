@@ -3,5 +3,6 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod ring;
 pub mod time;
 pub mod watcher;
