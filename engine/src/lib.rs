@@ -4,5 +4,6 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod ring;
+pub mod session;
 pub mod time;
 pub mod watcher;

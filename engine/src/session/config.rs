@@ -1,0 +1,82 @@
+//! What a session is told about its neighbor, and which changes of it cost a reset.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use codec::{AS_TRANS, FamilySet};
+
+use crate::config::{Neighbor, Password, PeerAsn, Timers};
+
+/// The part of a [`Neighbor`] that its session acts on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// The peer's address.
+    pub peer_address: IpAddr,
+    /// The port that is dialled.
+    pub peer_port: u16,
+    /// The source address of our connections, if bound.
+    pub local_address: Option<IpAddr>,
+    /// Our AS towards this peer.
+    pub local_asn: u32,
+    /// Our BGP identifier; not 0.0.0.0.
+    pub router_id: Ipv4Addr,
+    /// What the peer's OPEN may carry.
+    pub peer_asn: PeerAsn,
+    /// Wait for the peer to connect.
+    pub passive: bool,
+    /// A sentence that says why this session must not be started (a key that cannot be had,
+    /// another speaker on the node); none: it may.
+    pub withheld: Option<Arc<str>>,
+    /// Timers.
+    pub timers: Timers,
+    /// The address families offered.
+    pub families: FamilySet,
+}
+
+impl SessionConfig {
+    /// The session's part of a neighbor.
+    pub fn of(neighbor: &Neighbor) -> SessionConfig {
+        SessionConfig {
+            peer_address: neighbor.address,
+            peer_port: neighbor.port,
+            local_address: neighbor.local_address,
+            local_asn: neighbor.local_asn,
+            router_id: neighbor.router_id,
+            peer_asn: neighbor.peer_asn,
+            passive: neighbor.passive,
+            withheld: match &neighbor.password {
+                Password::Missing(why) => Some(why.clone()),
+                Password::None | Password::Key(_) => None,
+            },
+            timers: neighbor.timers,
+            families: neighbor.families,
+        }
+    }
+
+    /// Whether a live session under `old` has to be reset to follow this: only for what OPEN
+    /// negotiates or the connection is bound to. The peer's AS is not among it: a session whose
+    /// peer the new setting still allows stays ([`SessionConfig::allows`]).
+    pub fn needs_reset(&self, old: &SessionConfig) -> bool {
+        self.peer_address != old.peer_address
+            || self.peer_port != old.peer_port
+            || self.local_address != old.local_address
+            || self.local_asn != old.local_asn
+            || self.router_id != old.router_id
+            || self.families != old.families
+            || self.timers.hold != old.timers.hold
+    }
+
+    /// Whether a peer of this AS number is the one that is configured. AS 0 (RFC 7607) and
+    /// AS_TRANS (RFC 6793 §9) are nobody's.
+    pub fn allows(&self, asn: u32) -> bool {
+        if asn == 0 || asn == AS_TRANS {
+            return false;
+        }
+        match self.peer_asn {
+            PeerAsn::Number(number) => asn == number,
+            PeerAsn::Any => true,
+            PeerAsn::Internal => asn == self.local_asn,
+            PeerAsn::External => asn != self.local_asn,
+        }
+    }
+}

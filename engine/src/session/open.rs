@@ -1,0 +1,220 @@
+//! The OPEN exchange: what we offer, what we refuse, what both come to.
+//!
+//! The codec has checked the shape of a received OPEN (RFC 4271 §6.2: version, parameters,
+//! capabilities); here its values are judged against the neighbor.
+//!
+//! Without a family in common there is no session: NOTIFICATION 2/7 with the families that we
+//! miss, as BIRD and FRR do. A session without families would look up and carry nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use codec::notification as code;
+use codec::{AS_TRANS, Capability, Family, FamilySet, Notification, Open, PeerKind, WireFormat};
+
+use super::action::Negotiated;
+use super::config::SessionConfig;
+use crate::config::PeerAsn;
+
+/// A refused OPEN: what the peer is told, and what the operator is told.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) notification: Notification,
+    pub(super) words: String,
+}
+
+/// Our OPEN: multiprotocol for our families, route refresh, 4-octet AS, and nothing that is not
+/// acted on.
+pub(super) fn offer(config: &SessionConfig) -> Open {
+    let mut capabilities: Vec<Capability> = config.families.iter().map(multiprotocol).collect();
+    capabilities.push(Capability::RouteRefresh);
+    capabilities.push(Capability::FourOctetAs(config.local_asn));
+    Open {
+        version: 4,
+        asn: config.local_asn,
+        hold_time: u16::try_from(config.timers.hold.as_secs()).unwrap_or(u16::MAX),
+        identifier: config.router_id,
+        capabilities,
+    }
+}
+
+fn multiprotocol(family: Family) -> Capability {
+    Capability::Multiprotocol {
+        afi: family.afi(),
+        safi: family.safi(),
+    }
+}
+
+/// What our offer and the peer's OPEN come to.
+pub(super) fn negotiate(
+    config: &SessionConfig,
+    open: Open,
+    local_address: SocketAddr,
+) -> Result<Negotiated, Refusal> {
+    check_asn(config, &open)?;
+    check_identifier(config, &open)?;
+    let hold_time = negotiate_hold_time(config, &open)?;
+    let families = negotiate_families(config, &open)?;
+    let four_octet_as = open
+        .capabilities
+        .iter()
+        .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
+    Ok(Negotiated {
+        wire: WireFormat {
+            four_octet_as,
+            add_path_receive: FamilySet::NONE,
+            add_path_send: FamilySet::NONE,
+            extended_messages: false,
+            extended_next_hop: false,
+            families,
+            peer: if open.asn == config.local_asn {
+                PeerKind::Internal
+            } else {
+                PeerKind::External
+            },
+        },
+        peer_asn: open.asn,
+        peer_router_id: open.identifier,
+        hold_time,
+        keepalive: keepalive_interval(config, hold_time),
+        local_address,
+        families,
+        offered: offer(config).capabilities,
+        received: open.capabilities,
+    })
+}
+
+/// KEEPALIVEs go out at least three times a hold time and at most once a second (RFC 4271 §4.4).
+pub(super) fn keepalive_interval(config: &SessionConfig, hold_time: Duration) -> Duration {
+    let third = hold_time / 3;
+    if config.timers.keepalive.is_zero() {
+        third
+    } else {
+        third.min(config.timers.keepalive)
+    }
+}
+
+// RFC 4271 §6.2, RFC 7607 §2, RFC 6793 §4.2.1.
+fn check_asn(config: &SessionConfig, open: &Open) -> Result<(), Refusal> {
+    if config.allows(open.asn) {
+        return Ok(());
+    }
+    let (peer, local, asn) = (config.peer_address, config.local_asn, open.asn);
+    let words = match (asn, config.peer_asn) {
+        (0, _) => format!("peer {peer} says AS 0, which is nobody's: correct the router's AS"),
+        (AS_TRANS, _) => format!(
+            "peer {peer} says AS 23456 (AS_TRANS), the stand-in for an AS number that its OPEN \
+             does not tell: the router must offer the 4-octet AS capability"
+        ),
+        (_, PeerAsn::Number(expected)) => format!(
+            "peer {peer} says AS {asn}, this neighbor is configured with peerASN {expected}: \
+             correct peerASN or the router's AS"
+        ),
+        (_, PeerAsn::Internal) => format!(
+            "peer {peer} says AS {asn}, this neighbor is configured with peerASN internal and \
+             our AS is {local}: correct peerASN, localASN or the router's AS"
+        ),
+        (_, PeerAsn::External | PeerAsn::Any) => format!(
+            "peer {peer} says AS {asn}, which is our own, and this neighbor is configured with \
+             peerASN external: correct peerASN, localASN or the router's AS"
+        ),
+    };
+    Err(refusal(code::open::BAD_PEER_AS, Bytes::new(), words))
+}
+
+// RFC 6286 §2.2: any non-zero value; equal to ours is an error only inside one AS.
+fn check_identifier(config: &SessionConfig, open: &Open) -> Result<(), Refusal> {
+    let peer = config.peer_address;
+    let words = if open.identifier.is_unspecified() {
+        format!("peer {peer} says BGP identifier 0.0.0.0: set a router id on the router")
+    } else if open.asn == config.local_asn && open.identifier == config.router_id {
+        format!(
+            "peer {peer} says BGP identifier {}, which is ours: inside AS {} every router needs \
+             its own; change routerID here or the router's id",
+            open.identifier, open.asn
+        )
+    } else {
+        return Ok(());
+    };
+    Err(refusal(code::open::BAD_IDENTIFIER, Bytes::new(), words))
+}
+
+// RFC 4271 §4.2, §6.2: 0, or at least 3 s; the session takes the smaller.
+fn negotiate_hold_time(config: &SessionConfig, open: &Open) -> Result<Duration, Refusal> {
+    let theirs = Duration::from_secs(u64::from(open.hold_time));
+    let least = config.timers.min_hold.max(Duration::from_secs(3));
+    if !theirs.is_zero() && theirs < least {
+        let words = format!(
+            "peer {} offers a hold time of {} s, the least taken here is {} s: raise the \
+             router's hold time or lower minHoldTimeSeconds",
+            config.peer_address,
+            theirs.as_secs(),
+            least.as_secs()
+        );
+        return Err(refusal(
+            code::open::UNACCEPTABLE_HOLD_TIME,
+            Bytes::new(),
+            words,
+        ));
+    }
+    Ok(theirs.min(Duration::from_secs(config.timers.hold.as_secs())))
+}
+
+// RFC 4760 §8; a peer that offers no multiprotocol capability speaks IPv4 unicast alone.
+fn negotiate_families(config: &SessionConfig, open: &Open) -> Result<FamilySet, Refusal> {
+    let mut any = false;
+    let mut theirs = FamilySet::NONE;
+    for capability in &open.capabilities {
+        if let Capability::Multiprotocol { afi, safi } = capability {
+            any = true;
+            if let Some(family) = Family::from_afi_safi(*afi, *safi) {
+                theirs.insert(family);
+            }
+        }
+    }
+    if !any {
+        theirs.insert(Family::Ipv4Unicast);
+    }
+    let common = config.families.intersection(theirs);
+    if !common.is_empty() {
+        return Ok(common);
+    }
+    let words = format!(
+        "peer {} and this neighbor have no address family in common (the peer offers {}, \
+         families here are {}): activate one of ours on the router, or add one of its to families",
+        config.peer_address,
+        list(theirs),
+        list(config.families)
+    );
+    let mut data = Vec::new();
+    for family in config.families.iter() {
+        data.extend_from_slice(&[1, 4]);
+        data.extend_from_slice(&family.afi().to_be_bytes());
+        data.extend_from_slice(&[0, family.safi()]);
+    }
+    Err(refusal(
+        code::open::UNSUPPORTED_CAPABILITY,
+        Bytes::from(data),
+        words,
+    ))
+}
+
+fn list(families: FamilySet) -> String {
+    if families.is_empty() {
+        return "none that ringbgp knows".to_owned();
+    }
+    let names: Vec<String> = families.iter().map(|family| family.to_string()).collect();
+    names.join(", ")
+}
+
+fn refusal(subcode: u8, data: Bytes, words: String) -> Refusal {
+    Refusal {
+        notification: Notification {
+            code: code::OPEN,
+            subcode,
+            data,
+        },
+        words,
+    }
+}

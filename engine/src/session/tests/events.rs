@@ -1,0 +1,379 @@
+//! A table of FSM events: state, event, next state, what is done.
+
+use codec::Notification;
+use codec::notification::cease;
+
+use super::scripted::{
+    drain, hear, keepalive_bytes, notification_bytes, open_bytes, outgoing_in, peer_open,
+    refresh_bytes, session_in, update_bytes,
+};
+use super::{at, config, local, seconds};
+use crate::config::PeerAsn;
+use crate::session::{Accept, Session, Slot, State};
+
+use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
+
+type Event = fn(&mut Session);
+
+const START: Event = |s| s.handle_start(at(1));
+const STOP: Event = |s| s.handle_stop(at(1), Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN));
+const RESET: Event = |s| s.handle_reset(at(1), Notification::cease(cease::ADMINISTRATIVE_RESET));
+const CONNECTED: Event = |s| s.handle_connected(at(1), local());
+const FAILED: Event = |s| s.handle_connect_failed(at(1), "connection refused");
+const ACCEPTED: Event = |s| drop(s.handle_accepted(at(1), local()));
+const CLOSED: Event = |s| s.handle_closed(at(1), Slot::Outgoing, "reset by peer");
+const OPEN: Event = |s| {
+    hear(s, at(1), Slot::Outgoing, &open_bytes(&peer_open()));
+};
+const KEEPALIVE: Event = |s| {
+    hear(s, at(1), Slot::Outgoing, &keepalive_bytes());
+};
+const UPDATE: Event = |s| {
+    hear(s, at(1), Slot::Outgoing, &update_bytes());
+};
+const REFRESH: Event = |s| {
+    hear(s, at(1), Slot::Outgoing, &refresh_bytes(1));
+};
+const CEASE: Event = |s| {
+    hear(s, at(1), Slot::Outgoing, &notification_bytes(6, 2));
+};
+const GARBAGE: Event = |s| {
+    hear(s, at(1), Slot::Outgoing, &[0; 19]);
+};
+const LATER: Event = |s| s.handle_timeout(at(1000));
+
+#[test]
+fn every_event_in_every_state() {
+    let table: &[(State, &str, Event, State, &[&str])] = &[
+        (Idle, "start", START, Connect, &["connect"]),
+        (Idle, "stop", STOP, Idle, &[]),
+        (Idle, "accepted", ACCEPTED, Idle, &[]),
+        (Idle, "connected", CONNECTED, Idle, &[]),
+        (Idle, "timeout", LATER, Idle, &[]),
+        (Connect, "start", START, Connect, &[]),
+        (Connect, "stop", STOP, Idle, &["close Outgoing"]),
+        (Connect, "reset", RESET, Active, &["close Outgoing"]),
+        (
+            Connect,
+            "connected",
+            CONNECTED,
+            OpenSent,
+            &["open to Outgoing"],
+        ),
+        (Connect, "failed", FAILED, Active, &[]),
+        (
+            Connect,
+            "accepted",
+            ACCEPTED,
+            OpenSent,
+            &["open to Incoming"],
+        ),
+        (
+            Connect,
+            "timeout",
+            LATER,
+            Connect,
+            &["close Outgoing", "connect"],
+        ),
+        (Active, "stop", STOP, Idle, &[]),
+        (
+            Active,
+            "accepted",
+            ACCEPTED,
+            OpenSent,
+            &["open to Incoming"],
+        ),
+        (Active, "connected", CONNECTED, Active, &[]),
+        (Active, "timeout", LATER, Connect, &["connect"]),
+        (
+            OpenSent,
+            "stop",
+            STOP,
+            Idle,
+            &["6/2 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenSent,
+            "reset",
+            RESET,
+            Active,
+            &["6/4 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenSent,
+            "accepted",
+            ACCEPTED,
+            OpenSent,
+            &["open to Incoming"],
+        ),
+        (OpenSent, "closed", CLOSED, Active, &[]),
+        (
+            OpenSent,
+            "open",
+            OPEN,
+            OpenConfirm,
+            &["keepalive to Outgoing"],
+        ),
+        (
+            OpenSent,
+            "keepalive",
+            KEEPALIVE,
+            Idle,
+            &["5/1 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenSent,
+            "update",
+            UPDATE,
+            Idle,
+            &["5/1 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenSent,
+            "refresh",
+            REFRESH,
+            Idle,
+            &["5/1 to Outgoing", "close Outgoing"],
+        ),
+        (OpenSent, "notification", CEASE, Active, &["close Outgoing"]),
+        (
+            OpenSent,
+            "garbage",
+            GARBAGE,
+            Idle,
+            &["1/1 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenSent,
+            "timeout",
+            LATER,
+            Active,
+            &["4/0 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenConfirm,
+            "stop",
+            STOP,
+            Idle,
+            &["6/2 to Outgoing", "close Outgoing"],
+        ),
+        (OpenConfirm, "closed", CLOSED, Active, &[]),
+        (
+            OpenConfirm,
+            "open",
+            OPEN,
+            Idle,
+            &["5/2 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenConfirm,
+            "keepalive",
+            KEEPALIVE,
+            Established,
+            &["up Outgoing"],
+        ),
+        (
+            OpenConfirm,
+            "update",
+            UPDATE,
+            Idle,
+            &["5/2 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenConfirm,
+            "refresh",
+            REFRESH,
+            Idle,
+            &["5/2 to Outgoing", "close Outgoing"],
+        ),
+        (
+            OpenConfirm,
+            "notification",
+            CEASE,
+            Active,
+            &["close Outgoing"],
+        ),
+        (
+            OpenConfirm,
+            "timeout",
+            LATER,
+            Active,
+            &["4/0 to Outgoing", "close Outgoing"],
+        ),
+        (Established, "start", START, Established, &[]),
+        (
+            Established,
+            "stop",
+            STOP,
+            Idle,
+            &["down", "6/2 to Outgoing", "close Outgoing"],
+        ),
+        (
+            Established,
+            "reset",
+            RESET,
+            Active,
+            &["down", "6/4 to Outgoing", "close Outgoing"],
+        ),
+        (Established, "connected", CONNECTED, Established, &[]),
+        (Established, "accepted", ACCEPTED, Established, &[]),
+        (Established, "closed", CLOSED, Active, &["down"]),
+        (
+            Established,
+            "open",
+            OPEN,
+            Idle,
+            &["down", "5/3 to Outgoing", "close Outgoing"],
+        ),
+        (Established, "keepalive", KEEPALIVE, Established, &[]),
+        (Established, "update", UPDATE, Established, &[]),
+        (Established, "refresh", REFRESH, Established, &[]),
+        (
+            Established,
+            "notification",
+            CEASE,
+            Active,
+            &["down", "close Outgoing"],
+        ),
+        (
+            Established,
+            "garbage",
+            GARBAGE,
+            Idle,
+            &["down", "1/1 to Outgoing", "close Outgoing"],
+        ),
+        (
+            Established,
+            "timeout",
+            LATER,
+            Active,
+            &["down", "4/0 to Outgoing", "close Outgoing"],
+        ),
+    ];
+    for (from, name, event, to, actions) in table {
+        let mut session = outgoing_in(*from);
+        event(&mut session);
+        let mut done = drain(&mut session);
+        // Event 9 after a hold expiry may find its retry due already.
+        done.retain(|action| *name != "timeout" || *to != Active || action != "connect");
+        assert_eq!(done, *actions, "{from:?}, {name}");
+        if *name != "timeout" || session.state() != Connect {
+            assert_eq!(session.state(), *to, "{from:?}, {name}");
+        }
+        session.audit();
+    }
+}
+
+#[test]
+fn a_passive_session_waits_for_the_peer() {
+    let mut passive = config();
+    passive.passive = true;
+    let mut session = Session::new(passive, 1);
+    session.handle_start(at(0));
+    assert_eq!(session.state(), Active);
+    assert_eq!(session.poll_timeout(), None);
+    assert_eq!(session.handle_accepted(at(5), local()), Accept::Taken);
+    assert_eq!(drain(&mut session), ["open to Incoming"]);
+    session.handle_closed(at(6), Slot::Incoming, "end of stream");
+    assert_eq!(session.state(), Active);
+    assert_eq!(session.poll_timeout(), None);
+}
+
+#[test]
+fn a_withheld_session_says_why_and_neither_dials_nor_accepts() {
+    let mut withheld = config();
+    withheld.withheld = Some("Secret kube-system/bgp-auth has no key password".into());
+    let mut session = Session::new(withheld, 1);
+    session.handle_start(at(0));
+    assert_eq!(session.state(), Idle);
+    assert!(drain(&mut session).is_empty());
+    assert!(matches!(
+        session.handle_accepted(at(1), local()),
+        Accept::Refused(Some(_))
+    ));
+    assert_eq!(
+        session.last_error(),
+        Some("Secret kube-system/bgp-auth has no key password")
+    );
+    session.handle_config(at(2), config());
+    assert_eq!(session.state(), Connect);
+    assert_eq!(drain(&mut session), ["connect"]);
+}
+
+#[test]
+fn a_key_that_goes_missing_stops_what_is_coming_up_and_leaves_what_is_up() {
+    let mut withheld = config();
+    withheld.withheld = Some("the key is gone".into());
+    let mut session = outgoing_in(OpenSent);
+    assert!(session.handle_config(at(2), withheld.clone()));
+    assert_eq!(session.state(), Idle);
+    assert_eq!(drain(&mut session), ["6/6 to Outgoing", "close Outgoing"]);
+
+    let mut session = outgoing_in(Established);
+    assert!(!session.handle_config(at(2), withheld));
+    assert_eq!(session.state(), Established);
+    session.handle_closed(at(3), Slot::Outgoing, "end of stream");
+    assert_eq!(session.state(), Idle);
+    assert_eq!(session.last_error(), Some("the key is gone"));
+}
+
+#[test]
+fn only_what_open_negotiates_resets() {
+    let mut session = outgoing_in(Established);
+    let mut changed = config();
+    changed.timers.keepalive = seconds(10);
+    changed.timers.connect_retry = seconds(5);
+    changed.timers.send_hold = Some(seconds(20));
+    changed.peer_asn = PeerAsn::External;
+    changed.passive = true;
+    assert!(!session.handle_config(at(2), changed.clone()));
+    assert_eq!(session.state(), Established);
+    assert!(session.poll_timeout() <= Some(at(12)));
+
+    changed.timers.hold = seconds(30);
+    assert!(session.handle_config(at(3), changed.clone()));
+    assert_eq!(
+        drain(&mut session),
+        ["down", "6/6 to Outgoing", "close Outgoing"]
+    );
+    assert_eq!(session.state(), Active);
+
+    let mut session = outgoing_in(Established);
+    let mut other_peer = config();
+    other_peer.peer_asn = PeerAsn::Number(65003);
+    assert!(session.handle_config(at(2), other_peer));
+}
+
+#[test]
+fn a_shutdown_communication_travels_both_ways() {
+    let mut session = outgoing_in(Established);
+    let shutdown = Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN)
+        .with_shutdown_communication("rack 7 moves, back at 04:00");
+    session.handle_stop(at(2), shutdown.clone());
+    let mut sent = None;
+    while let Some(action) = session.poll_action() {
+        if let crate::session::SessionAction::Transmit(_, message) = action {
+            sent = Some(message);
+        }
+    }
+    let sent = sent.expect("a NOTIFICATION is sent");
+
+    let mut other = session_in(Established, Slot::Incoming, config());
+    hear(&mut other, at(2), Slot::Incoming, &sent);
+    let words = other.last_error().expect("there is an error");
+    assert!(words.contains("rack 7 moves, back at 04:00"), "{words}");
+    assert!(words.contains("10.0.0.6"), "{words}");
+}
+
+#[test]
+fn a_refresh_of_a_family_that_was_not_negotiated_is_ignored() {
+    let mut session = outgoing_in(Established);
+    assert!(hear(&mut session, at(1), Slot::Outgoing, &refresh_bytes(1)));
+    assert!(!hear(
+        &mut session,
+        at(1),
+        Slot::Outgoing,
+        &refresh_bytes(25)
+    ));
+    assert_eq!(session.state(), Established);
+}

@@ -1,0 +1,46 @@
+//! The session against itself and against hand-made messages, on a virtual clock.
+
+mod collisions;
+mod events;
+mod malformed;
+mod opens;
+mod pair;
+mod scripted;
+mod timers;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use codec::FamilySet;
+
+use super::SessionConfig;
+use crate::config::{PeerAsn, Timers};
+use crate::time::Time;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn at(seconds: u64) -> Time {
+    Time(seconds * 1_000_000_000)
+}
+
+fn local() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 5], 179))
+}
+
+/// 10.0.0.5, AS 65001, towards 10.0.0.6, AS 65002.
+fn config() -> SessionConfig {
+    SessionConfig {
+        peer_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 6)),
+        peer_port: 179,
+        local_address: None,
+        local_asn: 65001,
+        router_id: Ipv4Addr::new(10, 0, 0, 5),
+        peer_asn: PeerAsn::Number(65002),
+        passive: false,
+        withheld: None,
+        timers: Timers::default(),
+        families: FamilySet::ALL,
+    }
+}

@@ -1,0 +1,209 @@
+//! Every way in which a peer's OPEN can be refused, and what a good one comes to.
+
+use std::net::Ipv4Addr;
+
+use codec::{Capability, Family, FamilySet, Open, PeerKind};
+
+use super::scripted::{drain, hear, keepalive_bytes, open_bytes, peer_open, session_in};
+use super::{at, config, seconds};
+use crate::config::PeerAsn;
+use crate::session::{Session, SessionConfig, Slot, State};
+
+fn answer(config: SessionConfig, open: &Open) -> (Vec<String>, Session) {
+    let mut session = session_in(State::OpenSent, Slot::Outgoing, config);
+    hear(&mut session, at(1), Slot::Outgoing, &open_bytes(open));
+    (drain(&mut session), session)
+}
+
+fn assert_refused(config: SessionConfig, open: &Open, subcode: u8, words: &str) {
+    let (done, session) = answer(config, open);
+    assert_eq!(
+        done,
+        [
+            format!("2/{subcode} to Outgoing"),
+            "close Outgoing".to_owned()
+        ]
+    );
+    let error = session.last_error().expect("there is an error");
+    assert!(error.contains(words), "{error}");
+    assert!(error.contains("10.0.0.6"), "{error}");
+}
+
+fn with_asn(asn: u32) -> Open {
+    let mut open = peer_open();
+    open.asn = asn;
+    open.capabilities.pop();
+    open.capabilities.push(Capability::FourOctetAs(asn));
+    open
+}
+
+fn expecting(peer_asn: PeerAsn) -> SessionConfig {
+    let mut config = config();
+    config.peer_asn = peer_asn;
+    config
+}
+
+#[test]
+fn the_as_has_to_be_the_one_that_is_configured() {
+    assert_refused(
+        expecting(PeerAsn::Number(65009)),
+        &peer_open(),
+        2,
+        "says AS 65002, this neighbor is configured with peerASN 65009: correct peerASN or the \
+         router's AS",
+    );
+    assert_refused(
+        expecting(PeerAsn::Internal),
+        &peer_open(),
+        2,
+        "peerASN internal",
+    );
+    assert_refused(
+        expecting(PeerAsn::External),
+        &with_asn(65001),
+        2,
+        "peerASN external",
+    );
+    for peer_asn in [PeerAsn::Any, PeerAsn::External, PeerAsn::Number(23456)] {
+        assert_refused(expecting(peer_asn), &with_asn(23456), 2, "AS 23456");
+    }
+    for (peer_asn, asn) in [
+        (PeerAsn::Number(65002), 65002),
+        (PeerAsn::Number(4_200_000_000), 4_200_000_000),
+        (PeerAsn::Any, 65002),
+        (PeerAsn::Any, 65001),
+        (PeerAsn::Internal, 65001),
+        (PeerAsn::External, 65002),
+    ] {
+        let (done, _) = answer(expecting(peer_asn), &with_asn(asn));
+        assert_eq!(done, ["keepalive to Outgoing"], "{peer_asn:?} {asn}");
+    }
+}
+
+#[test]
+fn as_0_is_refused_whatever_is_configured() {
+    for peer_asn in [
+        PeerAsn::Any,
+        PeerAsn::External,
+        PeerAsn::Internal,
+        PeerAsn::Number(1),
+    ] {
+        let (done, _) = answer(expecting(peer_asn), &with_asn(0));
+        assert_eq!(done[0], "2/2 to Outgoing");
+    }
+}
+
+#[test]
+fn the_identifier_is_not_zero_and_not_ours_inside_one_as() {
+    let mut open = peer_open();
+    open.identifier = Ipv4Addr::UNSPECIFIED;
+    let (done, _) = answer(config(), &open);
+    assert_eq!(done[0], "2/3 to Outgoing");
+
+    let ours = config().router_id;
+    let mut open = with_asn(65001);
+    open.identifier = ours;
+    assert_refused(expecting(PeerAsn::Any), &open, 3, "which is ours");
+
+    let mut open = peer_open();
+    open.identifier = ours;
+    let (done, _) = answer(config(), &open);
+    assert_eq!(
+        done,
+        ["keepalive to Outgoing"],
+        "RFC 6286 allows it between two"
+    );
+}
+
+#[test]
+fn hold_times_below_the_least_are_refused_and_the_smaller_counts() {
+    for offered in [1, 2] {
+        let mut open = peer_open();
+        open.hold_time = offered;
+        let (done, _) = answer(config(), &open);
+        assert_eq!(done[0], "2/6 to Outgoing");
+    }
+    let mut strict = config();
+    strict.timers.min_hold = seconds(20);
+    let mut open = peer_open();
+    open.hold_time = 19;
+    assert_refused(strict, &open, 6, "minHoldTimeSeconds");
+
+    for (offered, hold, keepalive) in [(3, 3, 1), (60, 60, 20), (65535, 90, 30), (0, 0, 0)] {
+        let mut open = peer_open();
+        open.hold_time = offered;
+        let (_, mut session) = answer(config(), &open);
+        hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+        let (_, negotiated) = session.established().expect("it is up");
+        assert_eq!(negotiated.hold_time, seconds(hold));
+        assert_eq!(negotiated.keepalive, seconds(keepalive));
+    }
+}
+
+#[test]
+fn families_are_those_of_both() {
+    let ipv4: FamilySet = [Family::Ipv4Unicast].into_iter().collect();
+    let ipv6: FamilySet = [Family::Ipv6Unicast].into_iter().collect();
+    let mp = |afi, safi| Capability::Multiprotocol { afi, safi };
+    let cases: [(Vec<Capability>, FamilySet, FamilySet); 5] = [
+        (vec![], FamilySet::ALL, ipv4),
+        (vec![mp(1, 1), mp(2, 1)], ipv6, ipv6),
+        (vec![mp(2, 1)], FamilySet::ALL, ipv6),
+        (vec![mp(1, 128), mp(1, 1), mp(1, 1)], FamilySet::ALL, ipv4),
+        (vec![mp(1, 1), mp(2, 1)], FamilySet::ALL, FamilySet::ALL),
+    ];
+    for (offered, ours, expected) in cases {
+        let mut config = config();
+        config.families = ours;
+        let mut open = peer_open();
+        open.capabilities = offered.clone();
+        let (_, mut session) = answer(config, &open);
+        hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+        let (_, negotiated) = session.established().expect("it is up");
+        assert_eq!(negotiated.families, expected, "{offered:?}");
+        assert_eq!(negotiated.wire.families, expected);
+        assert!(!negotiated.wire.four_octet_as);
+    }
+}
+
+#[test]
+fn no_family_in_common_is_refused_with_what_we_miss() {
+    for offered in [
+        vec![],
+        vec![Capability::Multiprotocol { afi: 1, safi: 128 }],
+    ] {
+        let mut config = config();
+        config.families = [Family::Ipv6Unicast].into_iter().collect();
+        let mut open = peer_open();
+        open.capabilities = offered;
+        assert_refused(config, &open, 7, "no address family in common");
+    }
+}
+
+#[test]
+fn a_good_open_comes_to_what_both_offered() {
+    let (_, mut session) = answer(config(), &peer_open());
+    hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+    let (slot, negotiated) = session.established().expect("it is up");
+    assert_eq!(slot, Slot::Outgoing);
+    assert_eq!(negotiated.peer_asn, 65002);
+    assert_eq!(negotiated.peer_router_id, Ipv4Addr::new(10, 0, 0, 6));
+    assert!(negotiated.wire.four_octet_as);
+    assert!(!negotiated.wire.extended_messages);
+    assert_eq!(negotiated.wire.peer, PeerKind::External);
+    assert_eq!(negotiated.received, peer_open().capabilities);
+    assert_eq!(
+        negotiated.offered,
+        [
+            Capability::Multiprotocol { afi: 1, safi: 1 },
+            Capability::Multiprotocol { afi: 2, safi: 1 },
+            Capability::RouteRefresh,
+            Capability::FourOctetAs(65001),
+        ]
+    );
+
+    let (_, mut session) = answer(expecting(PeerAsn::Any), &with_asn(65001));
+    hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+    let (_, negotiated) = session.established().expect("it is up");
+    assert_eq!(negotiated.wire.peer, PeerKind::Internal);
+}
