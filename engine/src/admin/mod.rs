@@ -8,6 +8,7 @@
 //! Every call is `POST /v1/NAME` with the query as JSON; `curl --unix-socket` is a client too.
 
 pub mod api;
+pub mod attributes;
 pub mod client;
 pub mod model;
 pub mod render;

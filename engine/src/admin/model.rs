@@ -10,6 +10,7 @@ use codec::{Family, IpPrefix};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RouteSource;
+use crate::watcher;
 
 /// One session, as `ringbgp peers -o json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -412,13 +413,25 @@ pub struct Fault {
     /// The file.
     pub file: String,
     /// The line in it, from 1.
-    pub line: Option<u64>,
+    pub line: Option<u32>,
     /// The field, for example `spec.bgpPeering.neighbors[0].peerASN`; none: the whole document.
     pub path: Option<String>,
     /// What is wrong and what is accepted.
     pub message: String,
     /// True: what was asked for is in force all the same.
     pub warning: bool,
+}
+
+impl From<&watcher::Fault> for Fault {
+    fn from(fault: &watcher::Fault) -> Fault {
+        Fault {
+            file: fault.file.to_string(),
+            line: (fault.line > 0).then_some(fault.line),
+            path: (!fault.path.is_empty()).then(|| fault.path.clone()),
+            message: fault.message.clone(),
+            warning: fault.severity == watcher::Severity::Warning,
+        }
+    }
 }
 
 impl std::fmt::Display for Fault {

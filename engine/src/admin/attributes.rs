@@ -1,0 +1,172 @@
+//! Path attributes as the text of a [`Route`].
+//!
+//! Reads canonical attribute bytes (`codec::AttributeSet`) and decides nothing. Invariant: an
+//! attribute that is not there leaves its field at none.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+
+use codec::{AttributeSet, NextHop, Origin, SegmentKind as CodecSegmentKind, code};
+
+use super::model::{Route, Segment, SegmentKind, UnknownAttribute};
+
+/// Fills in everything that stands in the path attributes.
+pub fn fill(route: &mut Route, canonical: &[u8]) {
+    let set = AttributeSet::new(canonical);
+    (route.next_hop, route.link_local_next_hop) = match set.next_hop() {
+        None => (None, None),
+        Some(NextHop::V4(address)) => (Some(address.to_string()), None),
+        Some(NextHop::V6(address)) => (Some(address.to_string()), None),
+        Some(NextHop::V6WithLinkLocal(global, link_local)) => {
+            (Some(global.to_string()), Some(link_local.to_string()))
+        }
+    };
+    route.origin = set.origin().map(|origin| origin_name(origin).to_owned());
+    route.as_path = set.get(code::AS_PATH).map(|_| segments(&set));
+    route.local_pref = set.local_pref();
+    route.med = set.med();
+    route.communities = some(set.communities().map(community).collect());
+    route.large_communities = some(set.large_communities().map(large_community).collect());
+    route.extended_communities = some(set.extended_communities().map(extended_community).collect());
+    route.originator_id = set.originator_id().map(|id| id.to_string());
+    route.cluster_list = some(set.cluster_list().map(|id| id.to_string()).collect());
+    route.otc = set.otc();
+    route.unknown_attributes = some(
+        set.unknown()
+            .map(|attribute| UnknownAttribute {
+                code: attribute.code,
+                flags: attribute.flags,
+                value: hexadecimal(attribute.value),
+            })
+            .collect(),
+    );
+}
+
+fn segments(set: &AttributeSet<'_>) -> Vec<Segment> {
+    let path = set.as_path();
+    path.segments()
+        .map(|segment| Segment {
+            kind: match segment.kind {
+                CodecSegmentKind::Sequence => SegmentKind::Sequence,
+                CodecSegmentKind::Set => SegmentKind::Set,
+                CodecSegmentKind::ConfedSequence => SegmentKind::ConfedSequence,
+                CodecSegmentKind::ConfedSet => SegmentKind::ConfedSet,
+            },
+            asns: segment.asns().collect(),
+        })
+        .collect()
+}
+
+/// The attribute is there if it has a value: canonical lists are never empty.
+fn some<T>(values: Vec<T>) -> Option<Vec<T>> {
+    (!values.is_empty()).then_some(values)
+}
+
+fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Igp => "IGP",
+        Origin::Egp => "EGP",
+        Origin::Incomplete => "INCOMPLETE",
+    }
+}
+
+/// An RFC 1997 value as `65000:1`.
+pub fn community(value: u32) -> String {
+    format!("{}:{}", value >> 16, value & 0xffff)
+}
+
+/// An RFC 8092 value as `65000:1:2`.
+pub fn large_community([global, first, second]: [u32; 3]) -> String {
+    format!("{global}:{first}:{second}")
+}
+
+/// An extended community as `rt:65000:1` or `soo:192.0.2.1:1`; what has no such form as 16
+/// hexadecimal digits after `0x`.
+///
+/// A four-octet AS number that would fit in two octets is marked with an `L`, since the other form
+/// of it is another value (RFC 5668).
+fn extended_community(value: [u8; 8]) -> String {
+    let [kind, subtype, a, b, c, d, e, f] = value;
+    let name = match subtype {
+        ROUTE_TARGET => "rt",
+        SITE_OF_ORIGIN => "soo",
+        _ => return format!("0x{}", hexadecimal(&value)),
+    };
+    let low = u16::from_be_bytes([e, f]);
+    match kind {
+        TWO_OCTET_AS => {
+            let asn = u16::from_be_bytes([a, b]);
+            format!("{name}:{asn}:{}", u32::from_be_bytes([c, d, e, f]))
+        }
+        IPV4_ADDRESS => format!("{name}:{}:{low}", Ipv4Addr::new(a, b, c, d)),
+        FOUR_OCTET_AS => {
+            let asn = u32::from_be_bytes([a, b, c, d]);
+            let mark = if asn <= u32::from(u16::MAX) { "L" } else { "" };
+            format!("{name}:{asn}{mark}:{low}")
+        }
+        _ => format!("0x{}", hexadecimal(&value)),
+    }
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len() * 2);
+    for octet in octets {
+        let _ = write!(text, "{octet:02x}");
+    }
+    text
+}
+
+// RFC 4360 §3, RFC 5668 §2: types and sub-types of transitive extended communities.
+const TWO_OCTET_AS: u8 = 0x00;
+const IPV4_ADDRESS: u8 = 0x01;
+const FOUR_OCTET_AS: u8 = 0x02;
+const ROUTE_TARGET: u8 = 0x02;
+const SITE_OF_ORIGIN: u8 = 0x03;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::model::parse_prefix;
+
+    #[test]
+    fn attributes_read_as_in_the_contract() {
+        let canonical = [
+            &[0x40, 1, 1, 0][..],
+            &[
+                0x40, 2, 16, 2, 2, 0, 0, 0xfd, 0xea, 0, 1, 0, 0, 1, 1, 0, 0, 0, 9,
+            ],
+            &[0x40, 3, 4, 10, 0, 0, 6],
+            &[0xc0, 8, 4, 0xfd, 0xe8, 0, 1],
+            &[0xc0, 16, 8, 0, 2, 0xfd, 0xe8, 0, 0, 0, 1],
+            &[0xe0, 99, 2, 0xab, 1],
+        ]
+        .concat();
+        // The AS_PATH above: a sequence of 65002 and 65536, then a set of 9.
+        let mut route = Route::new("default", parse_prefix("10.0.1.0/24").unwrap());
+        fill(&mut route, &canonical);
+        assert_eq!(route.origin.as_deref(), Some("IGP"));
+        assert_eq!(route.next_hop.as_deref(), Some("10.0.0.6"));
+        let path = route.as_path.unwrap();
+        assert_eq!(path[0].asns, [65002, 65536]);
+        assert_eq!(
+            (path[1].kind, path[1].asns.as_slice()),
+            (SegmentKind::Set, &[9][..])
+        );
+        assert_eq!(route.communities.unwrap(), ["65000:1"]);
+        assert_eq!(route.extended_communities.unwrap(), ["rt:65000:1"]);
+        assert_eq!(route.unknown_attributes.unwrap()[0].value, "ab01");
+        assert_eq!(
+            (route.med, route.local_pref, route.cluster_list),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn extended_communities_of_each_form() {
+        let shown = |value| extended_community(value);
+        assert_eq!(shown([1, 2, 192, 0, 2, 1, 0, 7]), "rt:192.0.2.1:7");
+        assert_eq!(shown([2, 3, 0, 1, 0, 0, 0, 7]), "soo:65536:7");
+        assert_eq!(shown([2, 2, 0, 0, 0xfd, 0xe8, 0, 7]), "rt:65000L:7");
+        assert_eq!(shown([3, 0x0b, 0, 0, 0, 0, 0, 1]), "0x030b000000000001");
+    }
+}
