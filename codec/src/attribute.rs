@@ -52,6 +52,33 @@ pub mod code {
     pub const ONLY_TO_CUSTOMER: u8 = 35;
     /// BGP Prefix-SID (RFC 8669).
     pub const PREFIX_SID: u8 = 40;
+
+    /// What an attribute is called, if it is known here.
+    pub fn name(code: u8) -> Option<&'static str> {
+        Some(match code {
+            ORIGIN => "ORIGIN",
+            AS_PATH => "AS_PATH",
+            NEXT_HOP => "NEXT_HOP",
+            MED => "MULTI_EXIT_DISC",
+            LOCAL_PREF => "LOCAL_PREF",
+            ATOMIC_AGGREGATE => "ATOMIC_AGGREGATE",
+            AGGREGATOR => "AGGREGATOR",
+            COMMUNITIES => "COMMUNITIES",
+            ORIGINATOR_ID => "ORIGINATOR_ID",
+            CLUSTER_LIST => "CLUSTER_LIST",
+            MP_REACH_NLRI => "MP_REACH_NLRI",
+            MP_UNREACH_NLRI => "MP_UNREACH_NLRI",
+            EXTENDED_COMMUNITIES => "EXTENDED_COMMUNITIES",
+            AS4_PATH => "AS4_PATH",
+            AS4_AGGREGATOR => "AS4_AGGREGATOR",
+            IPV6_EXTENDED_COMMUNITIES => "IPV6_EXTENDED_COMMUNITIES",
+            AIGP => "AIGP",
+            LARGE_COMMUNITIES => "LARGE_COMMUNITY",
+            ONLY_TO_CUSTOMER => "ONLY_TO_CUSTOMER",
+            PREFIX_SID => "PREFIX_SID",
+            _ => return None,
+        })
+    }
 }
 
 /// Bits of the attribute flags octet (RFC 4271 §4.3).

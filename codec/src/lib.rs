@@ -5,7 +5,6 @@
 //! No octets that a peer can send make anything here panic.
 #![forbid(unsafe_code)]
 
-#[allow(dead_code)] // the UPDATE parser uses the rest
 mod as_path;
 mod attribute;
 mod capability;
@@ -15,6 +14,7 @@ mod nlri;
 pub mod notification;
 mod open;
 mod prefix;
+mod update;
 mod wire;
 mod writer;
 
@@ -35,4 +35,7 @@ pub use nlri::{NextHop, Nlri, NlriIter, ReadPrefix, encode_nlri};
 pub use notification::{Notification, encode_notification};
 pub use open::{AS_TRANS, Open, encode_open};
 pub use prefix::{Family, FamilySet, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
+pub use update::{
+    AttributeFault, Attributes, FaultAction, MpReach, MpUnreach, NlriField, Update, parse_update,
+};
 pub use writer::AttributeWriter;
