@@ -11,12 +11,14 @@
 //! quanta of work the thread parks, which is when the ring is submitted.
 
 mod connection;
+mod control;
 mod core;
 mod cpus;
 mod drive;
 mod epoll;
 mod inbox;
 mod io;
+mod port_owner;
 mod probe;
 mod socket;
 #[cfg(test)]
@@ -24,6 +26,9 @@ mod tests;
 mod thread;
 mod uring;
 
+pub use control::{
+    Directory, Handover, ListenFailure, ListenPlan, ListenerPlan, listen_as_planned,
+};
 pub use core::{Action, ConnectTarget, ConnectionId, Core, ShardMask, SocketOptions};
 pub use cpus::{default_shards, usable as usable_cpus};
 pub use inbox::{Inbox, InboxFull, InboxSender, Message, inbox};

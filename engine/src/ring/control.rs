@@ -1,0 +1,435 @@
+//! Listening and accepting, on the control thread's runtime (plain epoll).
+//!
+//! The sockets follow a plan: what is planned and not open is opened (again and again, if it
+//! cannot be had), what is open and not planned is closed, keys of TCP MD5 are set and removed
+//! live. An accepted connection goes as a bare descriptor to the shard that owns the peer, before
+//! any operation on it; a peer that nobody owns is closed at once. No BGP here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::inbox::{InboxSender, Message};
+use super::{port_owner, socket};
+use crate::config::InstanceId;
+
+/// Which shard owns which peer.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    owners: HashMap<(InstanceId, IpAddr), u8>,
+}
+
+impl Directory {
+    /// Names the owner of a peer.
+    pub fn insert(&mut self, instance: InstanceId, peer: IpAddr, shard: u8) {
+        self.owners.insert((instance, peer), shard);
+    }
+
+    /// Forgets a peer.
+    pub fn remove(&mut self, instance: InstanceId, peer: IpAddr) {
+        self.owners.remove(&(instance, peer));
+    }
+
+    /// The shard that owns a peer.
+    pub fn owner(&self, instance: InstanceId, peer: IpAddr) -> Option<u8> {
+        self.owners.get(&(instance, peer)).copied()
+    }
+}
+
+/// What is to be listened on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenPlan {
+    /// By address and port.
+    pub listeners: BTreeMap<SocketAddr, ListenerPlan>,
+}
+
+/// What one listener is for.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ListenerPlan {
+    /// The instances that listen here; the first that knows a peer gets it.
+    pub instances: Vec<InstanceId>,
+    /// Keys of TCP MD5, of the listener's family.
+    pub passwords: BTreeMap<IpAddr, Arc<[u8]>>,
+}
+
+impl fmt::Debug for ListenerPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerPlan")
+            .field("instances", &self.instances)
+            .field("signed_peers", &self.passwords.keys())
+            .finish()
+    }
+}
+
+/// A listener cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot listen on {address}: {words}")]
+pub struct ListenFailure {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why, and the mend.
+    pub words: String,
+    /// Waiting does not help: the port belongs to another program, or to nobody but root.
+    pub is_lasting: bool,
+}
+
+impl ListenFailure {
+    fn new(address: SocketAddr, error: &io::Error) -> ListenFailure {
+        let port = address.port();
+        let (words, is_lasting) = match error.raw_os_error() {
+            Some(libc::EADDRINUSE) => {
+                let owner = port_owner::find(address);
+                let owner = owner.map_or("another program".to_owned(), |owner| owner.to_string());
+                (format!("port {port} is taken by {owner}"), true)
+            }
+            Some(libc::EACCES) => (
+                format!(
+                    "port {port} needs the capability CAP_NET_BIND_SERVICE, or another listenPort"
+                ),
+                true,
+            ),
+            Some(libc::EADDRNOTAVAIL) => (
+                format!("{} is not an address of this machine", address.ip()),
+                false,
+            ),
+            Some(libc::EAFNOSUPPORT) => ("this machine has no IPv6".to_owned(), false),
+            _ => (error.to_string(), false),
+        };
+        ListenFailure {
+            address,
+            words,
+            is_lasting,
+        }
+    }
+}
+
+/// Follows the plans until their sender is gone. Failures are reported once for each reason.
+pub async fn listen_as_planned<C: Send + 'static>(
+    mut plans: watch::Receiver<Arc<ListenPlan>>,
+    handover: Arc<Handover<C>>,
+    failures: mpsc::UnboundedSender<ListenFailure>,
+) {
+    let mut listeners = Listeners {
+        open: BTreeMap::new(),
+        failed: BTreeMap::new(),
+        handover,
+        failures,
+    };
+    loop {
+        let plan = Arc::clone(&plans.borrow_and_update());
+        listeners.follow(&plan);
+        let changed = if listeners.failed.is_empty() {
+            plans.changed().await
+        } else {
+            match tokio::time::timeout(RETRY_INTERVAL, plans.changed()).await {
+                Ok(changed) => changed,
+                Err(_) => Ok(()),
+            }
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+/// Between attempts to open what could not be opened.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Between attempts to accept while no descriptor is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+struct Listeners<C> {
+    open: BTreeMap<SocketAddr, Open>,
+    /// What could not be opened, with what was reported.
+    failed: BTreeMap<SocketAddr, ListenFailure>,
+    handover: Arc<Handover<C>>,
+    failures: mpsc::UnboundedSender<ListenFailure>,
+}
+
+struct Open {
+    listener: Arc<TcpListener>,
+    instances: Arc<ArcSwap<Vec<InstanceId>>>,
+    passwords: BTreeMap<IpAddr, Arc<[u8]>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl<C: Send + 'static> Listeners<C> {
+    fn follow(&mut self, plan: &ListenPlan) {
+        self.open
+            .retain(|address, _| plan.listeners.contains_key(address));
+        self.failed
+            .retain(|address, _| plan.listeners.contains_key(address));
+        for (address, wanted) in &plan.listeners {
+            if !self.open.contains_key(address) {
+                self.try_open(*address);
+            }
+            if let Some(open) = self.open.get_mut(address) {
+                open.follow(*address, wanted);
+            }
+        }
+    }
+
+    fn try_open(&mut self, address: SocketAddr) {
+        let opened =
+            socket::listen(address).and_then(|socket| TcpListener::from_std(socket.into()));
+        match opened {
+            Ok(listener) => {
+                self.failed.remove(&address);
+                tracing::info!(%address, "listening");
+                let listener = Arc::new(listener);
+                let instances = Arc::new(ArcSwap::default());
+                let accepting = tokio::spawn(accept(
+                    Arc::clone(&listener),
+                    Arc::clone(&instances),
+                    Arc::clone(&self.handover),
+                ));
+                let open = Open {
+                    listener,
+                    instances,
+                    passwords: BTreeMap::new(),
+                    accepting,
+                };
+                self.open.insert(address, open);
+            }
+            Err(error) => {
+                let failure = ListenFailure::new(address, &error);
+                if self.failed.get(&address) != Some(&failure) {
+                    // Nobody listens for it while the engine stops.
+                    let _ = self.failures.send(failure.clone());
+                    self.failed.insert(address, failure);
+                }
+            }
+        }
+    }
+}
+
+impl Open {
+    fn follow(&mut self, address: SocketAddr, wanted: &ListenerPlan) {
+        // Keys first: no unsigned connection of a new signed peer is taken in between.
+        for peer in self.passwords.keys() {
+            if !wanted.passwords.contains_key(peer) {
+                self.set_password(address, *peer, None);
+            }
+        }
+        for (peer, password) in &wanted.passwords {
+            if self.passwords.get(peer) != Some(password) {
+                self.set_password(address, *peer, Some(password));
+            }
+        }
+        self.passwords.clone_from(&wanted.passwords);
+        if **self.instances.load() != wanted.instances {
+            self.instances.store(Arc::new(wanted.instances.clone()));
+        }
+    }
+
+    fn set_password(&self, address: SocketAddr, peer: IpAddr, password: Option<&[u8]>) {
+        if let Err(error) = socket::set_password(&self.listener, peer, password) {
+            tracing::error!(%address, %peer, "connections of this peer are not signed: {error}");
+        }
+    }
+}
+
+/// Where accepted connections go.
+pub struct Handover<C> {
+    /// Who owns which peer.
+    pub directory: Arc<ArcSwap<Directory>>,
+    /// The shards by number.
+    pub shards: Arc<[InboxSender<C>]>,
+}
+
+impl<C> Handover<C> {
+    fn hand_over(&self, instances: &[InstanceId], remote: SocketAddr, stream: TcpStream) {
+        let directory = self.directory.load();
+        let peer = remote.ip();
+        let owner = instances.iter().find_map(|instance| {
+            let shard = directory.owner(*instance, peer)?;
+            Some((*instance, self.shards.get(usize::from(shard))?))
+        });
+        let Some((instance, shard)) = owner else {
+            tracing::debug!(%peer, "closed a connection from an address that is no neighbor");
+            return;
+        };
+        let Ok(stream) = stream.into_std() else {
+            return;
+        };
+        let socket = OwnedFd::from(stream);
+        if shard
+            .try_send(Message::Accepted { instance, socket })
+            .is_err()
+        {
+            tracing::warn!(%peer, "closed a connection: its shard is behind");
+        }
+    }
+}
+
+async fn accept<C>(
+    listener: Arc<TcpListener>,
+    instances: Arc<ArcSwap<Vec<InstanceId>>>,
+    handover: Arc<Handover<C>>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => handover.hand_over(&instances.load(), remote, stream),
+            Err(error) => match error.raw_os_error() {
+                // The connection waits in the kernel until a descriptor is free.
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                // It broke before it was taken.
+                _ => tracing::debug!("a connection broke before it was accepted: {error}"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::ring::inbox::{Inbox, inbox};
+
+    struct Fixture {
+        plans: watch::Sender<Arc<ListenPlan>>,
+        failures: mpsc::UnboundedReceiver<ListenFailure>,
+        inbox: Inbox<()>,
+        runtime: tokio::runtime::Runtime,
+        following: JoinHandle<()>,
+    }
+
+    fn fixture(peers: &[(InstanceId, IpAddr)]) -> Fixture {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut directory = Directory::default();
+        for (instance, peer) in peers {
+            directory.insert(*instance, *peer, 0);
+        }
+        let (sender, inbox) = inbox();
+        let handover = Arc::new(Handover {
+            directory: Arc::new(ArcSwap::from_pointee(directory)),
+            shards: Arc::new([sender]),
+        });
+        let (plans, receiver) = watch::channel(Arc::default());
+        let (reports, failures) = mpsc::unbounded_channel();
+        let following = runtime.spawn(listen_as_planned(receiver, handover, reports));
+        Fixture {
+            plans,
+            failures,
+            inbox,
+            runtime,
+            following,
+        }
+    }
+
+    fn plan(address: SocketAddr, instances: &[InstanceId]) -> Arc<ListenPlan> {
+        let listener = ListenerPlan {
+            instances: instances.to_vec(),
+            passwords: BTreeMap::new(),
+        };
+        Arc::new(ListenPlan {
+            listeners: BTreeMap::from([(address, listener)]),
+        })
+    }
+
+    /// A free port of a loopback address.
+    fn free(last: u8) -> SocketAddr {
+        let address = Ipv4Addr::new(127, 9, std::process::id() as u8, last);
+        let probe = std::net::TcpListener::bind((address, 0)).unwrap();
+        probe.local_addr().unwrap()
+    }
+
+    async fn connect(address: SocketAddr, from: Ipv4Addr) -> TcpStream {
+        for _ in 0..200 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind((from, 0).into()).unwrap();
+            if let Ok(stream) = socket.connect(address).await {
+                return stream;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("nothing listens on {address}");
+    }
+
+    #[test]
+    fn a_peer_reaches_the_instance_that_knows_it_and_a_stranger_nobody() {
+        let address = free(1);
+        let known = Ipv4Addr::new(127, 0, 0, 17);
+        let mut fixture = fixture(&[(InstanceId(1), known.into())]);
+        fixture
+            .plans
+            .send(plan(address, &[InstanceId(0), InstanceId(1)]))
+            .unwrap();
+        fixture.runtime.block_on(async {
+            let stranger = connect(address, Ipv4Addr::new(127, 0, 0, 18)).await;
+            let _peer = connect(address, known).await;
+            let message = loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                if let Some(message) = fixture.inbox.try_recv() {
+                    break message;
+                }
+            };
+            let Message::Accepted { instance, socket } = message else {
+                panic!("not a connection");
+            };
+            assert_eq!(instance, InstanceId(1));
+            assert_eq!(
+                crate::ring::socket::addresses(&socket).unwrap().1.ip(),
+                known
+            );
+            let mut stranger = stranger.into_std().unwrap();
+            stranger.set_nonblocking(false).unwrap();
+            assert_eq!(stranger.read(&mut [0; 1]).unwrap(), 0);
+        });
+        assert!(fixture.failures.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_listener_goes_with_its_plan_and_the_task_with_its_sender() {
+        let address = free(2);
+        let fixture = fixture(&[]);
+        fixture.plans.send(plan(address, &[InstanceId(0)])).unwrap();
+        fixture.runtime.block_on(async {
+            connect(address, Ipv4Addr::LOCALHOST).await;
+            fixture.plans.send(Arc::default()).unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(TcpStream::connect(address).await.is_err());
+            drop(fixture.plans);
+            fixture.following.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_taken_port_names_its_owner() {
+        let address = free(3);
+        let _owner = std::net::TcpListener::bind(address).unwrap();
+        let mut fixture = fixture(&[]);
+        fixture.plans.send(plan(address, &[InstanceId(0)])).unwrap();
+        let failure = fixture.runtime.block_on(fixture.failures.recv()).unwrap();
+        assert!(failure.is_lasting);
+        let words = failure.to_string();
+        let pid = std::process::id().to_string();
+        assert!(
+            words.contains("is taken by") && words.contains(&pid),
+            "{words}"
+        );
+    }
+}
