@@ -1,0 +1,143 @@
+//! BIRD 2, asked through birdc.
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::lab::Lab;
+use crate::process::{Process, eventually, output};
+use crate::router::{Learned, Router, RouterSpec, Table};
+
+pub(crate) const BIRD: &str = "/usr/sbin/bird";
+pub(crate) const BIRDC: &str = "/usr/sbin/birdc";
+
+/// A running BIRD.
+pub(crate) struct Bird {
+    _bird: Process,
+    directory: TempDir,
+}
+
+impl Bird {
+    /// Starts BIRD as `spec` says.
+    pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Bird {
+        let directory = TempDir::new().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("bird.conf"), configuration(spec)).expect("bird.conf is written");
+        let mut command = lab.router.command(BIRD);
+        command
+            .arg("-f")
+            .arg("-c")
+            .arg(at("bird.conf"))
+            .arg("-s")
+            .arg(at("bird.ctl"));
+        let bird = Bird {
+            _bird: Process::start("bird", &mut command, &at("bird.log")),
+            directory,
+        };
+        eventually("BIRD answers", || bird.birdc(&["show", "status"]));
+        bird
+    }
+
+    fn birdc(&self, command: &[&str]) -> Result<String, String> {
+        let socket = self.directory.path().join("bird.ctl");
+        output(
+            Command::new(BIRDC)
+                .args(["-v", "-s"])
+                .arg(socket)
+                .args(command),
+        )
+    }
+}
+
+impl Router for Bird {
+    fn learned(&self) -> Result<Table, String> {
+        let answer = self.birdc(&["show", "route", "all", "protocol", "ringbgp"])?;
+        Ok(parse_routes(&answer))
+    }
+
+    fn session(&self) -> String {
+        self.birdc(&["show", "protocols", "all", "ringbgp"])
+            .unwrap_or_else(|error| error)
+    }
+}
+
+fn configuration(spec: &RouterSpec) -> String {
+    let routes = |ipv6: bool| -> String {
+        spec.announced(ipv6)
+            .map(|prefix| format!(" route {prefix} blackhole;"))
+            .collect()
+    };
+    let mut options = String::new();
+    if let Some(password) = spec.password {
+        options += &format!(" password \"{password}\";");
+    }
+    if spec.passive {
+        options += " passive yes;";
+    }
+    if spec.gtsm {
+        options += " ttl security on;";
+    }
+    format!(
+        "log stderr all;
+router id {id};
+protocol device {{}}
+protocol static {{ ipv4;{v4} }}
+protocol static {{ ipv6;{v6} }}
+protocol bgp ringbgp {{
+  local {local} as {asn};
+  neighbor {peer} as {peer_asn};
+  direct;
+  connect delay time 1;
+  connect retry time 1;
+  error wait time 1, 2;{options}
+  ipv4 {{ import all; export where source = RTS_STATIC; }};
+  ipv6 {{ import all; export where source = RTS_STATIC; }};
+}}
+",
+        id = crate::lab::ROUTER_V4,
+        v4 = routes(false),
+        v6 = routes(true),
+        local = spec.local(),
+        asn = spec.asn,
+        peer = spec.peer(),
+        peer_asn = spec.peer_asn,
+    )
+}
+
+/// Reads `show route all` in birdc's verbose form, where each line starts with a code:
+/// `1007-` a route, `1012-` an attribute of it.
+fn parse_routes(answer: &str) -> Table {
+    let mut table = Table::new();
+    let mut current: Option<String> = None;
+    for line in answer.lines() {
+        // A continuation line starts with a space in place of the code.
+        let line = line
+            .strip_prefix(|c: char| c.is_ascii_digit())
+            .map_or(line, |rest| rest.get(4..).unwrap_or_default());
+        let mut words = line.split_whitespace();
+        let Some(first) = words.next() else { continue };
+        let rest: Vec<&str> = words.collect();
+        if first.contains('/') && first.starts_with(|c: char| c.is_ascii_hexdigit()) {
+            table.insert(first.to_owned(), Learned::default());
+            current = Some(first.to_owned());
+            continue;
+        }
+        let Some(route) = current.as_ref().and_then(|prefix| table.get_mut(prefix)) else {
+            continue;
+        };
+        match first {
+            "BGP.next_hop:" => route.next_hop = rest.first().copied().unwrap_or("").to_owned(),
+            "BGP.as_path:" => {
+                route.as_path = rest.iter().filter_map(|asn| asn.parse().ok()).collect();
+            }
+            "BGP.local_pref:" => route.local_pref = rest.first().and_then(|v| v.parse().ok()),
+            "BGP.community:" => {
+                let plain = |text: &&str| text.trim_matches(['(', ')']).replace(',', ":");
+                route.communities = rest.iter().map(plain).collect();
+            }
+            _ => {}
+        }
+    }
+    table
+}

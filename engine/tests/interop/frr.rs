@@ -1,0 +1,169 @@
+//! FRR: zebra and bgpd from /usr/lib/frr, started directly and asked through vtysh.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::lab::Lab;
+use crate::process::{Process, eventually, output};
+use crate::router::{Learned, Router, RouterSpec, Table, parse_json};
+
+pub(crate) const ZEBRA: &str = "/usr/lib/frr/zebra";
+pub(crate) const BGPD: &str = "/usr/lib/frr/bgpd";
+pub(crate) const VTYSH: &str = "/usr/bin/vtysh";
+
+/// A running FRR.
+pub(crate) struct Frr {
+    _bgpd: Process,
+    _zebra: Process,
+    peer: String,
+    directory: TempDir,
+}
+
+impl Frr {
+    /// Starts FRR as `spec` says.
+    pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Frr {
+        Frr::start_with(lab, &configuration(spec), spec.peer())
+    }
+
+    /// Starts FRR with a configuration of bgpd of one's own; `peer` is ringbgp's address in it.
+    pub(crate) fn start_with(lab: &Lab, bgpd_conf: &str, peer: &str) -> Frr {
+        let directory = TempDir::new().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("zebra.conf"), "").expect("zebra.conf is written");
+        fs::write(at("bgpd.conf"), bgpd_conf).expect("bgpd.conf is written");
+        // Both daemons become the user frr before they write here.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))
+            .expect("the directory's mode is set");
+        let start = |name: &str, program: &str| {
+            let mut command = lab.router.command(program);
+            command
+                .arg("--config_file")
+                .arg(at(&format!("{name}.conf")))
+                .arg("--pid_file")
+                .arg(at(&format!("{name}.pid")))
+                .arg("--vty_socket")
+                .arg(directory.path())
+                .arg("--socket")
+                .arg(at("zserv.api"))
+                .args(["--vty_port", "0", "--log", "stdout"]);
+            Process::start(name, &mut command, &at(&format!("{name}.log")))
+        };
+        let zebra = start("zebra", ZEBRA);
+        wait_for_socket(&at("zebra.vty"));
+        let bgpd = start("bgpd", BGPD);
+        wait_for_socket(&at("bgpd.vty"));
+        Frr {
+            _bgpd: bgpd,
+            _zebra: zebra,
+            peer: peer.to_owned(),
+            directory,
+        }
+    }
+
+    /// Runs commands in vtysh, as an operator would.
+    pub(crate) fn vtysh(&self, commands: &[&str]) -> Result<String, String> {
+        let mut vtysh = Command::new(VTYSH);
+        vtysh.arg("--vty_socket").arg(self.directory.path());
+        vtysh.args(["-d", "bgpd"]);
+        for command in commands {
+            vtysh.args(["-c", command]);
+        }
+        output(&mut vtysh)
+    }
+}
+
+impl Router for Frr {
+    fn learned(&self) -> Result<Table, String> {
+        let mut table = Table::new();
+        for family in ["ipv4", "ipv6"] {
+            let answer = self.vtysh(&[&format!("show bgp {family} unicast json detail")])?;
+            let answer = parse_json(&answer)?;
+            for (prefix, paths) in answer["routes"].as_object().into_iter().flatten() {
+                let paths = paths.as_array().into_iter().flatten();
+                let mut ours = paths.filter(|path| path["peer"]["peerId"] == self.peer.as_str());
+                if let Some(path) = ours.next() {
+                    table.insert(prefix.clone(), learned(path));
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    fn session(&self) -> String {
+        self.vtysh(&["show bgp neighbors json"])
+            .and_then(|answer| parse_json(&answer))
+            .map(|answer| format!("FRR's session is {}", answer[&self.peer]["bgpState"]))
+            .unwrap_or_else(|error| error)
+    }
+}
+
+fn configuration(spec: &RouterSpec) -> String {
+    let (peer, asn) = (spec.peer(), spec.asn);
+    let mut lines = vec![
+        format!("router bgp {asn}"),
+        // So that the higher identifier is the router's: it wins collisions.
+        format!(" bgp router-id {}", crate::lab::ROUTER_V4),
+        " no bgp default ipv4-unicast".to_owned(),
+        " no bgp ebgp-requires-policy".to_owned(),
+        " no bgp network import-check".to_owned(),
+        format!(" neighbor {peer} remote-as {}", spec.peer_asn),
+        format!(" neighbor {peer} update-source {}", spec.local()),
+        format!(" neighbor {peer} timers connect 1"),
+    ];
+    if let Some(password) = spec.password {
+        lines.push(format!(" neighbor {peer} password {password}"));
+    }
+    if spec.passive {
+        lines.push(format!(" neighbor {peer} passive"));
+    }
+    if spec.gtsm {
+        lines.push(format!(" neighbor {peer} ttl-security hops 1"));
+    }
+    for (family, ipv6) in [("ipv4", false), ("ipv6", true)] {
+        lines.push(format!(" address-family {family} unicast"));
+        lines.push(format!("  neighbor {peer} activate"));
+        lines.extend(
+            spec.announced(ipv6)
+                .map(|prefix| format!("  network {prefix}")),
+        );
+        lines.push(" exit-address-family".to_owned());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn learned(path: &serde_json::Value) -> Learned {
+    let next_hops = path["nexthops"].as_array().into_iter().flatten();
+    let mut global = next_hops.filter(|next_hop| next_hop["scope"] != "link-local");
+    let words = |value: &serde_json::Value| -> Vec<String> {
+        let text = value.as_str().unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    Learned {
+        next_hop: global
+            .next()
+            .and_then(|next_hop| next_hop["ip"].as_str())
+            .unwrap_or_default()
+            .to_owned(),
+        // "Local" stands for an empty path.
+        as_path: words(&path["aspath"]["string"])
+            .iter()
+            .filter_map(|asn| asn.parse().ok())
+            .collect(),
+        local_pref: path["locPrf"].as_u64().and_then(|v| u32::try_from(v).ok()),
+        communities: words(&path["community"]["string"]),
+    }
+}
+
+fn wait_for_socket(path: &Path) {
+    eventually(&format!("{} exists", path.display()), || {
+        if path.exists() {
+            Ok(())
+        } else {
+            Err("it does not".to_owned())
+        }
+    });
+}

@@ -1,0 +1,152 @@
+//! GoBGP: gobgpd, asked through its command line client over a Unix socket.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::lab::{Lab, ROUTER_V4};
+use crate::process::{Process, eventually, output};
+use crate::router::{Learned, Over, Router, RouterSpec, Table, parse_json};
+
+pub(crate) const GOBGPD: &str = "/usr/bin/gobgpd";
+pub(crate) const GOBGP: &str = "/usr/bin/gobgp";
+
+/// A running GoBGP.
+pub(crate) struct Gobgp {
+    _gobgpd: Process,
+    peer: &'static str,
+    directory: TempDir,
+}
+
+impl Gobgp {
+    /// Starts GoBGP as `spec` says; the session carries the family that it runs over.
+    pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Gobgp {
+        let directory = TempDir::new().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("gobgp.toml"), configuration(spec)).expect("gobgp.toml is written");
+        let mut command = lab.router.command(GOBGPD);
+        command
+            .args(["-t", "toml", "-f"])
+            .arg(at("gobgp.toml"))
+            .args(["--pprof-disable", "--api-hosts"])
+            .arg(format!("unix://{}", at("api.sock").display()));
+        let gobgp = Gobgp {
+            _gobgpd: Process::start("gobgpd", &mut command, &at("gobgpd.log")),
+            peer: spec.peer(),
+            directory,
+        };
+        eventually("GoBGP answers", || gobgp.ask(&["global"]));
+        for prefix in &spec.announce {
+            let (family, next_hop) = if prefix.contains(':') {
+                ("ipv6", crate::lab::ROUTER_V6)
+            } else {
+                ("ipv4", ROUTER_V4)
+            };
+            let command = [
+                "global", "rib", "add", prefix, "origin", "igp", "nexthop", next_hop, "-a", family,
+            ];
+            gobgp.ask(&command).expect("GoBGP announces a prefix");
+        }
+        gobgp
+    }
+
+    fn ask(&self, command: &[&str]) -> Result<String, String> {
+        let socket = self.directory.path().join("api.sock");
+        output(
+            Command::new(GOBGP)
+                .arg("--target")
+                .arg(format!("unix://{}", socket.display()))
+                .args(command),
+        )
+    }
+}
+
+impl Router for Gobgp {
+    fn learned(&self) -> Result<Table, String> {
+        let mut table = Table::new();
+        for family in ["ipv4", "ipv6"] {
+            let answer = self.ask(&["-j", "global", "rib", "-a", family])?;
+            if answer.trim().is_empty() || answer.contains("Network not in table") {
+                continue;
+            }
+            let answer = parse_json(&answer)?;
+            for (prefix, paths) in answer.as_object().into_iter().flatten() {
+                let paths = paths.as_array().into_iter().flatten();
+                let mut ours = paths.filter(|path| path["neighbor-ip"] == self.peer);
+                if let Some(path) = ours.next() {
+                    table.insert(prefix.clone(), learned(path));
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    fn session(&self) -> String {
+        self.ask(&["neighbor"]).unwrap_or_else(|error| error)
+    }
+}
+
+fn configuration(spec: &RouterSpec) -> String {
+    let family = match spec.over {
+        Over::Ipv4 => "ipv4-unicast",
+        Over::Ipv6 => "ipv6-unicast",
+    };
+    format!(
+        "[global.config]
+  as = {asn}
+  router-id = \"{id}\"
+[[neighbors]]
+  [neighbors.config]
+    neighbor-address = \"{peer}\"
+    peer-as = {peer_asn}
+  [neighbors.transport.config]
+    local-address = \"{local}\"
+  [neighbors.timers.config]
+    connect-retry = 1
+    idle-hold-time-after-reset = 1
+  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = \"{family}\"
+",
+        asn = spec.asn,
+        id = ROUTER_V4,
+        peer = spec.peer(),
+        peer_asn = spec.peer_asn,
+        local = spec.local(),
+    )
+}
+
+fn learned(path: &Value) -> Learned {
+    let attribute = |code: u64| {
+        let attributes = path["attrs"].as_array().into_iter().flatten();
+        let mut found = attributes.filter(move |attribute| attribute["type"] == code);
+        found.next().cloned().unwrap_or_default()
+    };
+    let number = |value: &Value| value.as_u64().and_then(|v| u32::try_from(v).ok());
+    let next_hop = match &attribute(3)["nexthop"] {
+        Value::Null => attribute(14)["nexthop"].clone(),
+        next_hop => next_hop.clone(),
+    };
+    let segments = attribute(2)["as_paths"].clone();
+    let segments = segments.as_array().cloned().unwrap_or_default();
+    let communities = attribute(8)["communities"].clone();
+    Learned {
+        next_hop: next_hop.as_str().unwrap_or_default().to_owned(),
+        as_path: segments
+            .iter()
+            .filter_map(|segment| segment["asns"].as_array())
+            .flatten()
+            .filter_map(number)
+            .collect(),
+        local_pref: number(&attribute(5)["value"]),
+        communities: communities
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(number)
+            .map(|value| format!("{}:{}", value >> 16, value & 0xffff))
+            .collect(),
+    }
+}

@@ -1,0 +1,20 @@
+//! The daemon against routers that nobody here wrote, and against peers and files that misbehave.
+//!
+//! The binary under test runs as its users run it: manifests in a directory, questions over the
+//! admin socket. Real routers sit in network namespaces of their own, 10.0.0.5 and 2001:db8::5
+//! being ringbgp, 10.0.0.6 and 2001:db8::6 the router. That needs root, `ip` and the router's
+//! package; a test that misses one of them says `SKIPPED` and passes, unless
+//! `RINGBGP_REQUIRE_ROUTERS=1`. Scripted peers need nothing: they run on the loopback interface.
+//!
+//! Every wait is for a condition, with a deadline. "Nothing happens" is shown by a sentinel: a
+//! later change that has arrived while the earlier one had no effect.
+
+mod bird;
+mod frr;
+mod gobgp;
+mod lab;
+mod openbgpd;
+mod process;
+mod router;
+
+mod drivers;

@@ -1,0 +1,128 @@
+//! OpenBGPD (the portable version), asked through bgpctl.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::lab::{Lab, ROUTER_V4};
+use crate::process::{Process, eventually, output};
+use crate::router::{Learned, Router, RouterSpec, Table, parse_json};
+
+pub(crate) const BGPD: &str = "/usr/sbin/bgpd";
+pub(crate) const BGPCTL: &str = "/usr/sbin/bgpctl";
+
+/// A running OpenBGPD.
+pub(crate) struct Openbgpd {
+    _bgpd: Process,
+    peer: &'static str,
+    directory: TempDir,
+}
+
+impl Openbgpd {
+    /// Starts OpenBGPD as `spec` says.
+    pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Openbgpd {
+        // Its processes confine themselves there, and the package leaves the making to systemd.
+        fs::create_dir_all("/run/openbgpd").expect("/run/openbgpd can be made");
+        let directory = TempDir::new().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        let socket = at("bgpd.sock").display().to_string();
+        let configuration = configuration(spec, &socket);
+        fs::write(at("bgpd.conf"), configuration).expect("bgpd.conf is written");
+        // It refuses a configuration that others may read.
+        fs::set_permissions(at("bgpd.conf"), fs::Permissions::from_mode(0o600))
+            .expect("the configuration's mode is set");
+        let mut command = lab.router.command(BGPD);
+        command.args(["-d", "-v", "-f"]).arg(at("bgpd.conf"));
+        let openbgpd = Openbgpd {
+            _bgpd: Process::start("openbgpd", &mut command, &at("bgpd.log")),
+            peer: spec.peer(),
+            directory,
+        };
+        eventually("OpenBGPD answers", || openbgpd.bgpctl(&["show"]));
+        openbgpd
+    }
+
+    fn bgpctl(&self, command: &[&str]) -> Result<String, String> {
+        let socket = self.directory.path().join("bgpd.sock");
+        output(
+            Command::new(BGPCTL)
+                .arg("-s")
+                .arg(socket)
+                .arg("-j")
+                .args(command),
+        )
+    }
+}
+
+impl Router for Openbgpd {
+    fn learned(&self) -> Result<Table, String> {
+        let answer = self.bgpctl(&["show", "rib", "detail"])?;
+        let answer = parse_json(&answer)?;
+        let mut table = Table::new();
+        for route in answer["rib"].as_array().into_iter().flatten() {
+            if route["neighbor"]["remote_addr"] == self.peer {
+                let prefix = route["prefix"].as_str().unwrap_or_default();
+                table.insert(prefix.to_owned(), learned(route));
+            }
+        }
+        Ok(table)
+    }
+
+    fn session(&self) -> String {
+        self.bgpctl(&["show", "neighbor"])
+            .unwrap_or_else(|error| error)
+    }
+}
+
+fn configuration(spec: &RouterSpec, socket: &str) -> String {
+    let networks: String = spec
+        .announce
+        .iter()
+        .map(|prefix| format!("network {prefix}\n"))
+        .collect();
+    format!(
+        "AS {asn}
+router-id {id}
+listen on {local}
+socket \"{socket}\"
+fib-update no
+{networks}neighbor {peer} {{
+  remote-as {peer_asn}
+  local-address {local}
+  announce IPv4 unicast
+  announce IPv6 unicast
+}}
+allow from any
+allow to any
+",
+        asn = spec.asn,
+        id = ROUTER_V4,
+        local = spec.local(),
+        peer = spec.peer(),
+        peer_asn = spec.peer_asn,
+    )
+}
+
+fn learned(route: &Value) -> Learned {
+    let words = |value: &Value| -> Vec<String> {
+        let text = value.as_str().unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    let communities = route["communities"].as_array().into_iter().flatten();
+    Learned {
+        next_hop: route["exit_nexthop"].as_str().unwrap_or("").to_owned(),
+        as_path: words(&route["aspath"])
+            .iter()
+            .filter_map(|asn| asn.parse().ok())
+            .collect(),
+        local_pref: route["localpref"]
+            .as_u64()
+            .and_then(|v| u32::try_from(v).ok()),
+        communities: communities
+            .filter_map(|community| community.as_str().map(str::to_owned))
+            .collect(),
+    }
+}

@@ -1,0 +1,150 @@
+//! What all routers have in common: what a test asks of them, and how they answer.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::lab::{Lab, RINGBGP_V4, RINGBGP_V6, ROUTER_V4, ROUTER_V6, SECOND_ROUTER_V4};
+use crate::process::eventually;
+use crate::{bird, frr, gobgp, openbgpd};
+
+/// A daemon that speaks BGP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouterKind {
+    Frr,
+    Bird,
+    Gobgp,
+    Openbgpd,
+}
+
+/// The family of a session's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Ipv4,
+    Ipv6,
+}
+
+/// How a router is configured towards ringbgp. Both families are activated where a session can
+/// carry them.
+#[derive(Clone, Debug)]
+pub(crate) struct RouterSpec {
+    pub(crate) asn: u32,
+    pub(crate) peer_asn: u32,
+    pub(crate) over: Over,
+    /// Use the second IPv4 address of the router's host.
+    pub(crate) second: bool,
+    pub(crate) password: Option<&'static str>,
+    pub(crate) gtsm: bool,
+    pub(crate) passive: bool,
+    /// Prefixes that it announces.
+    pub(crate) announce: Vec<&'static str>,
+}
+
+/// A route that a router learned from ringbgp.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// The global next hop.
+    pub(crate) next_hop: String,
+    pub(crate) as_path: Vec<u32>,
+    pub(crate) local_pref: Option<u32>,
+    pub(crate) communities: Vec<String>,
+}
+
+/// Prefix to route.
+pub(crate) type Table = BTreeMap<String, Learned>;
+
+/// A running router.
+pub(crate) trait Router {
+    /// The routes of both families that it learned from ringbgp.
+    fn learned(&self) -> Result<Table, String>;
+
+    /// Its view of the session with ringbgp, for complaints.
+    fn session(&self) -> String;
+}
+
+impl RouterSpec {
+    /// An active router in `asn` over IPv4 without extras.
+    pub(crate) fn new(asn: u32, peer_asn: u32) -> RouterSpec {
+        RouterSpec {
+            asn,
+            peer_asn,
+            over: Over::Ipv4,
+            second: false,
+            password: None,
+            gtsm: false,
+            passive: false,
+            announce: vec!["192.168.100.0/24", "2001:db8:100::/48"],
+        }
+    }
+
+    /// The router's address.
+    pub(crate) fn local(&self) -> &'static str {
+        match self.over {
+            Over::Ipv4 if self.second => SECOND_ROUTER_V4,
+            Over::Ipv4 => ROUTER_V4,
+            Over::Ipv6 => ROUTER_V6,
+        }
+    }
+
+    /// ringbgp's address.
+    pub(crate) fn peer(&self) -> &'static str {
+        match self.over {
+            Over::Ipv4 => RINGBGP_V4,
+            Over::Ipv6 => RINGBGP_V6,
+        }
+    }
+
+    /// The IPv4 (`false`) or IPv6 (`true`) part of what it announces.
+    pub(crate) fn announced(&self, ipv6: bool) -> impl Iterator<Item = &'static str> {
+        let prefixes = self.announce.iter().copied();
+        prefixes.filter(move |prefix| prefix.contains(':') == ipv6)
+    }
+}
+
+impl RouterKind {
+    /// A program that it needs and that is not there.
+    pub(crate) fn missing_program(self) -> Option<&'static str> {
+        let programs: &[&str] = match self {
+            RouterKind::Frr => &[frr::ZEBRA, frr::BGPD, frr::VTYSH],
+            RouterKind::Bird => &[bird::BIRD, bird::BIRDC],
+            RouterKind::Gobgp => &[gobgp::GOBGPD, gobgp::GOBGP],
+            RouterKind::Openbgpd => &[openbgpd::BGPD, openbgpd::BGPCTL],
+        };
+        programs
+            .iter()
+            .copied()
+            .find(|program| !Path::new(program).exists())
+    }
+
+    /// Starts the router at its end of the lab.
+    pub(crate) fn start(self, lab: &Lab, spec: &RouterSpec) -> Box<dyn Router> {
+        match self {
+            RouterKind::Frr => Box::new(frr::Frr::start(lab, spec)),
+            RouterKind::Bird => Box::new(bird::Bird::start(lab, spec)),
+            RouterKind::Gobgp => Box::new(gobgp::Gobgp::start(lab, spec)),
+            RouterKind::Openbgpd => Box::new(openbgpd::Openbgpd::start(lab, spec)),
+        }
+    }
+}
+
+impl dyn Router + '_ {
+    /// Waits until the router has learned exactly these prefixes; returns its table.
+    pub(crate) fn wait_for(&self, prefixes: &[&str]) -> Table {
+        let mut wanted: Vec<&str> = prefixes.to_vec();
+        wanted.sort_unstable();
+        eventually(&format!("the router holds {wanted:?}"), || {
+            let table = self.learned()?;
+            let mut held: Vec<&str> = table.keys().map(String::as_str).collect();
+            held.sort_unstable();
+            if held == wanted {
+                Ok(table)
+            } else {
+                Err(format!("it holds {held:?}; {}", self.session()))
+            }
+        })
+    }
+}
+
+/// What a test that cannot parse an answer says.
+pub(crate) fn parse_json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|error| format!("{error} in {text:?}"))
+}
