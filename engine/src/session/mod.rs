@@ -5,7 +5,7 @@
 //! it and everything about routes; here is nothing that knows a prefix.
 //!
 //! A session has two slots for connections, so that both ends may dial at once. Each connection
-//! goes OpenSent → OpenConfirm → Established by itself; where two meet, [`collision`] says which
+//! goes OpenSent → OpenConfirm → Established by itself; where two meet, `collision` says which
 //! stays. What no connection covers (dialling, waiting, being held back) is the `Standing`.
 //!
 //! Invariants: at most one connection is Established; every `Established` action is followed by
@@ -13,7 +13,7 @@
 //! timer; [`Session::last_error`] is a sentence with the mend.
 //!
 //! Where RFC 4271 is not followed to the letter: ConnectRetryTime is the longest wait between
-//! attempts, not the only one ([`backoff`]); after a connection that merely ended the peer may
+//! attempts, not the only one (`backoff`); after a connection that merely ended the peer may
 //! connect again at once (RFC 4271 goes through Idle, which refuses); DelayOpen is not built.
 
 mod action;
@@ -21,11 +21,14 @@ mod backoff;
 mod collision;
 mod config;
 mod connection;
+mod exchange;
 mod fsm;
 mod open;
+mod operator;
 mod random;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod words;
 
 use std::collections::VecDeque;
