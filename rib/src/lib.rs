@@ -1,1 +1,50 @@
 //! The routing table of one BGP instance, shared by every shard without a lock.
+//!
+//! Start at [`Rib`] (what anyone may read) and [`RibWriter`] (what one shard may change). Below
+//! them: a prefix trie per family gives each prefix a dense id; a slot per id holds the paths and
+//! the best of them in one atomic word; attributes are interned by their canonical bytes, each
+//! shard for its own peers; dirty marks tell each shard which ids have a new best path.
+//!
+//! Knows no sockets, no clock, no sessions, no update groups and no Kubernetes. The invariants of
+//! each structure are stated at the head of its file, the reasons and the measurements in
+//! `rib/DESIGN.md`. `unsafe` is confined to the modules marked so below; everything else denies it.
+#![deny(unsafe_code)]
+
+mod attributes;
+mod audit;
+mod best;
+#[allow(unsafe_code)]
+mod cell;
+mod dirty;
+mod epoch;
+mod id_set;
+mod ids;
+#[allow(unsafe_code)]
+mod inbox;
+mod interner;
+mod memory;
+mod path;
+mod rib;
+#[allow(unsafe_code)]
+mod segments;
+#[allow(unsafe_code)]
+mod slot;
+mod sources;
+mod summary;
+mod sync;
+mod table;
+mod trie;
+mod writer;
+
+pub use crossbeam_epoch::{Collector, Guard};
+
+pub use attributes::Attributes;
+pub use best::{Candidate, Selection, select};
+pub use id_set::IdSet;
+pub use ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
+pub use memory::Memory;
+pub use path::{Path, PathFlags, Paths};
+pub use rib::{Rib, RibOptions};
+pub use sources::{SourceInfo, SourceKind};
+pub use summary::Summary;
+pub use writer::{RibWriter, Upserted, Withdrawn};

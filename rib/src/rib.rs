@@ -1,0 +1,346 @@
+//! The routing table as every shard may read it, and the one way in which slots change.
+//!
+//! Reading takes a guard ([`Rib::pin`]), never waits, and sees each prefix at one moment: its paths
+//! and the best of them fit together. Nothing here counts, frees or marks; that is `writer`'s.
+
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use codec::{Family, IpPrefix};
+use crossbeam_epoch::{Collector, Guard};
+use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
+
+use crate::attributes::{AttributeStore, Attributes};
+use crate::best::{Candidate, Selection, select};
+use crate::dirty::Marks;
+use crate::epoch::Pinned;
+use crate::ids::{AttributeId, PrefixId, ShardId, ShardMask, SourceId};
+use crate::path::{Path, PathBuffer, PathFlags, Paths};
+use crate::slot::{Slot, Snapshot};
+use crate::sources::{SourceInfo, SourceKind, Sources};
+use crate::sync::{AtomicU64, Ordering};
+use crate::table::{Table, key_of};
+use crate::trie::Key;
+use crate::writer::RibWriter;
+
+/// What a routing table is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RibOptions {
+    /// Shards that write to it, 1 to [`ShardId::LIMIT`].
+    pub shards: u8,
+    /// How best paths are chosen.
+    pub selection: Selection,
+}
+
+/// The routing table of one instance, shared by its shards and whoever looks in.
+pub struct Rib {
+    pub(crate) tables: [Table; Family::ALL.len()],
+    pub(crate) attributes: AttributeStore,
+    pub(crate) sources: Sources,
+    pub(crate) marks: Box<[CachePadded<Marks>]>,
+    /// Per family, the shards that want marks.
+    pub(crate) subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
+    options: RibOptions,
+    collector: Collector,
+    /// The collector is the one that `crossbeam_epoch::pin` pins.
+    collector_is_default: bool,
+    /// Shards whose writer was handed out.
+    writers: AtomicU64,
+}
+
+impl Rib {
+    /// An empty table. Panics unless there are 1 to [`ShardId::LIMIT`] shards.
+    pub fn new(options: RibOptions) -> Arc<Rib> {
+        let collector = crossbeam_epoch::default_collector().clone();
+        Rib::with_parts(options, collector, true)
+    }
+
+    /// An empty table that retires memory through a collector of its own, not the process-wide one,
+    /// so that what other threads do elsewhere cannot change when ids are reused: a simulation
+    /// replays exactly. Its guards come from [`Rib::guard`] or the collector itself.
+    pub fn with_collector(options: RibOptions, collector: Collector) -> Arc<Rib> {
+        Rib::with_parts(options, collector, false)
+    }
+
+    fn with_parts(
+        options: RibOptions,
+        collector: Collector,
+        collector_is_default: bool,
+    ) -> Arc<Rib> {
+        assert!(
+            (1..=ShardId::LIMIT).contains(&options.shards),
+            "a table has 1 to {} shards",
+            ShardId::LIMIT
+        );
+        Arc::new(Rib {
+            tables: Family::ALL.map(Table::new),
+            attributes: AttributeStore::new(options.shards),
+            sources: Sources::new(),
+            marks: (0..options.shards).map(|_| Marks::new().into()).collect(),
+            subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
+            options,
+            collector,
+            collector_is_default,
+            writers: AtomicU64::new(0),
+        })
+    }
+
+    /// The writer of a shard. Panics if the shard has had one, or is past the table's shards.
+    pub fn writer(self: &Arc<Self>, shard: ShardId) -> RibWriter {
+        assert!(shard.0 < self.options.shards, "the table has no {shard:?}");
+        let before = self.writers.fetch_or(shard.mask(), Ordering::Relaxed);
+        assert!(before & shard.mask() == 0, "{shard:?} has its writer");
+        RibWriter::new(self.clone(), shard)
+    }
+
+    /// Pins the current thread: what it reads from tables made by [`Rib::new`] stays readable until
+    /// the guard is dropped. Hold it for one turn of work at most, never while parked: memory that
+    /// was replaced meanwhile waits for it.
+    pub fn pin() -> Guard {
+        crossbeam_epoch::pin()
+    }
+
+    /// As [`Rib::pin`], for a table with a collector of its own too.
+    pub fn guard(&self) -> Guard {
+        if self.collector_is_default {
+            crossbeam_epoch::pin()
+        } else {
+            self.collector.register().pin()
+        }
+    }
+
+    /// What the table was made for.
+    pub fn options(&self) -> RibOptions {
+        self.options
+    }
+
+    pub(crate) fn pinned<'g>(&self, guard: &'g Guard) -> Pinned<'g> {
+        Pinned::new(guard, &self.collector)
+    }
+
+    pub(crate) fn table(&self, family: Family) -> &Table {
+        &self.tables[family.index()]
+    }
+}
+
+/// For readers, from any thread. Each panics if the guard is of another table's collector.
+impl Rib {
+    /// The id of exactly this prefix, if it has or ever had a path.
+    pub fn lookup(&self, prefix: IpPrefix, guard: &Guard) -> Option<PrefixId> {
+        let table = self.table(prefix.family());
+        let id = table.trie.lookup(key_of(prefix), self.pinned(guard))?;
+        Some(PrefixId(id))
+    }
+
+    /// The id of the longest prefix that contains `prefix`, or equals it, and has a path.
+    pub fn longest_match(&self, prefix: IpPrefix, guard: &Guard) -> Option<PrefixId> {
+        let pinned = self.pinned(guard);
+        let table = self.table(prefix.family());
+        let has_path = |id| {
+            table
+                .slot(id)
+                .is_some_and(|slot| !slot.load(pinned).is_empty())
+        };
+        let id = table.trie.longest_match(key_of(prefix), pinned, has_path)?;
+        Some(PrefixId(id))
+    }
+
+    /// The prefix of an id that was read from this table; the default route for any other number.
+    pub fn prefix(&self, family: Family, id: PrefixId) -> IpPrefix {
+        self.table(family).prefix(id.0)
+    }
+
+    /// Ids of the family are below this. It only grows.
+    pub fn id_limit(&self, family: Family) -> u32 {
+        self.table(family).limit()
+    }
+
+    /// The best path, if any path is usable.
+    pub fn best(&self, family: Family, id: PrefixId, guard: &Guard) -> Option<Path> {
+        self.snapshot(family, id, self.pinned(guard))?.best()
+    }
+
+    /// All paths, rejected ones too, at one moment.
+    pub fn paths<'g>(&self, family: Family, id: PrefixId, guard: &'g Guard) -> Paths<'g> {
+        let snapshot = self.snapshot(family, id, self.pinned(guard));
+        Paths {
+            paths: snapshot.map_or_else(PathBuffer::new, Snapshot::paths),
+            best: snapshot.and_then(Snapshot::best),
+            guard: PhantomData,
+        }
+    }
+
+    /// The attributes of a path that was read under this guard. Panics if nothing has that id,
+    /// which cannot be where that is kept.
+    pub fn attributes<'g>(&self, id: AttributeId, guard: &'g Guard) -> Attributes<'g> {
+        let entry = self.attributes.get(id, self.pinned(guard));
+        entry.expect("attributes outlive their paths").view()
+    }
+
+    /// The source of a path that was read under this guard, or one of the caller's own. Panics if
+    /// the number was never given out.
+    pub fn source<'g>(&self, id: SourceId, guard: &'g Guard) -> &'g SourceInfo {
+        let info = self.sources.get(id, self.pinned(guard));
+        info.expect("sources outlive their paths")
+    }
+
+    /// Visits at most `limit` prefixes that lie within `within` (or anywhere) and come after
+    /// `after`, in ascending order, with or without paths. Prefixes that appear meanwhile may or
+    /// may not be met. A walk in parts passes the last prefix of a part as `after` of the next.
+    pub fn walk(
+        &self,
+        family: Family,
+        within: Option<IpPrefix>,
+        after: Option<IpPrefix>,
+        limit: usize,
+        guard: &Guard,
+        mut visit: impl FnMut(PrefixId, IpPrefix),
+    ) {
+        let table = self.table(family);
+        let other_family = |prefix: Option<IpPrefix>| prefix.is_some_and(|p| p.family() != family);
+        if limit == 0 || other_family(within) || other_family(after) {
+            return;
+        }
+        let everything = Key { bits: 0, length: 0 };
+        let within = within.map_or(everything, key_of);
+        let mut left = limit;
+        table.trie.walk(
+            within,
+            after.map(key_of),
+            self.pinned(guard),
+            &mut |id, _| {
+                visit(PrefixId(id), table.prefix(id));
+                left -= 1;
+                if left == 0 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            },
+        );
+    }
+
+    fn snapshot<'g>(
+        &self,
+        family: Family,
+        id: PrefixId,
+        pinned: Pinned<'g>,
+    ) -> Option<Snapshot<'g>> {
+        Some(self.table(family).slot(id.0)?.load(pinned))
+    }
+}
+
+/// How a slot changed.
+pub(crate) struct Edited {
+    /// Paths that are gone or were replaced.
+    pub(crate) removed: SmallVec<[Path; 1]>,
+    pub(crate) best_changed: bool,
+}
+
+/// How slots change. For writers only, each for its own sources' paths.
+impl Rib {
+    /// Applies `change` to a slot's paths until no other writer is faster. `change` gets the paths
+    /// in order and keeps them so; it puts what it takes out into its second argument, and says
+    /// whether it changed anything. `None`: it did not.
+    pub(crate) fn edit(
+        &self,
+        slot: &Slot,
+        pinned: Pinned<'_>,
+        change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
+    ) -> Option<Edited> {
+        let mut before = slot.load(pinned);
+        loop {
+            let revision = self.sources.revision();
+            let mut paths = before.paths();
+            let mut removed = SmallVec::new();
+            if !change(&mut paths, &mut removed) {
+                return None;
+            }
+            let best = self.select(&paths, pinned);
+            match slot.replace(before, &paths, best, pinned) {
+                Ok(()) => {
+                    let best_changed = differs(before.best(), best.map(|best| paths[best]));
+                    let settled = self.settle(slot, revision, pinned);
+                    return Some(Edited {
+                        removed,
+                        best_changed: best_changed || settled,
+                    });
+                }
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Chooses again if a source changed while a best path was computed. Whether that changed it.
+    ///
+    /// Another writer may take the last path of a source out, change what the source says, and put
+    /// an equal path back, all between this writer's load and its swap; the slot's word can then be
+    /// what it was (see `slot`), and the choice made from the old source stands. The revision was
+    /// raised before that path came back, and the swap that met it saw it: so it is seen here.
+    fn settle(&self, slot: &Slot, mut revision: u64, pinned: Pinned<'_>) -> bool {
+        let mut changed = false;
+        while self.sources.revision() != revision {
+            revision = self.sources.revision();
+            let before = slot.load(pinned);
+            let paths = before.paths();
+            let best = self.select(&paths, pinned);
+            if !differs(before.best(), best.map(|best| paths[best])) {
+                continue;
+            }
+            match slot.replace(before, &paths, best, pinned) {
+                Ok(()) => changed = true,
+                // Somebody swapped in a choice of theirs; look at that one too.
+                Err(_) => revision = revision.wrapping_sub(1),
+            }
+        }
+        changed
+    }
+
+    /// The place of the best path among `paths`.
+    #[inline]
+    pub(crate) fn select(&self, paths: &[Path], pinned: Pinned<'_>) -> Option<usize> {
+        match paths {
+            [] => None,
+            [only] => (!only.flags.contains(PathFlags::REJECTED)).then_some(0),
+            _ => {
+                let candidates: SmallVec<[Candidate; 4]> = paths
+                    .iter()
+                    .map(|path| self.candidate(path, pinned))
+                    .collect();
+                select(self.options.selection, &candidates)
+            }
+        }
+    }
+
+    fn candidate(&self, path: &Path, pinned: Pinned<'_>) -> Candidate {
+        let attributes = self.attributes.get(path.attributes, pinned);
+        let attributes = attributes.expect("attributes outlive their paths");
+        let source = self.sources.get(path.source, pinned);
+        let source = source.expect("sources outlive their paths");
+        Candidate {
+            usable: !path.flags.contains(PathFlags::REJECTED),
+            local: path.flags.contains(PathFlags::LOCAL) || source.kind == SourceKind::Local,
+            external: source.kind == SourceKind::External,
+            router_id: source.router_id.into(),
+            address: source.address,
+            path_id: path.path_id,
+            summary: attributes.summary,
+        }
+    }
+
+    /// The shards that want marks of a family.
+    pub(crate) fn subscribers(&self, family: Family) -> ShardMask {
+        self.subscribers[family.index()].load(Ordering::Relaxed)
+    }
+}
+
+/// Whether export could tell the two best paths apart.
+fn differs(before: Option<Path>, after: Option<Path>) -> bool {
+    match (before, after) {
+        (None, None) => false,
+        (Some(before), Some(after)) => !before.same_route(&after),
+        _ => true,
+    }
+}

@@ -1,0 +1,344 @@
+//! The paths of one prefix and the best of them, in one atomic word.
+//!
+//! The word is 0 (no path), a packed path (bit 0 set: the only path, path id 0), or a pointer to an
+//! immutable list. A packed path is `attributes:32 | source:24 | flags:7 | 1`. A list is words:
+//! a head `best:32 | wide:1 | length:31`, one packed path each, and, where some path id is not 0
+//! (wide), the path ids, two a word.
+//!
+//! Invariants: paths are ordered by (source, path id), no two alike; `best` is what
+//! [`crate::best::select`] says of that set, because the writer that changed the set computed it on
+//! its copy and swapped both in by one compare-and-swap. A list is never written to after it was
+//! published, and is retired by the one compare-and-swap that took it out.
+//!
+//! A word may come back to an earlier value while a writer computes. For a list that cannot happen
+//! (its memory is not reused while the writer is pinned). For a packed path it is harmless as far as
+//! the word goes: equal words mean equal paths, because ids of attributes are not given out anew
+//! while the writer is pinned. What the *source* says may differ: see `Rib::settle`.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ptr;
+use std::slice;
+
+use crate::epoch::Pinned;
+use crate::ids::{AttributeId, SourceId};
+use crate::path::{Path, PathBuffer, PathFlags};
+use crate::segments::Zeroed;
+use crate::sync::{AtomicPtr, Ordering};
+
+const _: () = assert!(
+    size_of::<usize>() == 8,
+    "a slot packs a path into a pointer"
+);
+
+const PACKED: u64 = 1;
+const WIDE: u64 = 1 << 31;
+const NO_BEST: u32 = u32::MAX;
+
+pub(crate) struct Slot {
+    word: AtomicPtr<u64>,
+}
+
+impl Default for Slot {
+    fn default() -> Slot {
+        Slot {
+            word: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+}
+
+// SAFETY: one atomic pointer, null by default, and null is all zeroes.
+unsafe impl Zeroed for Slot {}
+
+/// What a slot held at one moment, readable for as long as the guard is held.
+#[derive(Clone, Copy)]
+pub(crate) struct Snapshot<'g> {
+    word: *mut u64,
+    guard: PhantomData<&'g ()>,
+}
+
+impl Slot {
+    #[inline]
+    pub(crate) fn load<'g>(&self, _: Pinned<'g>) -> Snapshot<'g> {
+        Snapshot {
+            // Pairs with the release in `replace`: the list is seen whole, and with it whatever its
+            // writer did before (attributes interned, source set).
+            word: self.word.load(Ordering::Acquire),
+            guard: PhantomData,
+        }
+    }
+
+    /// Swaps in `paths` (ordered, distinct) with the best of them if the slot still holds what
+    /// `expected` does; else gives what it holds now.
+    pub(crate) fn replace<'g>(
+        &self,
+        expected: Snapshot<'g>,
+        paths: &[Path],
+        best: Option<usize>,
+        pinned: Pinned<'g>,
+    ) -> Result<(), Snapshot<'g>> {
+        let fresh = encode(paths, best);
+        // Release publishes the list. Acquire on both ends: on success because this thread retires
+        // the old list, on failure because the caller reads the new one.
+        match self
+            .word
+            .compare_exchange(expected.word, fresh, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(old) => {
+                if is_list(old) {
+                    // SAFETY: this compare-and-swap took `old` out, so it alone retires it and no
+                    // new reader finds it; readers that did hold guards, which deferral outlasts.
+                    unsafe {
+                        pinned.guard().defer_unchecked(move || {
+                            free_list(old);
+                        });
+                    }
+                }
+                Ok(())
+            }
+            Err(word) => {
+                if is_list(fresh) {
+                    // SAFETY: made by `encode` above and never published.
+                    unsafe { free_list(fresh) };
+                }
+                Err(Snapshot {
+                    word,
+                    guard: PhantomData,
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let word = self.word.load(Ordering::Relaxed);
+        if is_list(word) {
+            // SAFETY: `&mut self`: nobody reads any more, and a list still in place was not retired.
+            unsafe { free_list(word) };
+        }
+    }
+}
+
+impl<'g> Snapshot<'g> {
+    pub(crate) fn is_empty(self) -> bool {
+        self.word.is_null()
+    }
+
+    pub(crate) fn best(self) -> Option<Path> {
+        match self.list() {
+            Some(list) => list.best(),
+            None if self.is_empty() => None,
+            None => Some(unpack(self.word.addr() as u64, 0))
+                .filter(|path| !path.flags.contains(PathFlags::REJECTED)),
+        }
+    }
+
+    pub(crate) fn paths(self) -> PathBuffer {
+        match self.list() {
+            Some(list) => (0..list.length()).map(|at| list.path(at)).collect(),
+            None if self.is_empty() => PathBuffer::new(),
+            None => PathBuffer::from_iter([unpack(self.word.addr() as u64, 0)]),
+        }
+    }
+
+    /// Octets outside the slot itself.
+    pub(crate) fn list_octets(self) -> usize {
+        self.list().map_or(0, |list| size_of_val(list.words))
+    }
+
+    fn list(self) -> Option<List<'g>> {
+        // SAFETY: a word that is neither null nor packed is a list made by `encode`; it was in the
+        // slot while the guard of `'g` was held, so it is freed only after that guard is gone.
+        is_list(self.word).then(|| unsafe { List::from_raw(self.word) })
+    }
+}
+
+/// A list as its words.
+#[derive(Clone, Copy)]
+struct List<'g> {
+    words: &'g [u64],
+}
+
+impl<'g> List<'g> {
+    /// # Safety
+    /// `start` was made by `encode` and is not freed during `'g`.
+    unsafe fn from_raw(start: *mut u64) -> List<'g> {
+        // SAFETY: every list has a head, which says how many words there are in all.
+        let words = unsafe { slice::from_raw_parts(start, words_of(*start)) };
+        List { words }
+    }
+
+    fn length(self) -> usize {
+        length_of(self.words[0])
+    }
+
+    fn best(self) -> Option<Path> {
+        let best = (self.words[0] >> 32) as u32;
+        (best != NO_BEST).then(|| self.path(best as usize))
+    }
+
+    fn path(self, at: usize) -> Path {
+        let path_id = if self.words[0] & WIDE == 0 {
+            0
+        } else {
+            let pair = self.words[1 + self.length() + at / 2];
+            (pair >> (at % 2 * 32)) as u32
+        };
+        unpack(self.words[1 + at], path_id)
+    }
+}
+
+fn is_list(word: *mut u64) -> bool {
+    !word.is_null() && word.addr() as u64 & PACKED == 0
+}
+
+fn length_of(head: u64) -> usize {
+    (head & (WIDE - 1)) as usize
+}
+
+fn words_of(head: u64) -> usize {
+    let length = length_of(head);
+    1 + length
+        + if head & WIDE == 0 {
+            0
+        } else {
+            length.div_ceil(2)
+        }
+}
+
+fn pack(path: &Path) -> u64 {
+    assert!(path.source.0 < SourceId::LIMIT);
+    u64::from(path.attributes.bits()) << 32
+        | u64::from(path.source.0) << 8
+        | u64::from(path.flags.bits()) << 1
+        | PACKED
+}
+
+fn unpack(word: u64, path_id: u32) -> Path {
+    Path {
+        attributes: AttributeId::from_bits((word >> 32) as u32),
+        source: SourceId((word >> 8) as u32 & (SourceId::LIMIT - 1)),
+        path_id,
+        flags: PathFlags::from_bits((word >> 1) as u8 & PathFlags::MASK),
+    }
+}
+
+/// The word for a set of paths. A list is the caller's to publish or free.
+fn encode(paths: &[Path], best: Option<usize>) -> *mut u64 {
+    match paths {
+        [] => ptr::null_mut(),
+        [only] if only.path_id == 0 => ptr::without_provenance_mut(pack(only) as usize),
+        _ => encode_list(paths, best),
+    }
+}
+
+fn encode_list(paths: &[Path], best: Option<usize>) -> *mut u64 {
+    assert!((paths.len() as u64) < WIDE);
+    let wide = paths.iter().any(|path| path.path_id != 0);
+    let best = best.map_or(NO_BEST, |best| best as u32);
+    let head = u64::from(best) << 32 | if wide { WIDE } else { 0 } | paths.len() as u64;
+    let layout = list_layout(head);
+    // SAFETY: the layout is of at least two words, so not of zero size.
+    let start = unsafe { alloc(layout) }.cast::<u64>();
+    if start.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: `words_of(head)` words were just allocated and are this function's alone: the head,
+    // one word a path, and if wide one for each two of them. All of them are written.
+    unsafe {
+        start.write(head);
+        for (at, path) in paths.iter().enumerate() {
+            start.add(1 + at).write(pack(path));
+        }
+        if wide {
+            for (at, pair) in paths.chunks(2).enumerate() {
+                let high = pair.get(1).map_or(0, |path| u64::from(path.path_id));
+                start
+                    .add(1 + paths.len() + at)
+                    .write(high << 32 | u64::from(pair[0].path_id));
+            }
+        }
+    }
+    start
+}
+
+fn list_layout(head: u64) -> Layout {
+    Layout::array::<u64>(words_of(head)).expect("bounded by the length field")
+}
+
+/// # Safety
+/// `start` was made by `encode_list` and nobody refers to it any more.
+unsafe fn free_list(start: *mut u64) {
+    // SAFETY: the head is intact, since lists are never written to, so the layout is the one that
+    // `encode_list` allocated with.
+    unsafe { dealloc(start.cast(), list_layout(*start)) };
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::ids::ShardId;
+    use crossbeam_epoch::Collector;
+    use proptest::prelude::*;
+
+    fn path() -> impl Strategy<Value = Path> {
+        (
+            any::<u8>(),
+            0..AttributeId::LIMIT,
+            0..SourceId::LIMIT,
+            prop_oneof![Just(0), any::<u32>()],
+            0..=PathFlags::MASK,
+        )
+            .prop_map(|(shard, index, source, path_id, flags)| Path {
+                attributes: AttributeId::new(ShardId(shard), index),
+                source: SourceId(source),
+                path_id,
+                flags: PathFlags::from_bits(flags),
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(
+            paths in prop::collection::vec(path(), 0..9),
+            plain: bool,
+            best: prop::sample::Index,
+            some: bool,
+        ) {
+            let mut paths = paths;
+            if plain {
+                paths.iter_mut().for_each(|path| path.path_id = 0);
+            }
+            let collector = Collector::new();
+            let guard = collector.register().pin();
+            let pinned = Pinned::new(&guard, &collector);
+            let slot = Slot::default();
+            let best = (some && !paths.is_empty()).then(|| best.index(paths.len()));
+            prop_assert!(slot.replace(slot.load(pinned), &paths, best, pinned).is_ok());
+            let snapshot = slot.load(pinned);
+            let read = snapshot.paths();
+            prop_assert_eq!(read.as_slice(), paths.as_slice());
+            if snapshot.list_octets() > 0 {
+                prop_assert_eq!(snapshot.best(), best.map(|best| paths[best]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_path_costs_three_words() {
+        let collector = Collector::new();
+        let guard = collector.register().pin();
+        let pinned = Pinned::new(&guard, &collector);
+        let slot = Slot::default();
+        let path = |source| Path {
+            attributes: AttributeId::new(ShardId(0), 1),
+            source: SourceId(source),
+            path_id: 0,
+            flags: PathFlags::NONE,
+        };
+        slot.replace(slot.load(pinned), &[path(1), path(2)], Some(0), pinned)
+            .unwrap_or_else(|_| panic!("nobody else writes"));
+        assert_eq!(slot.load(pinned).list_octets(), 24);
+    }
+}

@@ -1,0 +1,81 @@
+//! The table of sources: who paths are learned from, readable by every shard.
+//!
+//! Invariants: an entry is written only by the writer that owns the source, and only while the
+//! source has no path; `revision` changes before anybody can see a path under the new entry. A
+//! number that was given back keeps its last entry until it is given out anew.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::cell::EpochCell;
+use crate::epoch::Pinned;
+use crate::ids::SourceId;
+use crate::segments::Segments;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// What kind of neighbor a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceKind {
+    /// This speaker itself.
+    Local,
+    /// An eBGP peer.
+    External,
+    /// An iBGP peer.
+    Internal,
+}
+
+/// What selection and export must know of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceInfo {
+    /// Local, eBGP or iBGP.
+    pub kind: SourceKind,
+    /// The peer's AS; the speaker's own for a local source.
+    pub asn: u32,
+    /// The peer's BGP identifier.
+    pub router_id: Ipv4Addr,
+    /// The peer's address; `None` for a local source.
+    pub address: Option<IpAddr>,
+}
+
+pub(crate) struct Sources {
+    entries: Segments<EpochCell<SourceInfo>>,
+    claimed: AtomicU32,
+    revision: AtomicU64,
+}
+
+impl Sources {
+    pub(crate) fn new() -> Sources {
+        Sources {
+            entries: Segments::new(),
+            claimed: AtomicU32::new(0),
+            revision: AtomicU64::new(0),
+        }
+    }
+
+    /// A number that was never given out. Panics past [`SourceId::LIMIT`].
+    pub(crate) fn claim(&self) -> SourceId {
+        let id = self.claimed.fetch_add(1, Ordering::Relaxed);
+        assert!(id < SourceId::LIMIT, "no source numbers are left");
+        SourceId(id)
+    }
+
+    pub(crate) fn set(&self, id: SourceId, info: SourceInfo, pinned: Pinned<'_>) {
+        self.entries.grow(id.0).store(Some(Box::new(info)), pinned);
+        // Release, so that whoever sees the new revision sees the entry. Before the owner's next
+        // path of this source, so that whoever sees that path sees the new revision.
+        self.revision.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn get<'g>(&self, id: SourceId, pinned: Pinned<'g>) -> Option<&'g SourceInfo> {
+        self.entries.get(id.0)?.load(pinned)
+    }
+
+    /// Changes with every [`Sources::set`].
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Numbers given out so far.
+    pub(crate) fn limit(&self) -> u32 {
+        self.claimed.load(Ordering::Relaxed)
+    }
+}

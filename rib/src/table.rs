@@ -1,0 +1,170 @@
+//! The table of one family: trie, prefix of each id, slot of each id.
+//!
+//! Invariants: an id is below `limit`; its prefix is stored, and its slot is there, before the trie
+//! names it, so whoever has an id from the trie or from a mark finds both. Ids are not reclaimed:
+//! an id stays with its prefix for the life of the table, with or without paths.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
+
+use crate::epoch::Pinned;
+use crate::ids::Full;
+use crate::segments::Segments;
+use crate::slot::Slot;
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::trie::{Key, SpareNode, Trie};
+
+/// Ids that a family can have; far below what `u32` holds, so that racing claims cannot wrap.
+const MAX_PREFIXES: u32 = 1 << 31;
+
+pub(crate) struct Table {
+    pub(crate) trie: Trie,
+    prefixes: Prefixes,
+    slots: Segments<Slot>,
+    claimed: AtomicU32,
+}
+
+/// The prefix of each id, as few octets as the family allows.
+enum Prefixes {
+    /// Bits and length in one word.
+    V4(Segments<AtomicU64>),
+    /// Words `2 * id` and `2 * id + 1` are the bits.
+    V6 {
+        bits: Segments<AtomicU64>,
+        lengths: Segments<AtomicU8>,
+    },
+}
+
+/// What a writer claimed and did not use, because another was faster.
+#[derive(Default)]
+pub(crate) struct Spare {
+    node: SpareNode,
+    id: Option<u32>,
+}
+
+impl Table {
+    pub(crate) fn new(family: Family) -> Table {
+        Table {
+            trie: Trie::new(),
+            prefixes: match family {
+                Family::Ipv4Unicast => Prefixes::V4(Segments::new()),
+                Family::Ipv6Unicast => Prefixes::V6 {
+                    bits: Segments::new(),
+                    lengths: Segments::new(),
+                },
+            },
+            slots: Segments::new(),
+            claimed: AtomicU32::new(0),
+        }
+    }
+
+    /// Ids are below this.
+    pub(crate) fn limit(&self) -> u32 {
+        self.claimed.load(Ordering::Acquire)
+    }
+
+    /// The slot of an id; `None` past the ids that were given out.
+    pub(crate) fn slot(&self, id: u32) -> Option<&Slot> {
+        self.slots.get(id)
+    }
+
+    /// The prefix of an id; all zeroes for an id that is not in the trie yet.
+    pub(crate) fn prefix(&self, id: u32) -> IpPrefix {
+        // Relaxed throughout: an id travels by release and acquire, and its prefix came before it.
+        match &self.prefixes {
+            Prefixes::V4(words) => {
+                let word = words.get(id).map_or(0, |word| word.load(Ordering::Relaxed));
+                let address = Ipv4Addr::from((word >> 8) as u32);
+                IpPrefix::V4(Ipv4Prefix::masked(address, word as u8))
+            }
+            Prefixes::V6 { bits, lengths } => {
+                let half = |half: u32| {
+                    let word = bits.get(2 * id + half);
+                    u128::from(word.map_or(0, |word| word.load(Ordering::Relaxed)))
+                };
+                let length = lengths
+                    .get(id)
+                    .map_or(0, |length| length.load(Ordering::Relaxed));
+                let address = Ipv6Addr::from(half(0) << 64 | half(1));
+                IpPrefix::V6(Ipv6Prefix::masked(address, length))
+            }
+        }
+    }
+
+    /// The id of a prefix, a new one if it has none.
+    pub(crate) fn claim(
+        &self,
+        key: Key,
+        pinned: Pinned<'_>,
+        spare: &mut Spare,
+    ) -> Result<u32, Full> {
+        let Spare { node, id: spare } = spare;
+        let mut offered = None;
+        let id = self.trie.insert(key, pinned, node, || {
+            if let Some(id) = offered {
+                return Ok(id);
+            }
+            let id = match spare.take() {
+                Some(id) => id,
+                None => self.claim_id()?,
+            };
+            self.store_prefix(id, key);
+            offered = Some(id);
+            Ok(id)
+        })?;
+        *spare = offered.filter(|offered| *offered != id).or(*spare);
+        Ok(id)
+    }
+
+    fn claim_id(&self) -> Result<u32, Full> {
+        if self.claimed.load(Ordering::Relaxed) >= MAX_PREFIXES {
+            return Err(Full::Prefixes);
+        }
+        // Release: nobody learns of the id from `limit` without what this thread did before.
+        let id = self.claimed.fetch_add(1, Ordering::AcqRel);
+        self.slots.grow(id);
+        Ok(id)
+    }
+
+    fn store_prefix(&self, id: u32, key: Key) {
+        // Relaxed: published by the block that names the id.
+        match &self.prefixes {
+            Prefixes::V4(words) => {
+                let word = ((key.bits >> 96) as u64) << 8 | u64::from(key.length);
+                words.grow(id).store(word, Ordering::Relaxed);
+            }
+            Prefixes::V6 { bits, lengths } => {
+                let (high, low) = ((key.bits >> 64) as u64, key.bits as u64);
+                bits.grow(2 * id).store(high, Ordering::Relaxed);
+                bits.grow(2 * id + 1).store(low, Ordering::Relaxed);
+                lengths.grow(id).store(key.length, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Octets of what is stored for each id, beside the slot.
+    pub(crate) fn prefix_octets(&self) -> usize {
+        match self.prefixes {
+            Prefixes::V4(_) => size_of::<u64>(),
+            Prefixes::V6 { .. } => 2 * size_of::<u64>() + 1,
+        }
+    }
+}
+
+impl<P: Prefix> From<P> for Key {
+    fn from(prefix: P) -> Key {
+        Key {
+            bits: prefix.bits_left_aligned(),
+            length: prefix.length(),
+        }
+    }
+}
+
+/// The key of a prefix of either family.
+pub(crate) fn key_of(prefix: IpPrefix) -> Key {
+    match prefix {
+        IpPrefix::V4(prefix) => prefix.into(),
+        IpPrefix::V6(prefix) => prefix.into(),
+    }
+}

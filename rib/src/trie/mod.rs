@@ -1,0 +1,270 @@
+//! The prefix trie of one family: prefix to id, ordered walks, longest match.
+//!
+//! A tree bitmap with a stride of five bits, so that a /24 and the four lengths above it share a
+//! node, and so do a /48 and those above it. Entries are only ever added. Knows nothing of paths;
+//! who owns an id and what is stored for it is `table`'s business.
+//!
+//! Invariants: node 0 is the root; each other node is the child of exactly one node; an id is
+//! entered at exactly one place. A prefix of length `n` ends in the node at depth `n / 5`.
+
+#[allow(unsafe_code)]
+mod node;
+
+use std::ops::ControlFlow;
+
+use crate::epoch::Pinned;
+use crate::ids::Full;
+use crate::segments::Segments;
+use crate::sync::{AtomicU32, Ordering};
+use node::{Entry, Node, NodeCell, STRIDE};
+
+const ROOT: u32 = 0;
+/// Nodes there can be; far below what numbers can tell apart, so that racing claims cannot wrap.
+const MAX_NODES: u32 = 1 << 31;
+
+/// A prefix as the trie sees it: left-aligned bits and a length. Ordered as prefixes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) bits: u128,
+    pub(crate) length: u8,
+}
+
+impl Key {
+    /// Whether `other` is this prefix or lies within it.
+    pub(crate) fn contains(self, other: Key) -> bool {
+        self.length <= other.length && self.agrees(other)
+    }
+
+    /// Whether one of the two lies within the other.
+    fn agrees(self, other: Key) -> bool {
+        let length = self.length.min(other.length);
+        length == 0 || (self.bits ^ other.bits) >> (128 - u32::from(length)) == 0
+    }
+
+    /// The five bits at `depth`; zeroes past the end.
+    #[inline]
+    fn chunk(self, depth: u8) -> u32 {
+        (self.bits << depth >> (128 - STRIDE)) as u32
+    }
+
+    /// If the prefix ends in the node at `depth`: its bit in that node's prefix bitmap.
+    #[inline]
+    fn end(self, depth: u8) -> Option<u32> {
+        let rest = self.length - depth;
+        (rest < STRIDE).then(|| 1 << rest | self.chunk(depth) >> (STRIDE - rest))
+    }
+}
+
+pub(crate) struct Trie {
+    nodes: Segments<NodeCell>,
+    claimed: AtomicU32,
+}
+
+/// A node number that lost a race, kept by its writer for the next time.
+#[derive(Default)]
+pub(crate) struct SpareNode(Option<u32>);
+
+impl Trie {
+    pub(crate) fn new() -> Trie {
+        let nodes = Segments::new();
+        nodes.grow(ROOT);
+        Trie {
+            nodes,
+            claimed: AtomicU32::new(ROOT + 1),
+        }
+    }
+
+    #[inline]
+    fn node<'g>(&self, number: u32, pinned: Pinned<'g>) -> Node<'g> {
+        self.cell(number).load(pinned)
+    }
+
+    #[inline]
+    fn cell(&self, number: u32) -> &NodeCell {
+        self.nodes
+            .get(number)
+            .expect("a node is grown before its parent names it")
+    }
+
+    /// The id of exactly this prefix.
+    pub(crate) fn lookup(&self, key: Key, pinned: Pinned<'_>) -> Option<u32> {
+        let (mut number, mut depth) = (ROOT, 0);
+        loop {
+            let node = self.node(number, pinned);
+            if let Some(bit) = key.end(depth) {
+                return node.prefix(bit);
+            }
+            number = node.child(key.chunk(depth))?;
+            depth += STRIDE;
+        }
+    }
+
+    /// The id of this prefix. Where it has none, `id` is asked for one, which is entered unless
+    /// another writer is faster; an `id` that was asked for and not used is the caller's to keep.
+    pub(crate) fn insert(
+        &self,
+        key: Key,
+        pinned: Pinned<'_>,
+        spare: &mut SpareNode,
+        mut id: impl FnMut() -> Result<u32, Full>,
+    ) -> Result<u32, Full> {
+        let (mut number, mut depth) = (ROOT, 0);
+        loop {
+            let cell = self.cell(number);
+            let node = cell.load(pinned);
+            if let Some(bit) = key.end(depth) {
+                if let Some(id) = node.prefix(bit) {
+                    return Ok(id);
+                }
+                let id = id()?;
+                if cell.add(node, Entry::Prefix { bit, id }, pinned) {
+                    return Ok(id);
+                }
+                continue;
+            }
+            let bit = key.chunk(depth);
+            number = match node.child(bit) {
+                Some(child) => child,
+                None => {
+                    let child = self.claim_node(spare)?;
+                    if !cell.add(node, Entry::Child { bit, node: child }, pinned) {
+                        spare.0 = Some(child);
+                        continue;
+                    }
+                    child
+                }
+            };
+            depth += STRIDE;
+        }
+    }
+
+    /// A node number that nobody else has, of an empty node.
+    fn claim_node(&self, spare: &mut SpareNode) -> Result<u32, Full> {
+        if let Some(number) = spare.0.take() {
+            return Ok(number);
+        }
+        // Relaxed: the number's cell is published by the block that names it.
+        if self.claimed.load(Ordering::Relaxed) >= MAX_NODES {
+            return Err(Full::Prefixes);
+        }
+        let number = self.claimed.fetch_add(1, Ordering::Relaxed);
+        self.nodes.grow(number);
+        Ok(number)
+    }
+
+    /// The id of the longest prefix that contains `key` and that `accept` takes.
+    pub(crate) fn longest_match(
+        &self,
+        key: Key,
+        pinned: Pinned<'_>,
+        accept: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let (mut number, mut depth) = (ROOT, 0);
+        let mut longest = None;
+        loop {
+            let node = self.node(number, pinned);
+            let rest = (key.length - depth).min(STRIDE - 1);
+            let chunk = key.chunk(depth);
+            let found = (0..=rest)
+                .rev()
+                .filter_map(|length| node.prefix(1 << length | chunk >> (STRIDE - length)))
+                .find(|id| accept(*id));
+            longest = found.or(longest);
+            if key.end(depth).is_some() {
+                return longest;
+            }
+            match node.child(chunk) {
+                Some(child) => number = child,
+                None => return longest,
+            }
+            depth += STRIDE;
+        }
+    }
+
+    /// Visits the prefixes within `within` and past `after`, in order, until `visit` breaks.
+    pub(crate) fn walk(
+        &self,
+        within: Key,
+        after: Option<Key>,
+        pinned: Pinned<'_>,
+        visit: &mut dyn FnMut(u32, Key) -> ControlFlow<()>,
+    ) {
+        let walk = Walk {
+            trie: self,
+            within,
+            after,
+            pinned,
+        };
+        // Broken off or done, there is nothing more to say.
+        let _ = walk.node(ROOT, 0, 0, visit);
+    }
+
+    /// Nodes, and octets of their blocks.
+    pub(crate) fn size(&self, pinned: Pinned<'_>) -> (usize, usize) {
+        let claimed = self.claimed.load(Ordering::Relaxed);
+        let blocks = (0..claimed)
+            .filter_map(|number| self.nodes.get(number))
+            .map(|cell| cell.load(pinned).block_octets())
+            .sum();
+        (claimed as usize, blocks)
+    }
+}
+
+struct Walk<'t, 'g> {
+    trie: &'t Trie,
+    within: Key,
+    after: Option<Key>,
+    pinned: Pinned<'g>,
+}
+
+impl Walk<'_, '_> {
+    /// Preorder: a prefix comes before what lies within it. Depth is at most 26 nodes.
+    fn node(
+        &self,
+        number: u32,
+        bits: u128,
+        depth: u8,
+        visit: &mut dyn FnMut(u32, Key) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let node = self.trie.node(number, self.pinned);
+        for chunk in 0..1u32 << STRIDE {
+            let bits = bits | u128::from(chunk) << (128 - STRIDE) >> depth;
+            // The prefixes whose first address is here: those long enough to have this chunk's
+            // lowest set bit, shortest first.
+            let shortest = STRIDE.saturating_sub(chunk.trailing_zeros() as u8);
+            for rest in shortest..STRIDE {
+                if let Some(id) = node.prefix(1 << rest | chunk >> (STRIDE - rest)) {
+                    let length = depth + rest;
+                    self.prefix(id, Key { bits, length }, visit)?;
+                }
+            }
+            if let Some(child) = node.child(chunk) {
+                let length = depth + STRIDE;
+                if self.overlaps(Key { bits, length }) {
+                    self.node(child, bits, length, visit)?;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn prefix(
+        &self,
+        id: u32,
+        key: Key,
+        visit: &mut dyn FnMut(u32, Key) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let wanted = self.within.contains(key) && self.after.is_none_or(|after| key > after);
+        if wanted {
+            visit(id, key)
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    /// Whether a subtree can hold a prefix that is wanted.
+    fn overlaps(&self, subtree: Key) -> bool {
+        let last = subtree.bits | u128::MAX.checked_shr(subtree.length.into()).unwrap_or(0);
+        self.within.agrees(subtree) && self.after.is_none_or(|after| last >= after.bits)
+    }
+}

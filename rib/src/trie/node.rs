@@ -1,0 +1,210 @@
+//! One node of the trie: a cell whose content is an immutable block, replaced whole.
+//!
+//! A node spans five bits. Its block is `u32` words: a bitmap of the prefixes that end in it (bit
+//! `1 << l | v` for the `l`-bit value `v`, `l` from 0 to 4), a bitmap of its 32 children, then the
+//! id of each prefix and the number of each child, in the order of the bits. A null cell is a node
+//! with nothing in it.
+//!
+//! Invariants: a published block is never written to; a block only ever gives way to one with the
+//! same entries and one more, by compare-and-swap on the cell, whose winner retires it. Children
+//! are *numbers* of cells that never move, not pointers inside a block: replacing a block can
+//! therefore not lose what happens below it meanwhile.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr;
+use std::slice;
+
+use crate::epoch::Pinned;
+use crate::segments::Zeroed;
+use crate::sync::{AtomicPtr, Ordering};
+
+/// Bits that a node spans.
+pub(crate) const STRIDE: u8 = 5;
+
+const HEAD_WORDS: usize = 2;
+const MAX_WORDS: usize = HEAD_WORDS + 31 + 32;
+static EMPTY: [u32; HEAD_WORDS] = [0; HEAD_WORDS];
+
+pub(crate) struct NodeCell {
+    block: AtomicPtr<u32>,
+}
+
+impl Default for NodeCell {
+    fn default() -> NodeCell {
+        NodeCell {
+            block: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+}
+
+// SAFETY: one atomic pointer, null by default, and null is all zeroes.
+unsafe impl Zeroed for NodeCell {}
+
+/// The content of a node at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'g> {
+    block: *mut u32,
+    words: &'g [u32],
+}
+
+/// One more entry for a node.
+#[derive(Clone, Copy)]
+pub(crate) enum Entry {
+    /// The id of the prefix at this bit of the prefix bitmap.
+    Prefix { bit: u32, id: u32 },
+    /// The number of the child at this bit of the child bitmap.
+    Child { bit: u32, node: u32 },
+}
+
+impl NodeCell {
+    #[inline]
+    pub(crate) fn load<'g>(&self, _: Pinned<'g>) -> Node<'g> {
+        // Pairs with the release in `add`: the block is seen whole, and with it the prefix that was
+        // stored for each id before the id was entered.
+        let block = self.block.load(Ordering::Acquire);
+        let words = if block.is_null() {
+            &EMPTY
+        } else {
+            // SAFETY: not null, so made by `allocate`, and the guard of `'g`, held while it was in
+            // the cell, keeps it from being freed.
+            unsafe { slice::from_raw_parts(block, block_words(block)) }
+        };
+        Node { block, words }
+    }
+
+    /// Adds an entry that `node` does not have. `false`: the cell no longer holds `node`.
+    pub(crate) fn add(&self, node: Node<'_>, entry: Entry, pinned: Pinned<'_>) -> bool {
+        let fresh = allocate(node, entry);
+        // Release publishes the block; acquire because this thread retires the old one.
+        let swapped = self
+            .block
+            .compare_exchange(node.block, fresh, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+        if !swapped {
+            // SAFETY: made above and never published.
+            unsafe { free(fresh) };
+        } else if !node.block.is_null() {
+            let old = node.block;
+            // SAFETY: the compare-and-swap took this block out, so it alone retires it and no new
+            // reader finds it; readers that did hold guards, which deferral outlasts.
+            unsafe {
+                pinned.guard().defer_unchecked(move || {
+                    free(old);
+                });
+            }
+        }
+        swapped
+    }
+}
+
+impl Drop for NodeCell {
+    fn drop(&mut self) {
+        let block = self.block.load(Ordering::Relaxed);
+        if !block.is_null() {
+            // SAFETY: `&mut self`: nobody reads any more, and a block still in place was not
+            // retired.
+            unsafe { free(block) };
+        }
+    }
+}
+
+impl Node<'_> {
+    /// The prefixes that end here, as a bitmap.
+    pub(crate) fn prefix_bits(&self) -> u32 {
+        self.words[0]
+    }
+
+    /// The children there are, as a bitmap.
+    pub(crate) fn child_bits(&self) -> u32 {
+        self.words[1]
+    }
+
+    /// The id of the prefix at a bit of the prefix bitmap.
+    #[inline]
+    pub(crate) fn prefix(&self, bit: u32) -> Option<u32> {
+        let bits = self.prefix_bits();
+        (bits >> bit & 1 != 0).then(|| self.words[HEAD_WORDS + rank(bits, bit)])
+    }
+
+    /// The number of the child at a bit of the child bitmap.
+    #[inline]
+    pub(crate) fn child(&self, bit: u32) -> Option<u32> {
+        let bits = self.child_bits();
+        let prefixes = self.prefix_bits().count_ones() as usize;
+        (bits >> bit & 1 != 0).then(|| self.words[HEAD_WORDS + prefixes + rank(bits, bit)])
+    }
+
+    /// Octets outside the cell.
+    pub(crate) fn block_octets(&self) -> usize {
+        if self.block.is_null() {
+            0
+        } else {
+            size_of_val(self.words)
+        }
+    }
+}
+
+/// Set bits below `bit`.
+fn rank(bits: u32, bit: u32) -> usize {
+    (bits & ((1 << bit) - 1)).count_ones() as usize
+}
+
+/// A block with the entries of `node` and one more.
+fn allocate(node: Node<'_>, entry: Entry) -> *mut u32 {
+    let (prefixes, children) = (node.prefix_bits(), node.child_bits());
+    let (at, value, prefixes, children) = match entry {
+        Entry::Prefix { bit, id } => {
+            debug_assert!(bit < 32 && prefixes >> bit & 1 == 0);
+            let at = HEAD_WORDS + rank(prefixes, bit);
+            (at, id, prefixes | 1 << bit, children)
+        }
+        Entry::Child { bit, node } => {
+            debug_assert!(bit < 32 && children >> bit & 1 == 0);
+            let at = HEAD_WORDS + prefixes.count_ones() as usize + rank(children, bit);
+            (at, node, prefixes, children | 1 << bit)
+        }
+    };
+    let length = node.words.len() + 1;
+    debug_assert!(length <= MAX_WORDS && at < length);
+    let layout = block_layout(length);
+    // SAFETY: at least three words, so not of zero size.
+    let start = unsafe { alloc(layout) }.cast::<u32>();
+    if start.is_null() {
+        handle_alloc_error(layout);
+    }
+    let old = node.words;
+    // SAFETY: `old.len() + 1` words were just allocated, `HEAD_WORDS <= at <= old.len()`, and each
+    // word is written: the head, the entries before `at`, the new one, the entries after.
+    unsafe {
+        start.write(prefixes);
+        start.add(1).write(children);
+        ptr::copy_nonoverlapping(
+            old.as_ptr().add(HEAD_WORDS),
+            start.add(HEAD_WORDS),
+            at - HEAD_WORDS,
+        );
+        start.add(at).write(value);
+        ptr::copy_nonoverlapping(old.as_ptr().add(at), start.add(at + 1), old.len() - at);
+    }
+    start
+}
+
+/// # Safety
+/// `block` was made by `allocate` and is not freed.
+unsafe fn block_words(block: *mut u32) -> usize {
+    // SAFETY: every block has a head of two bitmaps, which say how many words follow.
+    let (prefixes, children) = unsafe { (*block, *block.add(1)) };
+    HEAD_WORDS + (prefixes.count_ones() + children.count_ones()) as usize
+}
+
+fn block_layout(words: usize) -> Layout {
+    Layout::array::<u32>(words).expect("at most MAX_WORDS")
+}
+
+/// # Safety
+/// `block` was made by `allocate` and nobody refers to it any more.
+unsafe fn free(block: *mut u32) {
+    // SAFETY: the head is intact, since blocks are never written to, so the layout is the one that
+    // `allocate` used.
+    unsafe { dealloc(block.cast(), block_layout(block_words(block))) };
+}

@@ -1,0 +1,438 @@
+//! What one shard may change: its own sources, attributes and paths; and what it is told.
+//!
+//! Invariants: a path in a slot whose attributes this shard owns is counted once in its interner;
+//! a best path that changed is in `pending` until [`RibWriter::publish`] has marked it for every
+//! subscriber; an id that [`RibWriter::take_dirty`] gives is no longer marked.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::mem;
+use std::sync::Arc;
+
+use codec::{Family, Prefix};
+use crossbeam_epoch::Guard;
+use smallvec::SmallVec;
+
+use crate::dirty::Batch;
+use crate::epoch::Pinned;
+use crate::ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
+use crate::interner::Interner;
+use crate::path::{Path, PathBuffer};
+use crate::rib::{Edited, Rib};
+use crate::sources::SourceInfo;
+use crate::sync::{AtomicU32, Ordering, fence};
+use crate::table::Spare;
+
+/// Changes of best paths kept back before they are published without being asked to.
+const MAX_PENDING: usize = 4096;
+/// Attribute sets released before they are retired without being asked to.
+const MAX_RELEASED: usize = 1024;
+/// Source numbers that lie idle before the oldest is used again: a shard that has yet to process a
+/// mark may still compare the number with what it sent.
+const IDLE_SOURCES: usize = 4096;
+
+/// What [`RibWriter::upsert`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upserted {
+    /// The prefix.
+    pub id: PrefixId,
+    /// The source had no path with this path id before.
+    pub new_path: bool,
+    /// The best path is another one, or has other attributes.
+    pub best_changed: bool,
+}
+
+/// What [`RibWriter::withdraw`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The prefix.
+    pub id: PrefixId,
+    /// The best path is another one, or there is none any more.
+    pub best_changed: bool,
+    /// The source has no path to this prefix left.
+    pub last_of_source: bool,
+}
+
+/// The one writer of a shard: it goes where the shard goes, and is used by nobody else.
+pub struct RibWriter {
+    rib: Arc<Rib>,
+    shard: ShardId,
+    interner: Interner,
+    /// Paths of each source, where the source is this writer's: by number.
+    source_paths: Vec<u32>,
+    idle_sources: VecDeque<SourceId>,
+    spares: [Spare; Family::ALL.len()],
+    pending: [Vec<u32>; Family::ALL.len()],
+    /// Shards that a publication in between found asleep.
+    owed_wakes: ShardMask,
+    /// Taken from the inbox and not handed out yet; the first batch from `handed` on.
+    taken: VecDeque<Batch>,
+    handed: usize,
+    /// Released attribute sets, each batch with a flag that is raised once no reader knows it.
+    waiting: VecDeque<(Arc<AtomicU32>, Vec<u32>)>,
+    not_sync: PhantomData<Cell<()>>,
+}
+
+impl RibWriter {
+    pub(crate) fn new(rib: Arc<Rib>, shard: ShardId) -> RibWriter {
+        RibWriter {
+            rib,
+            shard,
+            interner: Interner::new(shard),
+            source_paths: Vec::new(),
+            idle_sources: VecDeque::new(),
+            spares: Default::default(),
+            pending: Default::default(),
+            owed_wakes: 0,
+            taken: VecDeque::new(),
+            handed: 0,
+            waiting: VecDeque::new(),
+            not_sync: PhantomData,
+        }
+    }
+
+    /// The table.
+    pub fn rib(&self) -> &Arc<Rib> {
+        &self.rib
+    }
+
+    /// The shard whose writer this is.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Attribute sets of this shard in use.
+    pub fn attribute_sets(&self) -> usize {
+        self.interner.len()
+    }
+
+    /// Epoch garbage and attribute sets that no reader can know any more. Call it each turn.
+    pub fn flush(&mut self) {
+        let rib = self.rib.clone();
+        let guard = rib.guard();
+        self.retire_released(&guard);
+        while let Some((done, _)) = self.waiting.front() {
+            // Pairs with the release in `retire_released`.
+            if done.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            if let Some((_, indices)) = self.waiting.pop_front() {
+                let pinned = rib.pinned(&guard);
+                self.interner.reclaim(indices, &rib.attributes, pinned);
+            }
+        }
+        guard.flush();
+    }
+
+    /// Lets what was released wait for the guards of this moment.
+    fn retire_released(&mut self, guard: &Guard) {
+        if self.interner.released() == 0 {
+            return;
+        }
+        let done = Arc::new(AtomicU32::new(0));
+        self.waiting
+            .push_back((done.clone(), self.interner.take_released()));
+        guard.defer(move || done.store(1, Ordering::Release));
+    }
+}
+
+/// Sources and attributes.
+impl RibWriter {
+    /// A number for a source. Panics where [`SourceId::LIMIT`] sources are in use.
+    pub fn add_source(&mut self, info: SourceInfo) -> SourceId {
+        let id = if self.idle_sources.len() > IDLE_SOURCES {
+            self.idle_sources.pop_front()
+        } else {
+            None
+        };
+        let id = id.unwrap_or_else(|| self.rib.sources.claim());
+        if self.source_paths.len() <= id.index() {
+            self.source_paths.resize(id.index() + 1, 0);
+        }
+        self.set_source(id, info);
+        id
+    }
+
+    /// Changes what is known of a source. Panics if the source has a path: best paths were chosen
+    /// by what it said.
+    pub fn set_source(&mut self, id: SourceId, info: SourceInfo) {
+        assert_eq!(self.paths_of(id), 0, "{id:?} has paths");
+        let guard = self.rib.guard();
+        self.rib.sources.set(id, info, self.rib.pinned(&guard));
+    }
+
+    /// Gives a source's number back. Panics if the source has a path.
+    pub fn remove_source(&mut self, id: SourceId) {
+        assert_eq!(self.paths_of(id), 0, "{id:?} has paths");
+        self.idle_sources.push_back(id);
+    }
+
+    /// Paths that a source of this writer has, in all families.
+    pub fn paths_of(&self, id: SourceId) -> u32 {
+        self.source_paths.get(id.index()).copied().unwrap_or(0)
+    }
+
+    /// The id of attributes in canonical form, with one count for the caller, to be given back by
+    /// [`RibWriter::release`].
+    pub fn intern(&mut self, canonical: &[u8]) -> Result<AttributeId, Full> {
+        let guard = self.rib.guard();
+        let pinned = self.rib.pinned(&guard);
+        self.interner
+            .intern(canonical, &self.rib.attributes, pinned)
+    }
+
+    /// Gives a count back. Panics if the caller has none, or the attributes are another shard's.
+    pub fn release(&mut self, id: AttributeId) {
+        self.assert_own(id);
+        let guard = self.rib.guard();
+        let pinned = self.rib.pinned(&guard);
+        self.interner.release(id, &self.rib.attributes, pinned);
+        self.bound_released(&guard);
+    }
+
+    fn bound_released(&mut self, guard: &Guard) {
+        if self.interner.released() >= MAX_RELEASED {
+            self.retire_released(guard);
+        }
+    }
+
+    fn assert_own(&self, id: AttributeId) {
+        assert_eq!(id.shard(), self.shard, "attributes of another shard");
+    }
+}
+
+/// Paths.
+impl RibWriter {
+    /// Adds the path, or replaces the one of the same source and path id. The slot takes a count on
+    /// the attributes of its own. Panics if the attributes or the source are not this shard's.
+    pub fn upsert<P: Prefix>(&mut self, prefix: P, path: Path) -> Result<Upserted, Full> {
+        self.assert_own(path.attributes);
+        assert!(
+            path.source.index() < self.source_paths.len(),
+            "a source of another shard"
+        );
+        let rib = self.rib.clone();
+        let guard = rib.guard();
+        let pinned = rib.pinned(&guard);
+        let table = rib.table(P::FAMILY);
+        let spare = &mut self.spares[P::FAMILY.index()];
+        let number = table.claim(prefix.into(), pinned, spare)?;
+        let slot = table.slot(number).expect("an id has its slot");
+        let id = PrefixId(number);
+        // Before the swap: once in the slot, other shards read what the count keeps alive.
+        self.interner.add_path(path.attributes);
+        let edited = rib.edit(slot, pinned, |paths, removed| put(paths, removed, path));
+        let Some(edited) = edited else {
+            self.interner
+                .drop_path(path.attributes, &rib.attributes, pinned);
+            return Ok(Upserted {
+                id,
+                new_path: false,
+                best_changed: false,
+            });
+        };
+        self.source_paths[path.source.index()] += 1;
+        self.settle(P::FAMILY, id, &edited, pinned);
+        self.bound_released(&guard);
+        Ok(Upserted {
+            id,
+            new_path: edited.removed.is_empty(),
+            best_changed: edited.best_changed,
+        })
+    }
+
+    /// Takes out the path of this source and path id. `None`: there is none.
+    pub fn withdraw<P: Prefix>(
+        &mut self,
+        prefix: P,
+        source: SourceId,
+        path_id: u32,
+    ) -> Option<Withdrawn> {
+        let rib = self.rib.clone();
+        let guard = rib.guard();
+        let number = rib
+            .table(P::FAMILY)
+            .trie
+            .lookup(prefix.into(), rib.pinned(&guard))?;
+        self.take_out(P::FAMILY, PrefixId(number), source, Some(path_id), &guard)
+    }
+
+    /// Takes out all paths of this source, as when its session ends. `None`: there is none.
+    pub fn withdraw_id(
+        &mut self,
+        family: Family,
+        id: PrefixId,
+        source: SourceId,
+    ) -> Option<Withdrawn> {
+        let rib = self.rib.clone();
+        let guard = rib.guard();
+        self.take_out(family, id, source, None, &guard)
+    }
+
+    /// Takes out the path of this path id, or all paths, of a source.
+    fn take_out(
+        &mut self,
+        family: Family,
+        id: PrefixId,
+        source: SourceId,
+        path_id: Option<u32>,
+        guard: &Guard,
+    ) -> Option<Withdrawn> {
+        assert!(
+            source.index() < self.source_paths.len(),
+            "a source of another shard"
+        );
+        let rib = self.rib.clone();
+        let pinned = rib.pinned(guard);
+        let slot = rib.table(family).slot(id.0)?;
+        let left = Cell::new(0);
+        let edited = rib.edit(slot, pinned, |paths, removed| {
+            left.set(take(paths, removed, source, path_id));
+            !removed.is_empty()
+        })?;
+        self.settle(family, id, &edited, pinned);
+        self.bound_released(guard);
+        Some(Withdrawn {
+            id,
+            best_changed: edited.best_changed,
+            last_of_source: left.get() == 0,
+        })
+    }
+
+    /// Counts and marks what an edit did.
+    fn settle(&mut self, family: Family, id: PrefixId, edited: &Edited, pinned: Pinned<'_>) {
+        for path in &edited.removed {
+            self.source_paths[path.source.index()] -= 1;
+            self.interner
+                .drop_path(path.attributes, &self.rib.attributes, pinned);
+        }
+        if edited.best_changed {
+            let pending = &mut self.pending[family.index()];
+            pending.push(id.0);
+            if pending.len() >= MAX_PENDING {
+                self.owed_wakes |= self.mark_pending();
+            }
+        }
+    }
+}
+
+/// Marks.
+impl RibWriter {
+    /// Marks what changed since the last publication for every shard that subscribed, this one
+    /// included. Gives the *other* shards that had no mark and now have one: wake them.
+    pub fn publish(&mut self) -> ShardMask {
+        let woken = self.mark_pending();
+        (mem::take(&mut self.owed_wakes) | woken) & !self.shard.mask()
+    }
+
+    fn mark_pending(&mut self) -> ShardMask {
+        if self.pending.iter().all(Vec::is_empty) {
+            return 0;
+        }
+        // Pairs with the fence in `subscribe`: either the subscriber is seen here, or it sees the
+        // slots that were swapped before this.
+        fence(Ordering::SeqCst);
+        let mut woken = 0;
+        for family in Family::ALL {
+            let ids = &mut self.pending[family.index()];
+            let subscribers = self.rib.subscribers(family);
+            for (shard, marks) in self.rib.marks.iter().enumerate() {
+                if subscribers >> shard & 1 != 0 && marks.mark(family, ids) {
+                    woken |= 1 << shard;
+                }
+            }
+            ids.clear();
+        }
+        woken
+    }
+
+    /// Whether this shard wants marks of a family. What changed earlier is not marked: subscribe,
+    /// then walk the table. Marks from before an end of the subscription are still handed out.
+    pub fn subscribe(&mut self, family: Family, wanted: bool) {
+        let subscribers = &self.rib.subscribers[family.index()];
+        if wanted {
+            subscribers.fetch_or(self.shard.mask(), Ordering::Relaxed);
+        } else {
+            subscribers.fetch_and(!self.shard.mask(), Ordering::Relaxed);
+        }
+        // Pairs with the fence in `mark_pending`: the caller's walk comes after this.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether [`RibWriter::take_dirty`] has something to give.
+    pub fn has_dirty(&self) -> bool {
+        !self.taken.is_empty() || !self.rib.marks[self.shard.index()].inbox.is_empty()
+    }
+
+    /// Takes up to `max` marks of this shard, oldest first, and appends them to `out`. A mark is
+    /// cleared before it is given: a change after that marks the id again, so the caller reads the
+    /// slot only after this returns, and then nothing is missed.
+    pub fn take_dirty(&mut self, max: usize, out: &mut Vec<(Family, PrefixId)>) {
+        let marks = &self.rib.marks[self.shard.index()];
+        marks.inbox.take(|batch| self.taken.push_back(batch));
+        let mut left = max;
+        while left > 0
+            && let Some(batch) = self.taken.front()
+        {
+            let ids = &batch.ids[self.handed..];
+            let ids = &ids[..ids.len().min(left)];
+            for id in ids {
+                marks.clear(batch.family, *id);
+                out.push((batch.family, PrefixId(*id)));
+            }
+            left -= ids.len();
+            self.handed += ids.len();
+            if self.handed == batch.ids.len() {
+                self.taken.pop_front();
+                self.handed = 0;
+            }
+        }
+    }
+}
+
+/// What the audit looks at.
+impl RibWriter {
+    pub(crate) fn interner(&self) -> &Interner {
+        &self.interner
+    }
+
+    pub(crate) fn source_paths(&self) -> &[u32] {
+        &self.source_paths
+    }
+
+    /// Marks queued for this shard and not handed out, by family; empties the inbox to see them.
+    pub(crate) fn queued(&mut self) -> [Vec<u32>; Family::ALL.len()] {
+        let marks = &self.rib.marks[self.shard.index()];
+        marks.inbox.take(|batch| self.taken.push_back(batch));
+        let mut queued: [Vec<u32>; Family::ALL.len()] = Default::default();
+        for (at, batch) in self.taken.iter().enumerate() {
+            let handed = if at == 0 { self.handed } else { 0 };
+            queued[batch.family.index()].extend(&batch.ids[handed..]);
+        }
+        queued
+    }
+}
+
+/// Puts `path` in its place. Whether that changed anything.
+fn put(paths: &mut PathBuffer, removed: &mut SmallVec<[Path; 1]>, path: Path) -> bool {
+    match paths.binary_search_by_key(&path.key(), Path::key) {
+        Ok(at) if paths[at] == path => return false,
+        Ok(at) => removed.push(mem::replace(&mut paths[at], path)),
+        Err(at) => paths.insert(at, path),
+    }
+    true
+}
+
+/// Takes out the path of this path id, or all, of a source. How many of the source are left.
+fn take(
+    paths: &mut PathBuffer,
+    removed: &mut SmallVec<[Path; 1]>,
+    source: SourceId,
+    path_id: Option<u32>,
+) -> usize {
+    let goes = |path: &Path| path.source == source && path_id.is_none_or(|id| id == path.path_id);
+    removed.extend(paths.iter().copied().filter(goes));
+    paths.retain(|path| !goes(path));
+    paths.iter().filter(|path| path.source == source).count()
+}

@@ -1,0 +1,507 @@
+//! The table against plain maps: whatever two shards do, in any order, readers see what the model
+//! says, marks tell of every change, and the audit finds nothing.
+#![cfg(not(loom))]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
+use proptest::prelude::*;
+use rib::{
+    AttributeId, Candidate, Collector, Path, PathFlags, PrefixId, Rib, RibOptions, RibWriter,
+    Selection, ShardId, SourceId, SourceInfo, SourceKind, Summary, select,
+};
+
+const SHARDS: u8 = 2;
+const SOURCES: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Upsert {
+        shard: usize,
+        source: usize,
+        prefix: IpPrefix,
+        path_id: u32,
+        attributes: u8,
+        flags: PathFlags,
+    },
+    Withdraw {
+        shard: usize,
+        source: usize,
+        prefix: IpPrefix,
+        path_id: u32,
+    },
+    WithdrawAll {
+        shard: usize,
+        source: usize,
+    },
+    Publish {
+        shard: usize,
+    },
+    Take {
+        shard: usize,
+        max: usize,
+    },
+    Flush {
+        shard: usize,
+    },
+}
+
+fn prefix() -> impl Strategy<Value = IpPrefix> {
+    // Few distinct bits, every length, so that prefixes nest and meet.
+    let bits = prop::sample::select(vec![
+        0u128,
+        0x0a,
+        0x0a01,
+        0x0a0180,
+        0xffff_ffff,
+        0x8000_0000,
+    ]);
+    (bits, 0..=128u8, any::<bool>()).prop_map(|(bits, length, v4)| {
+        let bits = bits << (128 - 32) | bits << 40 | bits;
+        if v4 {
+            IpPrefix::V4(Ipv4Prefix::from_left_aligned(bits, length % 33))
+        } else {
+            IpPrefix::V6(Ipv6Prefix::from_left_aligned(bits, length))
+        }
+    })
+}
+
+fn flags() -> impl Strategy<Value = PathFlags> {
+    prop_oneof![
+        6 => Just(PathFlags::NONE),
+        2 => Just(PathFlags::REJECTED),
+        1 => Just(PathFlags::STALE),
+        1 => Just(PathFlags::LOCAL),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (shard, source) = (0..SHARDS as usize, 0..SOURCES);
+    prop_oneof![
+        12 => (shard.clone(), source.clone(), prefix(), 0..3u32, 0..12u8, flags()).prop_map(
+            |(shard, source, prefix, path_id, attributes, flags)| Step::Upsert {
+                shard, source, prefix, path_id: path_id.saturating_sub(1), attributes, flags,
+            },
+        ),
+        6 => (shard.clone(), source.clone(), prefix(), 0..2u32).prop_map(
+            |(shard, source, prefix, path_id)| Step::Withdraw { shard, source, prefix, path_id },
+        ),
+        1 => (shard.clone(), source).prop_map(|(shard, source)| Step::WithdrawAll { shard, source }),
+        4 => shard.clone().prop_map(|shard| Step::Publish { shard }),
+        3 => (shard.clone(), 0..9usize).prop_map(|(shard, max)| Step::Take { shard, max }),
+        2 => shard.prop_map(|shard| Step::Flush { shard }),
+    ]
+}
+
+/// Canonical attributes that differ in what selection looks at.
+fn attributes(variant: u8) -> Vec<u8> {
+    let origin = variant % 2;
+    let med = variant / 2 % 3;
+    let neighbor = 1 + variant / 6;
+    let mut bytes = vec![0x40, 1, 1, origin];
+    bytes.extend([0x40, 2, 6, 2, 1, 0, 0, 0, neighbor]);
+    bytes.extend([0x80, 4, 4, 0, 0, 0, med]);
+    bytes
+}
+
+fn source_info(shard: usize, source: usize) -> SourceInfo {
+    let address = Ipv4Addr::new(10, 0, shard as u8, source as u8);
+    SourceInfo {
+        kind: if source == 0 {
+            SourceKind::Internal
+        } else {
+            SourceKind::External
+        },
+        asn: 65000 + source as u32,
+        router_id: Ipv4Addr::new(1, 1, 1, source as u8),
+        address: Some(IpAddr::V4(address)),
+    }
+}
+
+type Key = (SourceId, u32);
+
+/// What export tells apart.
+type Route = (Key, AttributeId);
+
+fn route(path: Path) -> Route {
+    ((path.source, path.path_id), path.attributes)
+}
+
+struct World {
+    collector: Collector,
+    rib: Arc<Rib>,
+    writers: Vec<RibWriter>,
+    sources: Vec<Vec<SourceId>>,
+    infos: HashMap<SourceId, SourceInfo>,
+    /// What each prefix should hold.
+    model: BTreeMap<IpPrefix, BTreeMap<Key, (u8, PathFlags)>>,
+    /// The best path that each shard last read after a mark.
+    seen: Vec<HashMap<(Family, PrefixId), Option<Route>>>,
+}
+
+impl World {
+    fn new() -> World {
+        let options = RibOptions {
+            shards: SHARDS,
+            selection: Selection::default(),
+        };
+        let collector = Collector::new();
+        let rib = Rib::with_collector(options, collector.clone());
+        let mut writers: Vec<_> = (0..SHARDS)
+            .map(|shard| rib.writer(ShardId(shard)))
+            .collect();
+        let mut infos = HashMap::new();
+        let sources = (0..SHARDS as usize)
+            .map(|shard| {
+                writers[shard].subscribe(Family::Ipv4Unicast, true);
+                writers[shard].subscribe(Family::Ipv6Unicast, true);
+                (0..SOURCES)
+                    .map(|source| {
+                        let info = source_info(shard, source);
+                        let id = writers[shard].add_source(info);
+                        infos.insert(id, info);
+                        id
+                    })
+                    .collect()
+            })
+            .collect();
+        World {
+            collector,
+            rib,
+            writers,
+            sources,
+            infos,
+            model: BTreeMap::new(),
+            seen: vec![HashMap::new(); SHARDS as usize],
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::Upsert {
+                shard,
+                source,
+                prefix,
+                path_id,
+                attributes: variant,
+                flags,
+            } => {
+                let source = self.sources[shard][source];
+                let before = self.best(prefix);
+                let writer = &mut self.writers[shard];
+                let id = writer.intern(&attributes(variant)).unwrap();
+                let path = Path {
+                    attributes: id,
+                    source,
+                    path_id,
+                    flags,
+                };
+                let upserted = match prefix {
+                    IpPrefix::V4(prefix) => writer.upsert(prefix, path),
+                    IpPrefix::V6(prefix) => writer.upsert(prefix, path),
+                }
+                .unwrap();
+                writer.release(id);
+                let paths = self.model.entry(prefix).or_default();
+                let old = paths.insert((source, path_id), (variant, flags));
+                assert_eq!(upserted.new_path, old.is_none());
+                assert_eq!(upserted.best_changed, self.best(prefix) != before);
+            }
+            Step::Withdraw {
+                shard,
+                source,
+                prefix,
+                path_id,
+            } => {
+                let source = self.sources[shard][source];
+                let before = self.best(prefix);
+                let writer = &mut self.writers[shard];
+                let withdrawn = match prefix {
+                    IpPrefix::V4(prefix) => writer.withdraw(prefix, source, path_id),
+                    IpPrefix::V6(prefix) => writer.withdraw(prefix, source, path_id),
+                };
+                let paths = self.model.entry(prefix).or_default();
+                let old = paths.remove(&(source, path_id));
+                let last = paths.keys().all(|(other, _)| *other != source);
+                assert_eq!(withdrawn.is_some(), old.is_some());
+                if let Some(withdrawn) = withdrawn {
+                    assert_eq!(withdrawn.last_of_source, last);
+                    assert_eq!(withdrawn.best_changed, self.best(prefix) != before);
+                }
+            }
+            Step::WithdrawAll { shard, source } => {
+                let source = self.sources[shard][source];
+                for family in Family::ALL {
+                    for id in 0..self.rib.id_limit(family) {
+                        let gone = self.writers[shard].withdraw_id(family, PrefixId(id), source);
+                        assert!(gone.is_none_or(|gone| gone.last_of_source));
+                    }
+                }
+                for paths in self.model.values_mut() {
+                    paths.retain(|(other, _), _| *other != source);
+                }
+                assert_eq!(self.writers[shard].paths_of(source), 0);
+                self.writers[shard].set_source(source, self.infos[&source]);
+            }
+            Step::Publish { shard } => {
+                let idle: u64 = (0..SHARDS)
+                    .filter(|other| !self.writers[usize::from(*other)].has_dirty())
+                    .map(|other| ShardId(other).mask())
+                    .sum();
+                let woken = self.writers[shard].publish();
+                assert_eq!(woken & ShardId(shard as u8).mask(), 0);
+                for other in (0..SHARDS)
+                    .map(ShardId)
+                    .filter(|other| other.index() != shard)
+                {
+                    let now = self.writers[other.index()].has_dirty();
+                    let was_idle = idle & other.mask() != 0;
+                    assert!(
+                        !(was_idle && now) || woken & other.mask() != 0,
+                        "{other:?} sleeps on"
+                    );
+                }
+            }
+            Step::Take { shard, max } => self.take(shard, max),
+            Step::Flush { shard } => self.writers[shard].flush(),
+        }
+    }
+
+    fn take(&mut self, shard: usize, max: usize) {
+        let mut taken = Vec::new();
+        self.writers[shard].take_dirty(max, &mut taken);
+        assert!(taken.len() <= max);
+        let guard = self.collector.register().pin();
+        for (family, id) in taken {
+            let best = self.rib.best(family, id, &guard).map(route);
+            self.seen[shard].insert((family, id), best);
+        }
+    }
+
+    fn best(&self, prefix: IpPrefix) -> Option<Route> {
+        let guard = self.collector.register().pin();
+        let id = self.rib.lookup(prefix, &guard)?;
+        self.rib.best(prefix.family(), id, &guard).map(route)
+    }
+
+    fn check(&mut self) {
+        for writer in &mut self.writers {
+            writer.audit();
+        }
+        let guard = self.collector.register().pin();
+        for (prefix, expected) in &self.model {
+            let Some(id) = self.rib.lookup(*prefix, &guard) else {
+                assert!(expected.is_empty());
+                continue;
+            };
+            assert_eq!(self.rib.prefix(prefix.family(), id), *prefix);
+            let paths = self.rib.paths(prefix.family(), id, &guard);
+            let read: BTreeMap<Key, _> = paths
+                .iter()
+                .map(|path| {
+                    let bytes = self.rib.attributes(path.attributes, &guard).bytes.to_vec();
+                    ((path.source, path.path_id), (bytes, path.flags))
+                })
+                .collect();
+            let wanted: BTreeMap<Key, _> = expected
+                .iter()
+                .map(|(key, (variant, flags))| (*key, (attributes(*variant), *flags)))
+                .collect();
+            assert_eq!(read, wanted, "{prefix}");
+            let best = paths.best().map(|path| (path.source, path.path_id));
+            assert_eq!(best, self.expected_best(expected), "best of {prefix}");
+        }
+        self.check_order(&guard);
+    }
+
+    fn expected_best(&self, paths: &BTreeMap<Key, (u8, PathFlags)>) -> Option<Key> {
+        let keys: Vec<Key> = paths.keys().copied().collect();
+        let candidates: Vec<Candidate> = paths
+            .iter()
+            .map(|((source, path_id), (variant, flags))| {
+                let info = &self.infos[source];
+                Candidate {
+                    usable: !flags.contains(PathFlags::REJECTED),
+                    local: flags.contains(PathFlags::LOCAL),
+                    external: info.kind == SourceKind::External,
+                    router_id: info.router_id.into(),
+                    address: info.address,
+                    path_id: *path_id,
+                    summary: Summary::of(&attributes(*variant)),
+                }
+            })
+            .collect();
+        select(Selection::default(), &candidates).map(|best| keys[best])
+    }
+
+    /// Walks, whole and in parts, within prefixes or not; longest matches.
+    fn check_order(&self, guard: &rib::Guard) {
+        let everything: BTreeSet<IpPrefix> = self
+            .model
+            .keys()
+            .copied()
+            .filter(|prefix| self.rib.lookup(*prefix, guard).is_some())
+            .collect();
+        for family in Family::ALL {
+            let inside: Vec<_> = everything
+                .iter()
+                .copied()
+                .filter(|p| p.family() == family)
+                .collect();
+            let mut walked = Vec::new();
+            loop {
+                let before = walked.len();
+                let after = walked.last().copied();
+                self.rib.walk(family, None, after, 3, guard, |_, prefix| {
+                    walked.push(prefix)
+                });
+                assert!(walked.len() <= before + 3);
+                if walked.len() == before {
+                    break;
+                }
+            }
+            assert_eq!(walked, inside);
+        }
+        for within in &everything {
+            let mut walked = Vec::new();
+            let limit = usize::MAX;
+            self.rib.walk(
+                within.family(),
+                Some(*within),
+                None,
+                limit,
+                guard,
+                |id, prefix| {
+                    assert_eq!(self.rib.lookup(prefix, guard), Some(id));
+                    walked.push(prefix);
+                },
+            );
+            let expected = everything
+                .iter()
+                .copied()
+                .filter(|prefix| within.contains(*prefix));
+            assert!(walked.iter().copied().eq(expected));
+            let longest = self
+                .model
+                .iter()
+                .filter(|(prefix, paths)| prefix.contains(*within) && !paths.is_empty())
+                .map(|(prefix, _)| *prefix)
+                .max_by_key(|prefix| prefix.length());
+            let found = self.rib.longest_match(*within, guard);
+            assert_eq!(
+                found.map(|id| self.rib.prefix(within.family(), id)),
+                longest
+            );
+        }
+    }
+
+    /// Once everything is published and taken, every shard has seen every best path.
+    fn settle(&mut self) {
+        for writer in &mut self.writers {
+            writer.publish();
+        }
+        for shard in 0..usize::from(SHARDS) {
+            while self.writers[shard].has_dirty() {
+                self.take(shard, 5);
+            }
+        }
+        let guard = self.collector.register().pin();
+        for family in Family::ALL {
+            for id in (0..self.rib.id_limit(family)).map(PrefixId) {
+                let best = self.rib.best(family, id, &guard).map(route);
+                for seen in &self.seen {
+                    assert_eq!(seen.get(&(family, id)).copied().flatten(), best);
+                }
+            }
+        }
+    }
+
+    /// With nothing left, nothing is held.
+    fn empty(&mut self) {
+        for shard in 0..usize::from(SHARDS) {
+            for source in 0..SOURCES {
+                self.apply(Step::WithdrawAll { shard, source });
+            }
+        }
+        self.settle();
+        for writer in &mut self.writers {
+            writer.audit();
+            assert_eq!(writer.attribute_sets(), 0);
+            // Each flush advances the epoch at most once.
+            for _ in 0..8 {
+                writer.flush();
+            }
+        }
+        let guard = self.collector.register().pin();
+        let memory = self.rib.memory(&guard);
+        assert_eq!((memory.path_lists, memory.attributes), (0, 0));
+    }
+}
+
+proptest! {
+    #[test]
+    fn behaves_like_plain_maps(steps in prop::collection::vec(step(), 0..150)) {
+        let mut world = World::new();
+        for (at, step) in steps.into_iter().enumerate() {
+            world.apply(step);
+            if at % 16 == 0 {
+                world.check();
+            }
+        }
+        world.check();
+        world.settle();
+        world.check();
+        world.empty();
+    }
+}
+
+#[test]
+fn an_attribute_id_is_reused_only_with_another_generation() {
+    let mut world = World::new();
+    let writer = &mut world.writers[0];
+    let mut seen: BTreeSet<(AttributeId, u32)> = BTreeSet::new();
+    for variant in 0..12 {
+        let id = writer.intern(&attributes(variant)).unwrap();
+        let guard = world.collector.register().pin();
+        assert!(seen.insert((id, world.rib.attributes(id, &guard).generation)));
+        drop(guard);
+        writer.release(id);
+        for _ in 0..8 {
+            writer.flush();
+        }
+    }
+    let ids: BTreeSet<_> = seen.iter().map(|(id, _)| *id).collect();
+    assert!(ids.len() < seen.len(), "indices are never reused");
+}
+
+#[test]
+fn a_held_guard_keeps_attributes_and_their_id() {
+    let mut world = World::new();
+    let guard = world.collector.register().pin();
+    let id = world.writers[0].intern(&attributes(1)).unwrap();
+    let held = world.rib.attributes(id, &guard);
+    world.writers[0].release(id);
+    for variant in 2..12 {
+        world.writers[0].flush();
+        assert_ne!(world.writers[0].intern(&attributes(variant)).unwrap(), id);
+    }
+    assert_eq!(held.bytes, attributes(1));
+}
+
+#[test]
+#[should_panic(expected = "pinned for another routing table")]
+fn a_guard_of_another_collector_is_refused() {
+    let world = World::new();
+    world
+        .rib
+        .best(Family::Ipv4Unicast, PrefixId(0), &Rib::pin());
+}
+
+#[test]
+#[should_panic(expected = "has its writer")]
+fn a_shard_has_one_writer() {
+    let world = World::new();
+    world.rib.writer(ShardId(0));
+}
