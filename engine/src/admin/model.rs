@@ -370,6 +370,10 @@ pub struct Explanation {
     pub announced: bool,
     /// What the resources ask for and what became of it, by resource and rule.
     pub claims: Vec<Claim>,
+    /// Own routes that cover the prefix or lie within it, at most a few.
+    pub near: Vec<String>,
+    /// What holds whatever the rules say, one sentence each.
+    pub notes: Vec<String>,
     /// The paths of exactly this prefix in the Loc-RIB.
     pub paths: Vec<Route>,
     /// Each peer, and whether it is told.

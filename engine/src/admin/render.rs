@@ -170,6 +170,12 @@ pub fn explanation(explanation: &Explanation) -> String {
     }
     text.push('\n');
     push_claims(&mut text, &explanation.claims);
+    for note in &explanation.notes {
+        let _ = writeln!(text, "Note: {note}");
+    }
+    if !explanation.near.is_empty() {
+        let _ = writeln!(text, "Own routes near it: {}", explanation.near.join(", "));
+    }
     if !explanation.paths.is_empty() {
         text.push_str("Paths\n");
         for path in &explanation.paths {
@@ -421,6 +427,8 @@ mod tests {
                 originates: false,
                 reason: "the guard always refuses 0.0.0.0/0".to_owned(),
             }],
+            near: vec!["10.0.1.0/24".to_owned()],
+            notes: vec!["guard.maxPrefixes holds it back".to_owned()],
             paths: Vec::new(),
             peers: vec![PeerVerdict {
                 peer_address: "10.0.0.6".to_owned(),
@@ -435,6 +443,8 @@ mod tests {
             "0.0.0.0/0: not announced to any of 1 peers\n\
              Asked for by\n  CiliumNetworkPolicy default/world spec.egress[0].toCIDRSet[0] \
              (world.yaml:9)\n    no own route: the guard always refuses 0.0.0.0/0\n\
+             Note: guard.maxPrefixes holds it back\n\
+             Own routes near it: 10.0.1.0/24\n\
              Peers\n  10.0.0.6 (established): not told, no path\n"
         );
     }
