@@ -1,3 +1,323 @@
 //! Simulated BGP routers. Built on `codec` alone, so that a fault of the engine cannot hide itself.
+//!
+//! `sink` is told routes, `blast` announces them, `rounds` measures how long a change of a
+//! manifest takes to arrive. One thread drives all routers of a process over plain non-blocking
+//! sockets.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod blast;
+mod clock;
+mod holdings;
+mod network;
+mod poll;
+mod report;
+mod rounds;
+mod sink;
+mod speaker;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use codec::{Family, FamilySet};
+
+use crate::blast::{Announcer, Blast, DOCUMENTATION_NEXT_HOP, LengthMix, Table};
+use crate::network::{Meeting, Network, Observer, RouterConfig};
+use crate::rounds::{Rounds, Side};
+use crate::sink::{Sink, SinkOptions};
+use crate::speaker::SpeakerConfig;
+
+/// Simulated BGP routers for tests and measurements.
+#[derive(Parser)]
+#[command(name = "ringbgp-loadgen", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Routers that print or count what they are told.
+    Sink(SinkArgs),
+    /// Routers that announce a synthetic table.
+    Blast(BlastArgs),
+    /// Measures how long a change of a manifest takes to reach every router.
+    Rounds(RoundsArgs),
+}
+
+/// Who the routers are and how they meet their peers.
+#[derive(Args, Clone)]
+struct RouterArgs {
+    /// Number of routers; each has the address after the one before.
+    #[arg(long, default_value_t = 1)]
+    routers: usize,
+    /// Address of the first router.
+    #[arg(long, default_value = "127.0.0.2")]
+    address: IpAddr,
+    /// Port that every router listens on.
+    #[arg(long, required_unless_present = "connect")]
+    listen: Option<u16>,
+    /// Peer that every router dials, as ADDRESS:PORT.
+    #[arg(long)]
+    connect: Option<SocketAddr>,
+    /// AS number of the first router.
+    #[arg(long, default_value_t = 65002)]
+    asn: u32,
+    /// What is added to the AS number from router to router.
+    #[arg(long, default_value_t = 0)]
+    asn_step: u32,
+    /// AS number that peers must have [default: any].
+    #[arg(long)]
+    peer_asn: Option<u32>,
+    /// BGP identifier of the first router [default: its IPv4 address].
+    #[arg(long)]
+    router_id: Option<Ipv4Addr>,
+    /// Families offered.
+    #[arg(long, value_delimiter = ',', default_value = "ipv4,ipv6")]
+    families: Vec<FamilyName>,
+    /// Hold time offered, in seconds.
+    #[arg(long, default_value_t = 90)]
+    hold_time: u16,
+    /// Results as JSON.
+    #[arg(long)]
+    json: bool,
+    /// End after so many seconds; exit code 1 if what was expected did not come.
+    #[arg(long)]
+    timeout: Option<f64>,
+}
+
+#[derive(Args)]
+struct SinkArgs {
+    #[command(flatten)]
+    routers: RouterArgs,
+    /// Print only the results, not each route.
+    #[arg(long)]
+    count: bool,
+    /// End once every router holds at least this many prefixes.
+    #[arg(long)]
+    expect: Option<usize>,
+}
+
+#[derive(Args)]
+struct BlastArgs {
+    #[command(flatten)]
+    routers: RouterArgs,
+    /// Prefixes announced by each router.
+    #[arg(long, default_value_t = 1000)]
+    prefixes: usize,
+    /// Family announced.
+    #[arg(long, default_value = "ipv4")]
+    family: FamilyName,
+    /// Mix of prefix lengths [default: 24:61,16-23:39 for IPv4, 48:61,32-47:39 for IPv6].
+    #[arg(long)]
+    lengths: Option<LengthMix>,
+    /// Prefixes that share an attribute set.
+    #[arg(long, default_value_t = 5)]
+    per_attributes: usize,
+    /// All routers announce the same prefixes.
+    #[arg(long)]
+    overlap: bool,
+    /// Where the table is drawn from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Next hop announced [default: the router's address, 192.0.2.1 where that is a loopback one].
+    #[arg(long)]
+    next_hop: Option<IpAddr>,
+    /// Announce as inside the routers' own AS (iBGP).
+    #[arg(long)]
+    internal: bool,
+    /// Hang up once everything is written, instead of keeping the sessions up.
+    #[arg(long)]
+    once: bool,
+}
+
+#[derive(Args)]
+struct RoundsArgs {
+    #[command(flatten)]
+    routers: RouterArgs,
+    /// The manifest that is written over, round by round.
+    #[arg(long)]
+    file: PathBuf,
+    /// A text for it and the prefixes that each router then holds, as PATH=PREFIXES; in force
+    /// before the first round.
+    #[arg(long, value_parser = parse_side)]
+    first: (PathBuf, usize),
+    /// The other text, as PATH=PREFIXES.
+    #[arg(long, value_parser = parse_side)]
+    second: (PathBuf, usize),
+    /// Number of rounds.
+    #[arg(long, default_value_t = 200)]
+    rounds: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FamilyName {
+    Ipv4,
+    Ipv6,
+}
+
+impl From<FamilyName> for Family {
+    fn from(name: FamilyName) -> Family {
+        match name {
+            FamilyName::Ipv4 => Family::Ipv4Unicast,
+            FamilyName::Ipv6 => Family::Ipv6Unicast,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Sink(args) => run_sink(&args),
+        Command::Blast(args) => run_blast(&args),
+        Command::Rounds(args) => run_rounds(&args),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("ringbgp-loadgen: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_sink(args: &SinkArgs) -> io::Result<u8> {
+    let mut sink = args.routers.sink(args.count, args.expect);
+    let configs = args.routers.configs(|_, _| Arc::from([]));
+    run(configs, args.routers.meeting(false), &mut sink)
+}
+
+fn run_blast(args: &BlastArgs) -> io::Result<u8> {
+    let family = Family::from(args.family);
+    let default_mix = match family {
+        Family::Ipv4Unicast => "24:61,16-23:39",
+        Family::Ipv6Unicast => "48:61,32-47:39",
+    };
+    let lengths = match &args.lengths {
+        Some(lengths) => lengths.clone(),
+        None => default_mix.parse().map_err(io::Error::other)?,
+    };
+    let configs = args.routers.configs(|index, config| {
+        let table = Table {
+            family,
+            prefixes: args.prefixes,
+            lengths: lengths.clone(),
+            per_attributes: args.per_attributes,
+            seed: args.seed + if args.overlap { 0 } else { index as u64 },
+        };
+        let announcer = Announcer {
+            asn: config.asn,
+            internal: args.internal,
+            next_hop: args
+                .next_hop
+                .unwrap_or(match args.routers.address_of(index) {
+                    address if address.is_loopback() => DOCUMENTATION_NEXT_HOP.into(),
+                    address => address,
+                }),
+        };
+        blast::encode(&table, announcer)
+    });
+    let sink = args.routers.sink(true, None);
+    let mut blast = Blast::new(sink, configs.len(), args.once);
+    run(configs, args.routers.meeting(args.once), &mut blast)
+}
+
+fn run_rounds(args: &RoundsArgs) -> io::Result<u8> {
+    let side = |(path, prefixes): &(PathBuf, usize)| {
+        Ok::<Side, io::Error>(Side {
+            text: fs::read_to_string(path)?,
+            prefixes: *prefixes,
+        })
+    };
+    let sides = [side(&args.first)?, side(&args.second)?];
+    fs::write(&args.file, &sides[0].text)?;
+    let configs = args.routers.configs(|_, _| Arc::from([]));
+    let mut rounds = Rounds::new(
+        args.routers.sink(true, None),
+        configs.len(),
+        args.file.clone(),
+        sides,
+        args.rounds,
+        args.routers.json,
+    );
+    run(configs, args.routers.meeting(false), &mut rounds)
+}
+
+fn run(
+    configs: Vec<RouterConfig>,
+    meeting: Meeting,
+    observer: &mut dyn Observer,
+) -> io::Result<u8> {
+    Network::new(configs, meeting)?.run(observer)
+}
+
+impl RouterArgs {
+    fn address_of(&self, index: usize) -> IpAddr {
+        match self.address {
+            IpAddr::V4(first) => Ipv4Addr::from(u32::from(first) + index as u32).into(),
+            IpAddr::V6(first) => std::net::Ipv6Addr::from(u128::from(first) + index as u128).into(),
+        }
+    }
+
+    fn configs(
+        &self,
+        mut script: impl FnMut(usize, &SpeakerConfig) -> Arc<[bytes::Bytes]>,
+    ) -> Vec<RouterConfig> {
+        let families: FamilySet = self
+            .families
+            .iter()
+            .map(|name| Family::from(*name))
+            .collect();
+        let config = |index: usize| {
+            let address = self.address_of(index);
+            let router_id = match (self.router_id, address) {
+                (Some(first), _) => Ipv4Addr::from(u32::from(first) + index as u32),
+                (None, IpAddr::V4(address)) => address,
+                (None, IpAddr::V6(_)) => Ipv4Addr::from(0x0a00_0001 + index as u32),
+            };
+            let speaker = SpeakerConfig {
+                asn: self.asn + self.asn_step * index as u32,
+                peer_asn: self.peer_asn,
+                router_id,
+                families,
+                hold_time: self.hold_time,
+            };
+            RouterConfig {
+                address,
+                script: script(index, &speaker),
+                speaker,
+            }
+        };
+        (0..self.routers).map(config).collect()
+    }
+
+    fn meeting(&self, once: bool) -> Meeting {
+        Meeting {
+            listen: self.listen,
+            connect: self.connect,
+            once,
+        }
+    }
+
+    fn sink(&self, count: bool, expect: Option<usize>) -> Sink {
+        let options = SinkOptions {
+            count,
+            json: self.json,
+            expect,
+            timeout: self.timeout.map(Duration::from_secs_f64),
+        };
+        let names = (0..self.routers).map(|index| self.address_of(index).to_string());
+        Sink::new(options, names.collect())
+    }
+}
+
+fn parse_side(text: &str) -> Result<(PathBuf, usize), String> {
+    let (path, prefixes) = text.rsplit_once('=').ok_or("want PATH=PREFIXES")?;
+    let prefixes = prefixes
+        .parse()
+        .map_err(|_| format!("{prefixes:?} is no number of prefixes; want PATH=PREFIXES"))?;
+    Ok((path.into(), prefixes))
+}
