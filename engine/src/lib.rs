@@ -3,7 +3,10 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod group;
+pub mod interfaces;
 pub mod ring;
 pub mod session;
+pub mod shard;
 pub mod time;
 pub mod watcher;

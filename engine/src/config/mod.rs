@@ -156,7 +156,7 @@ pub enum NextHopIpv6 {
 }
 
 /// Whether learned routes are sent with ourselves as next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NextHopSelf {
     /// Towards external peers yes, towards internal ones no.
     Auto,

@@ -1,0 +1,148 @@
+//! Cohorts: the members of a group that stand at the same position.
+//!
+//! A cohort is a list of members and the set of prefixes that they still have to hear of. Its
+//! state of a prefix is always the group's newest; so two cohorts may be merged at any time by
+//! uniting their sets, and a member that is slow, new or asks for a refresh is simply in a cohort
+//! whose set is not empty yet. A spurious withdraw is allowed, a missing one never.
+
+use codec::{Family, FamilySet};
+use rib::{IdSet, PrefixId, SourceId};
+
+use super::pack::Packer;
+
+/// A peer within its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u32);
+
+/// One prefix set a family.
+pub type Sets = [IdSet; Family::ALL.len()];
+
+/// A member and what it is owed apart from its cohort's set.
+pub(super) struct Member {
+    pub(super) id: MemberId,
+    /// What its own paths carry in the RIB; it never gets those back.
+    pub(super) source: SourceId,
+    /// End-of-RIB markers to be sent once the first walk is over (RFC 4724 §2).
+    pub(super) owed: FamilySet,
+    /// What the cohort had already walked past when this member joined it.
+    pub(super) missed: Sets,
+}
+
+impl Member {
+    fn missed_any(&self) -> bool {
+        self.missed.iter().any(|set| !set.is_empty())
+    }
+}
+
+/// Members at one position.
+#[derive(Default)]
+pub(super) struct Cohort {
+    pub(super) members: Vec<Member>,
+    /// A walk of the table that is under way: what new members and refreshes are owed.
+    pub(super) walk: Sets,
+    /// Changes since; told first, they are the live ones.
+    pub(super) changed: Sets,
+    /// Prefixes whose best path is now one of a member that had been told another one before.
+    pub(super) displaced: Sets,
+    pub(super) packer: Packer,
+}
+
+impl Cohort {
+    /// Whether the members still have to hear of a prefix.
+    pub(super) fn owes(&self, family: Family, id: PrefixId) -> bool {
+        let family = family.index();
+        self.walk[family].contains(id) || self.changed[family].contains(id)
+    }
+
+    /// Notes that the group's state of a prefix changed. `forget`: the member whose path it is now
+    /// has to forget what it was told before.
+    pub(super) fn mark(&mut self, family: Family, id: PrefixId, forget: bool) {
+        let family = family.index();
+        if forget {
+            self.displaced[family].insert(id);
+        }
+        if !self.walk[family].contains(id) {
+            self.changed[family].insert(id);
+        }
+    }
+
+    /// Takes up to `max` prefixes that are next: live changes first, but never so many that the
+    /// walk stands still.
+    pub(super) fn take(&mut self, family: Family, max: usize, out: &mut Vec<PrefixId>) {
+        let family = family.index();
+        let live = if self.walk[family].is_empty() {
+            max
+        } else {
+            max / 2
+        };
+        self.changed[family].take_first(live, out);
+        self.walk[family].take_first(max - out.len().min(max), out);
+    }
+
+    /// Whether nothing is owed but End-of-RIB and what members missed.
+    pub(super) fn is_level(&self) -> bool {
+        self.is_walked() && self.changed.iter().all(IdSet::is_empty)
+    }
+
+    /// Whether the walk is over.
+    pub(super) fn is_walked(&self) -> bool {
+        self.walk.iter().all(IdSet::is_empty)
+    }
+
+    /// How many prefixes are owed.
+    pub(super) fn owed(&self) -> usize {
+        let sets = self.walk.iter().chain(&self.changed);
+        sets.map(IdSet::len).sum()
+    }
+
+    pub(super) fn has_source(&self, source: SourceId) -> bool {
+        self.members.iter().any(|member| member.source == source)
+    }
+
+    /// The member leaves; its messages that are still open go without it.
+    pub(super) fn remove(&mut self, id: MemberId) -> Option<Member> {
+        let place = self.members.iter().position(|member| member.id == id)?;
+        Some(self.members.remove(place))
+    }
+
+    /// A cohort at the same position with no member.
+    pub(super) fn fork(&self) -> Cohort {
+        Cohort {
+            members: Vec::new(),
+            walk: self.walk.clone(),
+            changed: self.changed.clone(),
+            displaced: self.displaced.clone(),
+            packer: Packer::default(),
+        }
+    }
+
+    /// Unites the sets: what either is owed, both are told. The caller has flushed both packers.
+    pub(super) fn merge(&mut self, other: Cohort) {
+        self.members.extend(other.members);
+        unite(&mut self.walk, &other.walk);
+        unite(&mut self.changed, &other.changed);
+        unite(&mut self.displaced, &other.displaced);
+    }
+
+    /// The members that missed a part of the walk, as a cohort that is owed just that.
+    pub(super) fn split_latecomers(&mut self) -> Option<Cohort> {
+        let mut late = Cohort::default();
+        let (latecomers, rest) = std::mem::take(&mut self.members)
+            .into_iter()
+            .partition(Member::missed_any);
+        late.members = latecomers;
+        self.members = rest;
+        for member in &mut late.members {
+            unite(&mut late.walk, &member.missed);
+            member.missed = Sets::default();
+        }
+        (!late.members.is_empty()).then_some(late)
+    }
+}
+
+/// Adds the second sets to the first.
+pub(super) fn unite(into: &mut Sets, from: &Sets) {
+    for (into, from) in into.iter_mut().zip(from) {
+        into.union_with(from);
+    }
+}

@@ -1,0 +1,214 @@
+//! Export: what a path looks like to the peers of one view.
+//!
+//! RFC 4271 §5 and §9.1.3 (which attributes go to whom), RFC 1997 (well-known communities),
+//! RFC 4456 §8 (no reflection here yet: what an internal peer said is not told to another),
+//! RFC 6793 §4.2.2 (two-octet peers), RFC 2545 §3 (IPv6 next hops).
+//!
+//! A pure function of the view, the attributes and the kind of the source: that is what makes it
+//! right to run it once per attribute set and view, and to share the result.
+
+use bytes::Bytes;
+use codec::{AttributeSet, AttributeWriter, Family, NextHop, PeerKind, code, flags};
+use rib::SourceKind;
+
+use super::view::ExportView;
+use crate::config::{Export, NextHopSelf};
+
+/// Attributes as they stand in an UPDATE, and the next hop where MP_REACH_NLRI carries it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Exported {
+    /// Wire form, in ascending order of codes, without MP_REACH_NLRI.
+    pub attributes: Bytes,
+    /// The next hop of an MP_REACH_NLRI; none: NEXT_HOP stands in `attributes`.
+    pub mp_next_hop: Option<NextHop>,
+}
+
+/// LOCAL_PREF of routes that came without one (RFC 4271 §9.1.1 leaves it to us; everybody's 100).
+const DEFAULT_LOCAL_PREF: u32 = 100;
+
+const NO_EXPORT: u32 = 0xffff_ff01;
+const NO_ADVERTISE: u32 = 0xffff_ff02;
+const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;
+
+/// Why a path is not told to the peers of a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The neighbor's `export` does not cover it.
+    ExportPolicy,
+    /// Internal peers hear from internal peers only through a reflector (RFC 4271 §9.2).
+    InternalToInternal,
+    /// NO_ADVERTISE, NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
+    WellKnownCommunity,
+    /// No next hop can be given.
+    NoNextHop,
+    /// An attribute grew past what its length field can say.
+    TooLong,
+}
+
+impl Refusal {
+    /// For people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Refusal::ExportPolicy => "the neighbor's `export` does not cover it",
+            Refusal::InternalToInternal => {
+                "it was learned from an internal peer, and internal peers hear each other directly (RFC 4271 §9.2)"
+            }
+            Refusal::WellKnownCommunity => "a well-known community forbids it (RFC 1997)",
+            Refusal::NoNextHop => "there is no next hop of its family for this session",
+            Refusal::TooLong => "its attributes do not fit a message",
+        }
+    }
+}
+
+/// The attributes of a path of `family` as the peers of `view` are told them.
+pub fn export(
+    view: &ExportView,
+    family: Family,
+    source: SourceKind,
+    canonical: &[u8],
+) -> Result<Exported, Refusal> {
+    let set = AttributeSet::new(canonical);
+    admit(view, source, &set)?;
+    let next_hop = next_hop(view, family, source, &set)?;
+    let mp_next_hop = match (family, next_hop) {
+        (Family::Ipv4Unicast, NextHop::V4(_)) => None,
+        _ => Some(next_hop),
+    };
+    let mut out = Vec::with_capacity(canonical.len() + 32);
+    if write(view, &set, next_hop, mp_next_hop.is_none(), &mut out) {
+        return Err(Refusal::TooLong);
+    }
+    Ok(Exported {
+        attributes: Bytes::from(out),
+        mp_next_hop,
+    })
+}
+
+fn admit(view: &ExportView, source: SourceKind, set: &AttributeSet<'_>) -> Result<(), Refusal> {
+    match (view.export, source) {
+        (Export::Originated, SourceKind::Local) => {}
+        (Export::All, SourceKind::Internal) if view.peer == PeerKind::Internal => {
+            return Err(Refusal::InternalToInternal);
+        }
+        (Export::All, _) => {}
+        (Export::None | Export::Originated, _) => return Err(Refusal::ExportPolicy),
+    }
+    // What we originate ourselves carries these communities to the peers, not against them.
+    if source == SourceKind::Local {
+        return Ok(());
+    }
+    let external = view.peer == PeerKind::External;
+    let forbidden = set.communities().any(|community| match community {
+        NO_ADVERTISE => true,
+        NO_EXPORT | NO_EXPORT_SUBCONFED => external,
+        _ => false,
+    });
+    if forbidden {
+        return Err(Refusal::WellKnownCommunity);
+    }
+    Ok(())
+}
+
+fn next_hop(
+    view: &ExportView,
+    family: Family,
+    source: SourceKind,
+    set: &AttributeSet<'_>,
+) -> Result<NextHop, Refusal> {
+    let own = match (source, view.next_hop_self) {
+        (SourceKind::Local, _) | (_, NextHopSelf::Always) => true,
+        (_, NextHopSelf::Never) => false,
+        (_, NextHopSelf::Auto) => view.peer == PeerKind::External,
+    };
+    if own {
+        return view.own_next_hop[family.index()].ok_or(Refusal::NoNextHop);
+    }
+    match set.next_hop() {
+        // RFC 2545 §3: the link-local half only means something on the link it came from.
+        Some(NextHop::V6WithLinkLocal(global, _)) => Ok(NextHop::V6(global)),
+        Some(next_hop) => Ok(next_hop),
+        None => Err(Refusal::NoNextHop),
+    }
+}
+
+/// Returns whether an attribute had to be left out.
+fn write(
+    view: &ExportView,
+    set: &AttributeSet<'_>,
+    next_hop: NextHop,
+    plain_next_hop: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    let external = view.peer == PeerKind::External;
+    let mut writer = AttributeWriter::new(out);
+    let prepend: &[u32] = if external { &[view.local_asn] } else { &[] };
+    if let Some(origin) = set.origin() {
+        writer.origin(origin);
+    }
+    writer.as_path(&set.as_path(), prepend, view.four_octet_as);
+    if let (true, NextHop::V4(address)) = (plain_next_hop, next_hop) {
+        writer.next_hop(address);
+    }
+    // RFC 4271 §5.1.4: a received MED stops at the border of our AS.
+    if let (false, Some(med)) = (external, set.med()) {
+        writer.med(med);
+    }
+    // RFC 4271 §5.1.5: to internal peers always, to external ones never.
+    if !external {
+        writer.local_pref(set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF));
+    }
+    for attribute in set.iter().filter(|attribute| passes(view, attribute.code)) {
+        match (attribute.code, set.aggregator()) {
+            (code::EXTENDED_COMMUNITIES, _) if external => write_transitive(&mut writer, set),
+            (code::AGGREGATOR, Some(aggregator)) => {
+                writer.aggregator(&aggregator, view.four_octet_as);
+            }
+            _ => writer.raw(attribute.flags, attribute.code, attribute.value),
+        }
+    }
+    // RFC 6793 §4.2.2: what two octets cannot carry goes beside it.
+    if !view.four_octet_as {
+        writer.as4_path(&set.as_path(), prepend);
+        if let Some(aggregator) = set.aggregator() {
+            writer.as4_aggregator(&aggregator);
+        }
+    }
+    writer.overflowed()
+}
+
+/// Whether an attribute that has no writer of its own above goes out as it is.
+fn passes(view: &ExportView, code: u8) -> bool {
+    match code {
+        code::ORIGIN
+        | code::AS_PATH
+        | code::NEXT_HOP
+        | code::MED
+        | code::LOCAL_PREF
+        | code::MP_REACH_NLRI => false,
+        // RFC 4456 §8: they never leave the AS, and we do not reflect within it yet.
+        code::ORIGINATOR_ID | code::CLUSTER_LIST => false,
+        code::COMMUNITIES => view.send_communities.standard,
+        code::LARGE_COMMUNITIES => view.send_communities.large,
+        code::EXTENDED_COMMUNITIES | code::IPV6_EXTENDED_COMMUNITIES => {
+            view.send_communities.extended
+        }
+        _ => true,
+    }
+}
+
+/// RFC 4360 §6: non-transitive extended communities stop at the border of the AS.
+fn write_transitive(writer: &mut AttributeWriter<'_>, set: &AttributeSet<'_>) {
+    const NON_TRANSITIVE: u8 = 0x40;
+    let kept: Vec<u8> = set
+        .extended_communities()
+        .filter(|community| community[0] & NON_TRANSITIVE == 0)
+        .flatten()
+        .collect();
+    if !kept.is_empty() {
+        writer.raw(
+            flags::OPTIONAL | flags::TRANSITIVE,
+            code::EXTENDED_COMMUNITIES,
+            &kept,
+        );
+    }
+}

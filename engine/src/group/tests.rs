@@ -1,0 +1,386 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use codec::{AttributeSet, AttributeWriter, Ipv4Prefix, Message, Origin, PeerKind, WireFormat};
+use rib::{Path, PathFlags, RibOptions, RibWriter, ShardId, SourceInfo, SourceKind};
+
+use super::*;
+use crate::config::{Export, NextHopSelf, SendCommunities};
+
+/// What a member's router holds: prefix to the AS path as text.
+type Table = BTreeMap<IpPrefix, String>;
+
+#[derive(Default)]
+struct Routers {
+    tables: BTreeMap<MemberId, Table>,
+    messages: BTreeMap<MemberId, usize>,
+    end_of_rib: BTreeMap<MemberId, usize>,
+    backlog: BTreeMap<MemberId, usize>,
+    /// Members whose sockets take nothing.
+    stuck: Vec<MemberId>,
+}
+
+impl Outbox for Routers {
+    fn send(&mut self, member: MemberId, message: Bytes) {
+        assert!(message.len() <= codec::MAX_LEN);
+        *self.messages.entry(member).or_default() += 1;
+        if self.stuck.contains(&member) {
+            *self.backlog.entry(member).or_default() += message.len();
+        }
+        let Ok(Message::Update(body)) = codec::parse_message(&message) else {
+            panic!("not an UPDATE");
+        };
+        let update = codec::parse_update(body, &wire()).expect("our own UPDATE parses");
+        assert!(update.faults.is_empty());
+        let table = self.tables.entry(member).or_default();
+        if update.end_of_rib().is_some() {
+            *self.end_of_rib.entry(member).or_default() += 1;
+        }
+        for (_, prefix) in update.withdrawn.iter() {
+            table.remove(&prefix);
+        }
+        let mut canonical = Vec::new();
+        if !update.announced.is_empty() {
+            update.canonical(codec::NlriField::Plain, &mut canonical);
+        }
+        for (_, prefix) in update.announced.iter() {
+            let path = AttributeSet::new(&canonical).as_path().to_string();
+            table.insert(prefix, path);
+        }
+    }
+
+    fn backlog(&self, member: MemberId) -> usize {
+        self.backlog.get(&member).copied().unwrap_or(0)
+    }
+}
+
+fn wire() -> WireFormat {
+    WireFormat {
+        four_octet_as: true,
+        add_path_receive: FamilySet::NONE,
+        add_path_send: FamilySet::NONE,
+        extended_messages: false,
+        extended_next_hop: false,
+        families: FamilySet::ALL,
+        peer: PeerKind::External,
+    }
+}
+
+fn view() -> ExportView {
+    ExportView {
+        peer: PeerKind::External,
+        local_asn: 65001,
+        four_octet_as: true,
+        families: [Family::Ipv4Unicast].into_iter().collect(),
+        own_next_hop: [Some(codec::NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
+        next_hop_self: NextHopSelf::Auto,
+        export: Export::All,
+        send_communities: SendCommunities {
+            standard: true,
+            large: true,
+            extended: true,
+        },
+    }
+}
+
+struct Bed {
+    rib: Arc<Rib>,
+    writer: RibWriter,
+    group: Group,
+    routers: Routers,
+    sources: BTreeMap<MemberId, SourceId>,
+    paths: BTreeMap<(Ipv4Prefix, MemberId), u32>,
+}
+
+impl Bed {
+    fn new() -> Bed {
+        let rib = Rib::new(RibOptions {
+            shards: 1,
+            selection: rib::Selection::default(),
+        });
+        let mut writer = rib.writer(ShardId(0));
+        writer.subscribe(Family::Ipv4Unicast, true);
+        let group = Group::new(view(), &rib);
+        Bed {
+            rib,
+            writer,
+            group,
+            routers: Routers::default(),
+            sources: BTreeMap::new(),
+            paths: BTreeMap::new(),
+        }
+    }
+
+    fn source(&mut self, number: u32) -> SourceId {
+        self.writer.add_source(SourceInfo {
+            kind: SourceKind::External,
+            asn: 65100 + number,
+            router_id: Ipv4Addr::from(number + 1),
+            address: Some(IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + number))),
+        })
+    }
+
+    fn join(&mut self, number: u32) -> MemberId {
+        let member = MemberId(number);
+        let source = self.source(number);
+        self.sources.insert(member, source);
+        self.routers.tables.insert(member, Table::new());
+        self.group.join(member, source, None, &mut self.routers);
+        member
+    }
+
+    fn leave(&mut self, member: MemberId) {
+        let Some(source) = self.sources.remove(&member) else {
+            return;
+        };
+        self.group.leave(member, source, &mut self.routers);
+        self.routers.tables.remove(&member);
+        self.routers.backlog.remove(&member);
+        let gone: Vec<_> = self
+            .paths
+            .keys()
+            .filter(|(_, m)| *m == member)
+            .copied()
+            .collect();
+        for (prefix, _) in gone {
+            self.paths.remove(&(prefix, member));
+            self.writer.withdraw(prefix, source, 0);
+        }
+        self.writer.publish();
+    }
+
+    /// A path whose length decides: `length` AS numbers, all of them the member's.
+    fn announce(&mut self, member: MemberId, prefix: Ipv4Prefix, length: u32) {
+        let asn = 65100 + member.0;
+        let mut canonical = Vec::new();
+        let mut writer = AttributeWriter::new(&mut canonical);
+        writer.origin(Origin::Igp);
+        let asns = vec![asn; length as usize];
+        writer.as_path(&AttributeSet::new(&[]).as_path(), &asns, true);
+        writer.next_hop(Ipv4Addr::new(10, 1, 0, 1));
+        let attributes = self.writer.intern(&canonical).expect("room");
+        let path = Path {
+            attributes,
+            source: self.sources[&member],
+            path_id: 0,
+            flags: PathFlags::NONE,
+        };
+        self.writer.upsert(prefix, path).expect("room");
+        self.writer.release(attributes);
+        self.paths.insert((prefix, member), length);
+    }
+
+    fn withdraw(&mut self, member: MemberId, prefix: Ipv4Prefix) {
+        self.writer.withdraw(prefix, self.sources[&member], 0);
+        self.paths.remove(&(prefix, member));
+    }
+
+    /// One turn with at most `max` live changes; true if something is left.
+    fn turn(&mut self, max: usize) -> bool {
+        self.writer.publish();
+        let mut dirty = Vec::new();
+        self.writer.take_dirty(max, &mut dirty);
+        let ids: Vec<PrefixId> = dirty.iter().map(|(_, id)| *id).collect();
+        let guard = Rib::pin();
+        self.group
+            .apply(&self.rib, &guard, Family::Ipv4Unicast, &ids);
+        if self.writer.has_dirty() {
+            self.group.deliver_in_sync(&mut self.routers);
+        } else {
+            self.group.flush_live(&mut self.routers);
+        }
+        let more = self.group.work(&self.rib, &guard, &mut self.routers);
+        self.group.audit();
+        more || self.writer.has_dirty()
+    }
+
+    fn settle(&mut self) {
+        while self.turn(usize::MAX) {}
+        assert!(self.group.is_quiet() || !self.routers.backlog.is_empty());
+    }
+
+    /// Every router that is up holds, for each prefix, the best path that is not its own, and
+    /// nothing where its own is best.
+    fn check(&self) {
+        let mut best: BTreeMap<Ipv4Prefix, (u32, MemberId)> = BTreeMap::new();
+        for ((prefix, member), length) in &self.paths {
+            let candidate = (*length, *member);
+            let entry = best.entry(*prefix).or_insert(candidate);
+            *entry = candidate.min(*entry);
+        }
+        for (member, table) in &self.routers.tables {
+            if self.routers.stuck.contains(member) {
+                continue;
+            }
+            let expected: Table = best
+                .iter()
+                .filter(|(_, (_, from))| from != member)
+                .map(|(prefix, (length, from))| {
+                    let asns = std::iter::repeat_n(65100 + from.0, *length as usize);
+                    let path: Vec<String> = std::iter::once(65001)
+                        .chain(asns)
+                        .map(|asn| asn.to_string())
+                        .collect();
+                    (IpPrefix::V4(*prefix), path.join(" "))
+                })
+                .collect();
+            assert_eq!(*table, expected, "table of {member:?}");
+        }
+    }
+}
+
+fn prefix(number: u32) -> Ipv4Prefix {
+    Ipv4Prefix::masked(Ipv4Addr::from(0x1400_0000 + (number << 8)), 24)
+}
+
+#[test]
+fn prefixes_with_one_attribute_set_fill_their_messages() {
+    let mut bed = Bed::new();
+    let sender = bed.join(0);
+    let receiver = bed.join(1);
+    bed.settle();
+    let before = bed.routers.messages.get(&receiver).copied().unwrap_or(0);
+    for number in 0..100_000 {
+        bed.announce(sender, prefix(number), 1);
+    }
+    while bed.turn(4096) {}
+    let messages = bed.routers.messages[&receiver] - before;
+    assert!(messages <= 100, "{messages} messages for 100,000 prefixes");
+    assert_eq!(bed.routers.tables[&receiver].len(), 100_000);
+}
+
+#[test]
+fn a_member_never_gets_its_own_path_and_forgets_what_its_own_displaced() {
+    let mut bed = Bed::new();
+    let (a, b) = (bed.join(0), bed.join(1));
+    bed.announce(a, prefix(1), 5);
+    bed.settle();
+    bed.check();
+    assert_eq!(bed.routers.tables[&b].len(), 1);
+    // The better path of b goes to a, and b has to forget a's.
+    bed.announce(b, prefix(1), 1);
+    bed.settle();
+    bed.check();
+    assert_eq!(bed.routers.tables[&b].len(), 0);
+    bed.withdraw(b, prefix(1));
+    bed.settle();
+    bed.check();
+}
+
+#[test]
+fn equal_attributes_of_two_neighbors_are_not_the_same_advert() {
+    let mut bed = Bed::new();
+    let (a, b, c) = (bed.join(0), bed.join(1), bed.join(2));
+    bed.announce(a, prefix(1), 2);
+    bed.announce(b, prefix(1), 2);
+    bed.settle();
+    bed.check();
+    bed.withdraw(a, prefix(1));
+    bed.settle();
+    bed.check();
+    assert_eq!(bed.routers.tables[&a].len(), 1);
+    assert_eq!(bed.routers.tables[&c].len(), 1);
+}
+
+#[test]
+fn each_member_gets_one_end_of_rib() {
+    let mut bed = Bed::new();
+    let a = bed.join(0);
+    bed.settle();
+    for number in 0..10_000 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    let late = bed.join(1);
+    bed.turn(100);
+    // This one joins the walk that is under way.
+    let later = bed.join(2);
+    bed.settle();
+    bed.check();
+    for member in [a, late, later] {
+        assert_eq!(bed.routers.end_of_rib[&member], 1, "{member:?}");
+    }
+}
+
+#[test]
+fn a_refresh_tells_everything_again_to_that_member_only() {
+    let mut bed = Bed::new();
+    let (a, b) = (bed.join(0), bed.join(1));
+    for number in 0..100 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    let c = bed.join(2);
+    bed.settle();
+    bed.routers.tables.insert(b, Table::new());
+    let before = bed.routers.messages[&c];
+    bed.group.refresh(b, Family::Ipv4Unicast, &mut bed.routers);
+    bed.settle();
+    bed.check();
+    assert_eq!(bed.routers.messages[&c], before);
+}
+
+#[test]
+fn a_stuck_member_costs_the_others_nothing_and_gets_only_the_newest() {
+    let mut bed = Bed::new();
+    let (a, b, stuck) = (bed.join(0), bed.join(1), bed.join(2));
+    bed.settle();
+    bed.routers.stuck.push(stuck);
+    bed.routers.backlog.insert(stuck, BACKLOG_MAX + 1);
+    for round in 1..20 {
+        for number in 0..1000 {
+            bed.announce(a, prefix(number), 1 + round % 3);
+        }
+        bed.settle();
+        bed.check();
+        assert_eq!(bed.routers.tables[&b].len(), 1000);
+    }
+    assert!(bed.routers.messages[&stuck] < bed.routers.messages[&b] / 4);
+    bed.routers.stuck.clear();
+    bed.routers.backlog.clear();
+    bed.settle();
+    bed.check();
+}
+
+#[test]
+fn random_members_and_changes_end_in_the_right_tables() {
+    for seed in 0..200u64 {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = move |below: u32| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random >> 33) as u32 % below
+        };
+        let mut bed = Bed::new();
+        for _ in 0..300 {
+            let member = MemberId(next(6));
+            match next(10) {
+                0 if !bed.sources.contains_key(&member) => drop(bed.join(member.0)),
+                1 if bed.sources.contains_key(&member) && next(3) == 0 => bed.leave(member),
+                2 if bed.sources.contains_key(&member) => {
+                    bed.group
+                        .refresh(member, Family::Ipv4Unicast, &mut bed.routers);
+                }
+                3 => drop(bed.turn(next(20) as usize)),
+                4 => bed.settle(),
+                // A member slow enough to fall behind, or not slow any more.
+                5 => match bed.routers.backlog.remove(&member) {
+                    Some(_) => {}
+                    None => drop(bed.routers.backlog.insert(member, BACKLOG_MAX + 1)),
+                },
+                6 | 7 if bed.sources.contains_key(&member) => {
+                    bed.withdraw(member, prefix(next(30)));
+                }
+                _ if bed.sources.contains_key(&member) => {
+                    bed.announce(member, prefix(next(30)), 1 + next(3));
+                }
+                _ => {}
+            }
+        }
+        bed.routers.backlog.clear();
+        bed.settle();
+        bed.check();
+    }
+}

@@ -1,0 +1,95 @@
+//! The export view: everything about a peer that changes the bytes it is sent.
+//!
+//! Peers with equal views share an update group. A field that does not change bytes must not be
+//! here, or sharing is lost (a test counts groups); one that does and is missing sends somebody
+//! wrong bytes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use codec::{Family, FamilySet, NextHop, PeerKind};
+
+use crate::config::{Export, Neighbor, NextHopIpv6, NextHopSelf, SendCommunities};
+
+/// What decides the bytes of an UPDATE for a peer. Message size is not in it: all are sent 4,096.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExportView {
+    /// External or internal: AS_PATH, LOCAL_PREF, MED and next hop depend on it.
+    pub peer: PeerKind,
+    /// Prepended towards external peers.
+    pub local_asn: u32,
+    /// Whether AS numbers take four octets (RFC 6793).
+    pub four_octet_as: bool,
+    /// The families exchanged.
+    pub families: FamilySet,
+    /// Ourselves as next hop, by family; none: routes that need it are not announced.
+    pub own_next_hop: [Option<NextHop>; Family::ALL.len()],
+    /// When learned routes carry ourselves as next hop.
+    pub next_hop_self: NextHopSelf,
+    /// Which routes go out at all.
+    pub export: Export,
+    /// Which kinds of communities go out.
+    pub send_communities: SendCommunities,
+}
+
+/// The addresses of the interface that holds a session's local address. Sessions come up rarely,
+/// so this is asked then and not followed.
+pub trait Interfaces: Send {
+    /// Global, non-temporary addresses on the interface that holds `local`.
+    fn beside(&self, local: IpAddr) -> Vec<IpAddr>;
+}
+
+/// Our own next hop for a family on a session whose local address is `local`, or why there is
+/// none: then the routes that need it are not announced.
+pub fn own_next_hop(
+    family: Family,
+    neighbor: &Neighbor,
+    local: IpAddr,
+    interfaces: &dyn Interfaces,
+) -> Result<NextHop, &'static str> {
+    match (family, local) {
+        (Family::Ipv4Unicast, local) => {
+            if let Some(address) = neighbor.next_hop_ipv4 {
+                return Ok(NextHop::V4(address));
+            }
+            match local {
+                IpAddr::V4(address) => Ok(NextHop::V4(address)),
+                IpAddr::V6(_) => one(interfaces.beside(local), ipv4)
+                    .map(NextHop::V4)
+                    .ok_or("the session's interface has no or several IPv4 addresses: set nextHop.ipv4"),
+            }
+        }
+        (Family::Ipv6Unicast, local) => match (neighbor.next_hop_ipv6, local) {
+            (NextHopIpv6::Address(address), _) => Ok(NextHop::V6(address)),
+            (_, IpAddr::V6(address)) => Ok(NextHop::V6(address)),
+            (NextHopIpv6::Mapped, IpAddr::V4(address)) => {
+                Ok(NextHop::V6(address.to_ipv6_mapped()))
+            }
+            (NextHopIpv6::Auto, IpAddr::V4(_)) => one(interfaces.beside(local), ipv6)
+                .map(NextHop::V6)
+                .ok_or("the session's interface has no or several global IPv6 addresses: set nextHop.ipv6"),
+        },
+    }
+}
+
+fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn ipv6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(address),
+    }
+}
+
+/// The only one of a kind; none or several are no answer.
+fn one<A>(addresses: Vec<IpAddr>, kind: fn(IpAddr) -> Option<A>) -> Option<A> {
+    let mut matching = addresses.into_iter().filter_map(kind);
+    match (matching.next(), matching.next()) {
+        (Some(address), None) => Some(address),
+        _ => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! What a shard takes and gives: the vocabulary between it, its driver and the other threads.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rib::{RibWriter, ShardMask};
+
+use crate::admin::model::{Peer, PeerVerdict, Route, RoutesQuery, RoutesReply};
+use crate::config::{Delta, InstanceId};
+use codec::IpPrefix;
+
+/// One connection of a shard. Never given twice while the first may still be closing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u32);
+
+/// What a shard asks of its driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection. Answered by `handle_connected` or `handle_connect_failed`, unless it is
+    /// closed first.
+    Connect {
+        /// Its name from now on.
+        connection: ConnectionId,
+        /// Where to and how.
+        to: Arc<ConnectTarget>,
+    },
+    /// Send what is queued, then close. Nothing more is reported of the connection.
+    Close {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// Change the options of a live connection.
+    SetOptions {
+        /// Which one.
+        connection: ConnectionId,
+        /// The options from now on.
+        options: Arc<SocketOptions>,
+    },
+    /// Other shards that have something to do.
+    Wake(ShardMask),
+}
+
+/// Where to connect to, and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectTarget {
+    /// The peer.
+    pub remote: SocketAddr,
+    /// The source address; none: the kernel's choice.
+    pub local: Option<IpAddr>,
+    /// The options of the socket.
+    pub options: SocketOptions,
+}
+
+/// What is set on a connection beside NODELAY and the CS6 class, which all have.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// The key of TCP MD5 (RFC 2385), 1 to 80 octets.
+    pub password: Option<Arc<[u8]>>,
+    /// TTL or hop limit of what is sent; none: the kernel's default.
+    pub send_ttl: Option<u8>,
+    /// The least TTL or hop limit that is taken (RFC 5082); none: any.
+    pub min_ttl: Option<u8>,
+}
+
+impl std::fmt::Debug for SocketOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SocketOptions")
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("send_ttl", &self.send_ttl)
+            .field("min_ttl", &self.min_ttl)
+            .finish()
+    }
+}
+
+/// Takes the answer to a query, on the shard's thread: must not block.
+pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
+
+/// What other threads ask of a shard.
+pub enum ShardCommand {
+    /// An instance's table. Comes before any delta that names the instance.
+    Instance(InstanceId, RibWriter),
+    /// A step of the desired state. [`Delta::Neighbor`] goes to the shard that owns the peer,
+    /// [`Delta::Origins`] to the shard that owns the prefixes, the others to all.
+    Delta(Delta),
+    /// Something to be answered.
+    Query(Query),
+    /// Reset sessions: Cease/Administrative Reset. Answers how many.
+    Reset {
+        /// None: in all instances.
+        instance: Option<String>,
+        /// None: every peer.
+        peer: Option<IpAddr>,
+        /// Takes the number of sessions.
+        reply: Reply<usize>,
+    },
+    /// Another shard marked prefixes for this one.
+    Wake,
+}
+
+/// Questions about the state of a shard. Each answer is bounded.
+pub enum Query {
+    /// The sessions of this shard.
+    Peers(Option<String>, Reply<Vec<Peer>>),
+    /// One page of a table: the Loc-RIB, or this shard's peers' tables.
+    Routes(RoutesQuery, Reply<RoutesReply>),
+    /// What this shard's peers are told of a prefix, and why; with the Loc-RIB's paths.
+    Explain(Option<String>, IpPrefix, Reply<Vec<PrefixView>>),
+}
+
+/// What a shard knows of one prefix in one instance.
+#[derive(Clone, Debug)]
+pub struct PrefixView {
+    /// The instance's name.
+    pub instance: String,
+    /// The paths in the Loc-RIB; the same from every shard.
+    pub paths: Vec<Route>,
+    /// This shard's peers.
+    pub peers: Vec<PeerVerdict>,
+}

@@ -1,0 +1,234 @@
+//! Connections as the shard sees them: bytes in, cut into messages; messages out, queued.
+//!
+//! Invariant: a queue always starts at a message boundary, since whole messages are taken out of
+//! it; so a KEEPALIVE may go ahead of what waits.
+
+use std::collections::VecDeque;
+
+use ahash::AHashMap;
+use bytes::Bytes;
+use codec::{HEADER_LEN, MAX_LEN, Notification};
+
+use super::command::ConnectionId;
+use super::peer::PeerId;
+use crate::session::Slot;
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) peer: PeerId,
+    pub(super) slot: Slot,
+    /// The start of a message whose rest has not arrived: less than one message. Empty, it owns no
+    /// memory: an idle peer costs none.
+    partial: Vec<u8>,
+    queue: VecDeque<Bytes>,
+    /// Octets that the socket has not taken: queued here, or with the driver.
+    backlog: usize,
+    /// Octets of it that the driver has.
+    with_driver: usize,
+}
+
+impl Connection {
+    fn new(peer: PeerId, slot: Slot) -> Connection {
+        Connection {
+            peer,
+            slot,
+            partial: Vec::new(),
+            queue: VecDeque::new(),
+            backlog: 0,
+            with_driver: 0,
+        }
+    }
+
+    /// Octets that the socket has not taken.
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    /// Takes the start of a message that did not arrive whole.
+    pub(super) fn take_partial(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial)
+    }
+
+    /// Keeps the start of a message.
+    pub(super) fn keep_partial(&mut self, partial: Vec<u8>) {
+        self.partial = partial;
+    }
+}
+
+/// The connections of a shard.
+#[derive(Default)]
+pub(super) struct Connections {
+    live: AHashMap<ConnectionId, Connection>,
+    writable: VecDeque<ConnectionId>,
+    /// Connections whose backlog was empty and is not any more.
+    backlogged: Vec<ConnectionId>,
+    next: u32,
+    /// Closed by us; the driver still sends what is queued.
+    closing: AHashMap<ConnectionId, VecDeque<Bytes>>,
+}
+
+impl Connections {
+    pub(super) fn add(&mut self, peer: PeerId, slot: Slot) -> ConnectionId {
+        loop {
+            let id = ConnectionId(self.next);
+            self.next = self.next.wrapping_add(1);
+            if !self.live.contains_key(&id) && !self.closing.contains_key(&id) {
+                self.live.insert(id, Connection::new(peer, slot));
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.live.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.live.get_mut(&id)
+    }
+
+    /// Forgets a connection that the driver says is gone.
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Connection> {
+        self.closing.remove(&id);
+        self.live.remove(&id)
+    }
+
+    /// The shard is done with a connection: what is queued is for the driver to send.
+    pub(super) fn close(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.live.remove(&id)
+            && !connection.queue.is_empty()
+        {
+            self.closing.insert(id, connection.queue);
+        }
+    }
+
+    /// Drops what is queued and not yet with the driver.
+    pub(super) fn clear_queue(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.live.get_mut(&id) {
+            connection.queue.clear();
+            connection.backlog = connection.with_driver;
+        }
+    }
+
+    pub(super) fn send(&mut self, id: ConnectionId, message: Bytes, urgent: bool) {
+        let Some(connection) = self.live.get_mut(&id) else {
+            return;
+        };
+        if connection.queue.is_empty() {
+            self.writable.push_back(id);
+        }
+        if connection.backlog == 0 {
+            self.backlogged.push(id);
+        }
+        connection.backlog += message.len();
+        if urgent {
+            connection.queue.push_front(message);
+        } else {
+            connection.queue.push_back(message);
+        }
+    }
+
+    /// See [`super::Shard::poll_transmit`].
+    pub(super) fn take(&mut self, id: ConnectionId, slices: &mut Vec<Bytes>, max: usize) -> usize {
+        let taken = match self.live.get_mut(&id) {
+            Some(connection) => {
+                let taken = take_messages(&mut connection.queue, slices, max);
+                connection.with_driver += taken;
+                return taken;
+            }
+            None => match self.closing.get_mut(&id) {
+                Some(queue) => take_messages(queue, slices, max),
+                None => 0,
+            },
+        };
+        if taken == 0 {
+            self.closing.remove(&id);
+        }
+        taken
+    }
+
+    /// The socket took octets. Returns the backlog that is left.
+    pub(super) fn written(&mut self, id: ConnectionId, octets: usize) -> Option<usize> {
+        let connection = self.live.get_mut(&id)?;
+        connection.with_driver = connection.with_driver.saturating_sub(octets);
+        connection.backlog = connection.backlog.saturating_sub(octets);
+        Some(connection.backlog)
+    }
+
+    pub(super) fn poll_writable(&mut self) -> Option<ConnectionId> {
+        self.writable.pop_front()
+    }
+
+    /// The next connection that went from no backlog to some.
+    pub(super) fn pop_backlogged(&mut self) -> Option<ConnectionId> {
+        self.backlogged.pop()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+}
+
+/// At least one message if there is any, so that a long one is not stuck behind a small `max`.
+fn take_messages(queue: &mut VecDeque<Bytes>, slices: &mut Vec<Bytes>, max: usize) -> usize {
+    let mut taken = 0;
+    while let Some(message) = queue.front() {
+        if taken > 0 && taken + message.len() > max {
+            break;
+        }
+        taken += message.len();
+        slices.extend(queue.pop_front());
+    }
+    taken
+}
+
+/// A whole message: of the bytes that arrived, or put together.
+pub(super) enum Framed<'a> {
+    Arrived(&'a [u8]),
+    Completed(Vec<u8>),
+}
+
+impl Framed<'_> {
+    pub(super) fn octets(&self) -> &[u8] {
+        match self {
+            Framed::Arrived(octets) => octets,
+            Framed::Completed(octets) => octets,
+        }
+    }
+}
+
+/// Cuts one message off `bytes`, completing `partial` first. None: all bytes are taken, and the
+/// start of a message is in `partial`, which owns no memory if there is none.
+pub(super) fn next_message<'a>(
+    partial: &mut Vec<u8>,
+    bytes: &mut &'a [u8],
+) -> Result<Option<Framed<'a>>, Notification> {
+    if partial.is_empty() {
+        let Some(length) = codec::frame(bytes, MAX_LEN)? else {
+            partial.extend_from_slice(std::mem::take(bytes));
+            return Ok(None);
+        };
+        let (message, rest) = bytes.split_at(length.min(bytes.len()));
+        *bytes = rest;
+        return Ok(Some(Framed::Arrived(message)));
+    }
+    // First the header, so that the length is known, then the rest: two rounds at most.
+    for _ in 0..2 {
+        let missing = wanted_length(partial).saturating_sub(partial.len());
+        let (head, rest) = bytes.split_at(missing.min(bytes.len()));
+        partial.extend_from_slice(head);
+        *bytes = rest;
+        if codec::frame(partial, MAX_LEN)?.is_some() {
+            return Ok(Some(Framed::Completed(std::mem::take(partial))));
+        }
+    }
+    Ok(None)
+}
+
+/// How long the message that starts with `partial` is, as far as that is known.
+fn wanted_length(partial: &[u8]) -> usize {
+    match partial.get(16..18) {
+        Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])).max(HEADER_LEN),
+        _ => HEADER_LEN,
+    }
+}

@@ -1,0 +1,334 @@
+//! A BGP instance on one shard: the shard's writer of its table, its update groups, and the table
+//! work that is queued.
+//!
+//! Everything here is done in bounded quanta: originations, the paths of peers that went down,
+//! dirty prefixes, groups' walks.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use codec::{AttributeWriter, Family, IpPrefix, Origin};
+use rib::{
+    AttributeId, IdSet, Path, PathFlags, PrefixId, Rib, RibWriter, ShardMask, SourceId, SourceInfo,
+    SourceKind,
+};
+
+use crate::config::{InstanceSettings, OriginAttributes, OriginChange};
+use crate::group::{ExportView, Group, MemberId, Outbox};
+
+/// Prefixes that one kind of table work may touch in one turn.
+const QUANTUM: usize = 4096;
+
+pub(super) struct Instance {
+    pub(super) settings: Option<Arc<InstanceSettings>>,
+    pub(super) writer: RibWriter,
+    local: SourceId,
+    /// Places of groups that emptied are reused.
+    pub(super) groups: Vec<Option<Group>>,
+    views: AHashMap<ExportView, usize>,
+    originations: VecDeque<(Box<[OriginChange]>, usize)>,
+    teardowns: VecDeque<Teardown>,
+    dirty: Vec<(Family, PrefixId)>,
+    /// Routes that did not fit the table's limits, since the start.
+    pub(super) refused: u64,
+    #[cfg(any(test, feature = "planted-faults"))]
+    pub(super) fault: Option<crate::group::Fault>,
+}
+
+/// Paths of a source that must go.
+struct Teardown {
+    source: SourceId,
+    ids: [IdSet; Family::ALL.len()],
+    /// The source goes with its last path: its session is down.
+    forget: bool,
+}
+
+impl Instance {
+    pub(super) fn new(mut writer: RibWriter) -> Instance {
+        let local = writer.add_source(SourceInfo {
+            kind: SourceKind::Local,
+            asn: 0,
+            router_id: Ipv4Addr::UNSPECIFIED,
+            address: None,
+        });
+        Instance {
+            settings: None,
+            writer,
+            local,
+            groups: Vec::new(),
+            views: AHashMap::new(),
+            originations: VecDeque::new(),
+            teardowns: VecDeque::new(),
+            dirty: Vec::new(),
+            refused: 0,
+            #[cfg(any(test, feature = "planted-faults"))]
+            fault: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.settings.as_ref().map_or("", |settings| &settings.name)
+    }
+
+    pub(super) fn enabled(&self) -> bool {
+        self.settings
+            .as_ref()
+            .is_some_and(|settings| settings.enabled)
+    }
+
+    /// Queues changes of own routes.
+    pub(super) fn originate(&mut self, changes: Box<[OriginChange]>) {
+        self.originations.push_back((changes, 0));
+    }
+
+    /// Queues the removal of a source's paths.
+    pub(super) fn tear_down(
+        &mut self,
+        source: SourceId,
+        ids: [IdSet; Family::ALL.len()],
+        forget: bool,
+    ) {
+        self.teardowns.push_back(Teardown {
+            source,
+            ids,
+            forget,
+        });
+    }
+
+    /// The group of a view, made if there is none.
+    pub(super) fn group_of(&mut self, view: ExportView) -> usize {
+        if let Some(group) = self.views.get(&view) {
+            return *group;
+        }
+        // First the marks, then the walk, so that no change falls between them.
+        for family in view.families.iter() {
+            self.writer.subscribe(family, true);
+        }
+        #[cfg_attr(
+            not(any(test, feature = "planted-faults")),
+            expect(unused_mut, reason = "only faults change it")
+        )]
+        let mut group = Group::new(view.clone(), self.writer.rib());
+        #[cfg(any(test, feature = "planted-faults"))]
+        group.plant(self.fault);
+        let place = match self.groups.iter().position(Option::is_none) {
+            Some(place) => place,
+            None => {
+                self.groups.push(None);
+                self.groups.len() - 1
+            }
+        };
+        self.groups[place] = Some(group);
+        self.views.insert(view, place);
+        place
+    }
+
+    pub(super) fn group(&self, place: usize) -> Option<&Group> {
+        self.groups.get(place)?.as_ref()
+    }
+
+    pub(super) fn group_mut(&mut self, place: usize) -> Option<&mut Group> {
+        self.groups.get_mut(place)?.as_mut()
+    }
+
+    /// A member leaves its group; a group without members goes.
+    pub(super) fn leave(
+        &mut self,
+        place: usize,
+        member: MemberId,
+        source: SourceId,
+        outbox: &mut impl Outbox,
+    ) {
+        let Some(group) = self.group_mut(place) else {
+            return;
+        };
+        group.leave(member, source, outbox);
+        if group.members() > 0 {
+            return;
+        }
+        if let Some(group) = self.groups[place].take() {
+            self.views.remove(group.view());
+        }
+        for family in Family::ALL {
+            let groups = self.groups.iter().flatten();
+            let wanted = groups.map(|group| group.view().families);
+            if !wanted.into_iter().any(|families| families.contains(family)) {
+                self.writer.subscribe(family, false);
+            }
+        }
+    }
+
+    /// One bounded quantum. Returns the shards to wake, and whether there is more to do.
+    pub(super) fn work(&mut self, outbox: &mut impl Outbox) -> (ShardMask, bool) {
+        self.run_originations();
+        self.run_teardowns();
+        let wake = self.writer.publish();
+        self.apply_dirty(outbox);
+        let rib = Arc::clone(self.writer.rib());
+        let mut more =
+            self.writer.has_dirty() || !self.originations.is_empty() || !self.teardowns.is_empty();
+        let guard = Rib::pin();
+        for group in self.groups.iter_mut().flatten() {
+            if more {
+                group.deliver_in_sync(outbox);
+            } else {
+                group.flush_live(outbox);
+            }
+        }
+        // Live changes have gone out; what new and slow members are owed comes behind them.
+        for group in self.groups.iter_mut().flatten() {
+            more |= group.work(&rib, &guard, outbox);
+        }
+        drop(guard);
+        self.writer.flush();
+        (wake, more)
+    }
+
+    fn run_originations(&mut self) {
+        let mut budget = QUANTUM;
+        while budget > 0
+            && let Some((changes, done)) = self.originations.pop_front()
+        {
+            let end = changes.len().min(done + budget);
+            budget -= end - done;
+            self.originate_some(&changes[done..end]);
+            if end < changes.len() {
+                self.originations.push_front((changes, end));
+            }
+        }
+    }
+
+    fn originate_some(&mut self, changes: &[OriginChange]) {
+        // Routes of one change mostly share their attributes: intern them once.
+        let mut last: Option<(Arc<OriginAttributes>, AttributeId)> = None;
+        for change in changes {
+            let Some(attributes) = &change.attributes else {
+                self.withdraw(change.prefix, self.local, 0);
+                continue;
+            };
+            let id = match &last {
+                Some((known, id)) if Arc::ptr_eq(known, attributes) || known == attributes => *id,
+                _ => {
+                    if let Some((_, id)) = last.take() {
+                        self.writer.release(id);
+                    }
+                    let Ok(id) = self.writer.intern(&canonical(attributes)) else {
+                        self.refused += 1;
+                        continue;
+                    };
+                    last = Some((Arc::clone(attributes), id));
+                    id
+                }
+            };
+            let path = Path {
+                attributes: id,
+                source: self.local,
+                path_id: 0,
+                flags: PathFlags::LOCAL,
+            };
+            self.upsert(change.prefix, path);
+        }
+        if let Some((_, id)) = last {
+            self.writer.release(id);
+        }
+    }
+
+    fn run_teardowns(&mut self) {
+        let mut budget = QUANTUM;
+        let mut ids = Vec::new();
+        while budget > 0
+            && let Some(mut teardown) = self.teardowns.pop_front()
+        {
+            for family in Family::ALL {
+                teardown.ids[family.index()].take_first(budget, &mut ids);
+                budget -= ids.len();
+                for id in ids.drain(..) {
+                    self.writer.withdraw_id(family, id, teardown.source);
+                }
+            }
+            if teardown.ids.iter().any(|set| !set.is_empty()) {
+                self.teardowns.push_front(teardown);
+            } else if teardown.forget {
+                self.writer.remove_source(teardown.source);
+            }
+        }
+    }
+
+    fn apply_dirty(&mut self, outbox: &mut impl Outbox) {
+        self.dirty.clear();
+        self.writer.take_dirty(QUANTUM, &mut self.dirty);
+        if self.dirty.is_empty() {
+            return;
+        }
+        let rib = self.writer.rib();
+        let guard = Rib::pin();
+        for family in Family::ALL {
+            let of_family = self.dirty.iter().filter(|(marked, _)| *marked == family);
+            let ids: Vec<PrefixId> = of_family.map(|(_, id)| *id).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            for group in self.groups.iter_mut().flatten() {
+                group.apply(rib, &guard, family, &ids);
+            }
+        }
+        for group in self.groups.iter_mut().flatten() {
+            group.deliver_in_sync(outbox);
+        }
+    }
+
+    /// Adds or replaces a path. None: the table is full.
+    pub(super) fn upsert(&mut self, prefix: IpPrefix, path: Path) -> Option<PrefixId> {
+        let upserted = match prefix {
+            IpPrefix::V4(prefix) => self.writer.upsert(prefix, path),
+            IpPrefix::V6(prefix) => self.writer.upsert(prefix, path),
+        };
+        match upserted {
+            Ok(upserted) => Some(upserted.id),
+            Err(_) => {
+                self.refused += 1;
+                None
+            }
+        }
+    }
+
+    /// Takes a path away. Returns the prefix if it was the source's last path of it.
+    pub(super) fn withdraw(
+        &mut self,
+        prefix: IpPrefix,
+        source: SourceId,
+        path_id: u32,
+    ) -> Option<PrefixId> {
+        let withdrawn = match prefix {
+            IpPrefix::V4(prefix) => self.writer.withdraw(prefix, source, path_id),
+            IpPrefix::V6(prefix) => self.writer.withdraw(prefix, source, path_id),
+        }?;
+        withdrawn.last_of_source.then_some(withdrawn.id)
+    }
+
+    /// Whether no table work is left and every member has been told everything.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.originations.is_empty()
+            && self.teardowns.is_empty()
+            && !self.writer.has_dirty()
+            && self.groups.iter().flatten().all(Group::is_quiet)
+    }
+}
+
+/// What own routes carry before export: it lacks a next hop, which each peer is told its own.
+fn canonical(attributes: &OriginAttributes) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = AttributeWriter::new(&mut out);
+    writer.origin(Origin::Igp);
+    writer.empty_as_path();
+    writer.local_pref(attributes.local_preference);
+    if !attributes.communities.is_empty() {
+        writer.communities(&attributes.communities);
+    }
+    if !attributes.large_communities.is_empty() {
+        writer.large_communities(&attributes.large_communities);
+    }
+    out
+}

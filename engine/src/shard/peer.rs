@@ -1,0 +1,223 @@
+//! Peers: a neighbor as configured, its session, its connections and its tables.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use codec::{Family, PeerKind};
+use rib::{IdSet, SourceId};
+
+use super::command::{ConnectionId, SocketOptions};
+use crate::config::{InstanceId, Neighbor, Password};
+use crate::group::MemberId;
+use crate::session::{Negotiated, Session, Slot};
+use crate::time::Time;
+
+/// A peer within its shard; the same number that its group knows it by.
+pub(super) type PeerId = MemberId;
+
+/// One neighbor.
+pub(super) struct Peer {
+    pub(super) instance: InstanceId,
+    pub(super) neighbor: Arc<Neighbor>,
+    pub(super) session: Session,
+    /// By slot.
+    pub(super) connections: [Option<ConnectionId>; 2],
+    /// Takes the incoming slot once the connection that stands there is closed.
+    pub(super) next_incoming: Option<ConnectionId>,
+    pub(super) established: Option<Established>,
+    /// When the session's timer is set to fire.
+    pub(super) armed: Option<Time>,
+}
+
+/// What a peer has while its session is up.
+pub(super) struct Established {
+    pub(super) connection: ConnectionId,
+    pub(super) negotiated: Arc<Negotiated>,
+    pub(super) source: SourceId,
+    /// Index in the instance's groups.
+    pub(super) group: usize,
+    pub(super) since: Time,
+    /// The prefixes that have a path from this peer.
+    pub(super) adj_rib_in: [IdSet; Family::ALL.len()],
+    /// How many of them import policy rejected.
+    pub(super) rejected: [IdSet; Family::ALL.len()],
+    /// Under `import: none`: what was announced, counted and not kept.
+    pub(super) counted: [Counted; Family::ALL.len()],
+    /// UPDATEs with a malformed attribute (RFC 7606).
+    pub(super) malformed_updates: u64,
+}
+
+/// Distinct prefixes by fingerprint: 8 octets each, no path and no attribute.
+#[derive(Default)]
+pub(super) struct Counted(ahash::AHashSet<u64>);
+
+impl Counted {
+    pub(super) fn insert(&mut self, fingerprint: u64) {
+        if self.0.len() < COUNTED_MAX {
+            self.0.insert(fingerprint);
+        }
+    }
+
+    pub(super) fn remove(&mut self, fingerprint: u64) {
+        self.0.remove(&fingerprint);
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = ahash::AHashSet::default();
+    }
+}
+
+/// Counting stops here: four full tables.
+const COUNTED_MAX: usize = 4 << 20;
+
+impl Peer {
+    pub(super) fn connection(&self, slot: Slot) -> Option<ConnectionId> {
+        self.connections[slot as usize]
+    }
+
+    /// Whether the peer is of another AS, as far as that is known.
+    pub(super) fn kind(&self) -> PeerKind {
+        let asn = match &self.established {
+            Some(established) => Some(established.negotiated.peer_asn),
+            None => self.expected_asn(),
+        };
+        match asn == Some(self.neighbor.local_asn) {
+            true => PeerKind::Internal,
+            false => PeerKind::External,
+        }
+    }
+
+    /// The AS that the peer is expected to have, if it is a certain one.
+    pub(super) fn expected_asn(&self) -> Option<u32> {
+        use crate::config::PeerAsn;
+        match self.neighbor.peer_asn {
+            PeerAsn::Number(asn) => Some(asn),
+            PeerAsn::Internal => Some(self.neighbor.local_asn),
+            PeerAsn::Any | PeerAsn::External => None,
+        }
+    }
+}
+
+/// The socket options of a neighbor's connections.
+///
+/// RFC 5082 §3: with GTSM, 255 is sent and `256 - hops` is the least taken. Without, an external
+/// peer is reached by exactly `ebgpMultihop` hops; an internal one may be anywhere.
+pub(super) fn socket_options(neighbor: &Neighbor) -> SocketOptions {
+    let internal = matches!(neighbor.peer_asn, crate::config::PeerAsn::Internal)
+        || neighbor.peer_asn == crate::config::PeerAsn::Number(neighbor.local_asn);
+    let (send_ttl, min_ttl) = match (neighbor.ttl_security, internal) {
+        (true, _) => (
+            Some(255),
+            Some(u8::MAX - neighbor.ebgp_multihop.saturating_sub(1)),
+        ),
+        (false, true) => (None, None),
+        (false, false) => (Some(neighbor.ebgp_multihop), None),
+    };
+    let password = match &neighbor.password {
+        Password::Key(key) => Some(Arc::clone(key)),
+        Password::None | Password::Missing(_) => None,
+    };
+    SocketOptions {
+        password,
+        send_ttl,
+        min_ttl,
+    }
+}
+
+/// The peers of a shard.
+#[derive(Default)]
+pub(super) struct Peers {
+    places: Vec<Option<Peer>>,
+    free: Vec<u32>,
+    by_address: std::collections::BTreeMap<(InstanceId, IpAddr), PeerId>,
+    timers: BTreeSet<(Time, PeerId)>,
+}
+
+impl Peers {
+    pub(super) fn add(&mut self, peer: Peer) -> PeerId {
+        let key = (peer.instance, peer.neighbor.address);
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.places.push(None);
+                (self.places.len() - 1) as u32
+            }
+        };
+        let id = MemberId(place);
+        self.places[place as usize] = Some(peer);
+        self.by_address.insert(key, id);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        let peer = self.places.get_mut(id.0 as usize)?.take()?;
+        let key = (peer.instance, peer.neighbor.address);
+        if self.by_address.get(&key) == Some(&id) {
+            self.by_address.remove(&key);
+        }
+        if let Some(time) = peer.armed {
+            self.timers.remove(&(time, id));
+        }
+        self.free.push(id.0);
+        Some(peer)
+    }
+
+    pub(super) fn get(&self, id: PeerId) -> Option<&Peer> {
+        self.places.get(id.0 as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.places.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub(super) fn find(&self, instance: InstanceId, address: IpAddr) -> Option<PeerId> {
+        self.by_address.get(&(instance, address)).copied()
+    }
+
+    /// In the order of instance and address.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        let ids = self.by_address.values();
+        ids.filter_map(|id| Some((*id, self.get(*id)?)))
+    }
+
+    pub(super) fn ids(&self) -> Vec<PeerId> {
+        self.by_address.values().copied().collect()
+    }
+
+    /// Sets the peer's timer to what its session wants.
+    pub(super) fn arm(&mut self, id: PeerId) {
+        let Some(peer) = self.places.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let wanted = peer.session.poll_timeout();
+        if wanted == peer.armed {
+            return;
+        }
+        if let Some(old) = peer.armed {
+            self.timers.remove(&(old, id));
+        }
+        if let Some(new) = wanted {
+            self.timers.insert((new, id));
+        }
+        peer.armed = wanted;
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// A peer whose timer is due.
+    pub(super) fn pop_due(&mut self, now: Time) -> Option<PeerId> {
+        let (time, id) = *self.timers.first().filter(|(time, _)| *time <= now)?;
+        self.timers.remove(&(time, id));
+        if let Some(peer) = self.get_mut(id) {
+            peer.armed = None;
+        }
+        Some(id)
+    }
+}

@@ -1,0 +1,453 @@
+//! Answers about the state of a shard: sessions, tables, and why a prefix is told or not.
+//!
+//! Every answer is bounded: a table is walked a page at a time, so that no session waits for a
+//! reader.
+
+use std::net::IpAddr;
+
+use codec::{AttributeSet, Family, IpPrefix};
+use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceKind};
+
+use super::command::{PrefixView, Query};
+use super::instance::Instance;
+use super::peer::{Established, Peer};
+use super::{Shard, receive};
+use crate::admin::attributes;
+use crate::admin::model::{
+    self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
+    RoutesQuery, RoutesReply,
+};
+use crate::config::{Import, InstanceId};
+use crate::group::{Advert, ExportView, Exported, export};
+use crate::session::State;
+use crate::time::Time;
+
+/// Prefixes that are looked at for one page, whether they are in it or not.
+const VISITED_MAX: usize = 8192;
+
+impl Shard {
+    pub(super) fn answer(&self, now: Time, query: Query) {
+        match query {
+            Query::Peers(instance, reply) => reply(self.peers_now(now, instance.as_deref())),
+            Query::Routes(query, reply) => reply(self.routes(&query)),
+            Query::Explain(instance, prefix, reply) => {
+                reply(self.explain(instance.as_deref(), prefix));
+            }
+        }
+    }
+
+    fn peers_now(&self, now: Time, instance: Option<&str>) -> Vec<model::Peer> {
+        let all = self.peers.iter().map(|(_, peer)| peer);
+        all.filter_map(|peer| {
+            let of = self.instances.get(&peer.instance)?;
+            let meant = instance.is_none_or(|wanted| wanted == of.name());
+            meant.then(|| self.peer_now(now, of, peer))
+        })
+        .collect()
+    }
+
+    fn peer_now(&self, now: Time, instance: &Instance, peer: &Peer) -> model::Peer {
+        let established = peer.established.as_ref();
+        let family = |family| match established {
+            Some(established) => {
+                let (received, accepted) = receive::counts(&peer.neighbor, established, family);
+                let group = instance.group(established.group);
+                let advertised = group.map_or(0, |g| g.announced_to(established.source, family));
+                FamilyCounts::new(family, received, accepted, advertised)
+            }
+            None => FamilyCounts::new(family, 0, 0, 0),
+        };
+        let since = now.saturating_since(match established {
+            Some(established) => established.since,
+            None => peer.session.since(),
+        });
+        model::Peer {
+            instance: instance.name().to_owned(),
+            peer_address: peer.neighbor.address.to_string(),
+            peer_asn: match established {
+                Some(established) => Some(established.negotiated.peer_asn),
+                None => peer.expected_asn(),
+            },
+            local_address: established.map(|e| e.negotiated.local_address.ip().to_string()),
+            local_asn: peer.neighbor.local_asn,
+            state: state(peer.session.state()),
+            uptime_seconds: established.map(|_| since.as_secs()),
+            downtime_seconds: established.is_none().then_some(since.as_secs()),
+            last_error: peer.session.last_error().map(str::to_owned),
+            group: established.map(|e| e.group as u32),
+            shard: self.id.0,
+            families: peer.neighbor.families.iter().map(family).collect(),
+        }
+    }
+
+    fn routes(&self, query: &RoutesQuery) -> RoutesReply {
+        let mut page = Page::new(query);
+        let mut instances: Vec<_> = self.instances.iter().collect();
+        instances.sort_by_key(|(id, _)| **id);
+        for (id, instance) in instances {
+            let meant = query.instance.as_deref();
+            if meant.is_some_and(|wanted| wanted != instance.name()) || page.is_before(*id) {
+                continue;
+            }
+            match query.kind {
+                RoutesKind::Available => self.walk(&mut page, *id, instance, None),
+                RoutesKind::Received | RoutesKind::Advertised => {
+                    let peers = self.peers.iter().map(|(_, peer)| peer);
+                    let peers = peers.filter(|peer| peer.instance == *id);
+                    for peer in peers {
+                        let address = peer.neighbor.address;
+                        if query.peer.is_none_or(|wanted| wanted == address) {
+                            self.walk(&mut page, *id, instance, Some(peer));
+                        }
+                    }
+                }
+            }
+        }
+        page.reply
+    }
+
+    /// Walks the families of one table, as far as the page goes.
+    fn walk(&self, page: &mut Page<'_>, id: InstanceId, instance: &Instance, peer: Option<&Peer>) {
+        let established = match peer {
+            None => None,
+            Some(peer) => match &peer.established {
+                Some(established) => Some((peer, established)),
+                None => return,
+            },
+        };
+        if let Some((peer, _)) = established
+            && page.query.kind == RoutesKind::Received
+            && peer.neighbor.import == Import::None
+        {
+            page.note(format!(
+                "routes received from {} are counted and not kept: import is none",
+                peer.neighbor.address
+            ));
+            return;
+        }
+        let address = peer.map(|peer| peer.neighbor.address);
+        let rib = instance.writer.rib();
+        let guard = Rib::pin();
+        for family in Family::ALL {
+            if page.query.family.is_some_and(|wanted| wanted != family) {
+                continue;
+            }
+            let Some(after) = page.start(id, address, family) else {
+                continue;
+            };
+            let mut ids = Vec::new();
+            let limit = page.visits_left();
+            list(rib, family, page.query, after, limit, &guard, &mut ids);
+            let whole = ids.len() < limit;
+            for (prefix_id, prefix) in &ids {
+                let table = Table {
+                    instance,
+                    rib,
+                    guard: &guard,
+                    established,
+                };
+                table.routes(page.query, *prefix_id, *prefix, &mut page.reply.routes);
+                if page.reply.routes.len() >= ROUTES_PAGE {
+                    page.end(self.id.0, id, address, family, *prefix);
+                    return;
+                }
+            }
+            page.visited += ids.len();
+            if !whole && let Some((_, last)) = ids.last() {
+                page.end(self.id.0, id, address, family, *last);
+                return;
+            }
+        }
+    }
+
+    fn explain(&self, instance: Option<&str>, prefix: IpPrefix) -> Vec<PrefixView> {
+        let mut instances: Vec<_> = self.instances.iter().collect();
+        instances.sort_by_key(|(id, _)| **id);
+        instances.retain(|(_, of)| instance.is_none_or(|wanted| wanted == of.name()));
+        instances
+            .into_iter()
+            .map(|(id, instance)| self.explain_in(*id, instance, prefix))
+            .collect()
+    }
+
+    fn explain_in(&self, id: InstanceId, instance: &Instance, prefix: IpPrefix) -> PrefixView {
+        let rib = instance.writer.rib();
+        let guard = Rib::pin();
+        let prefix_id = rib.lookup(prefix, &guard);
+        let mut paths = Vec::new();
+        if let Some(prefix_id) = prefix_id {
+            let table = Table {
+                instance,
+                rib,
+                guard: &guard,
+                established: None,
+            };
+            let query = RoutesQuery::all(RoutesKind::Available);
+            table.routes(&query, prefix_id, prefix, &mut paths);
+        }
+        let peers = self.peers.iter().map(|(_, peer)| peer);
+        let peers = peers.filter(|peer| peer.instance == id);
+        let verdicts = peers.map(|peer| {
+            let table = Table {
+                instance,
+                rib,
+                guard: &guard,
+                established: peer.established.as_ref().map(|up| (peer, up)),
+            };
+            verdict(&table, peer, prefix_id, prefix)
+        });
+        PrefixView {
+            instance: instance.name().to_owned(),
+            paths,
+            peers: verdicts.collect(),
+        }
+    }
+}
+
+/// Collects one page.
+struct Page<'q> {
+    query: &'q RoutesQuery,
+    reply: RoutesReply,
+    visited: usize,
+    /// Where to begin; none: the place has been reached.
+    cursor: Option<RoutesCursor>,
+}
+
+impl<'q> Page<'q> {
+    fn new(query: &'q RoutesQuery) -> Page<'q> {
+        Page {
+            query,
+            reply: RoutesReply::default(),
+            visited: 0,
+            cursor: query.cursor.clone(),
+        }
+    }
+
+    fn is_before(&self, instance: InstanceId) -> bool {
+        let cursor = self.cursor.as_ref();
+        cursor.is_some_and(|cursor| instance.0 < cursor.instance)
+    }
+
+    fn visits_left(&self) -> usize {
+        VISITED_MAX.saturating_sub(self.visited).max(1)
+    }
+
+    /// Where a family's walk begins: `Some(None)` at its start; none: it was walked before, or the
+    /// page is full.
+    fn start(
+        &mut self,
+        instance: InstanceId,
+        peer: Option<IpAddr>,
+        family: Family,
+    ) -> Option<Option<IpPrefix>> {
+        if self.reply.more.is_some() {
+            return None;
+        }
+        let Some(cursor) = &self.cursor else {
+            return Some(None);
+        };
+        let place = (instance.0, peer, Some(family));
+        let begin = (cursor.instance, cursor.peer, cursor.family);
+        if place < begin {
+            return None;
+        }
+        let after = cursor.after.filter(|_| place == begin);
+        self.cursor = None;
+        Some(after)
+    }
+
+    fn end(
+        &mut self,
+        shard: u8,
+        instance: InstanceId,
+        peer: Option<IpAddr>,
+        family: Family,
+        after: IpPrefix,
+    ) {
+        self.reply.more = Some(RoutesCursor {
+            instance: instance.0,
+            shard,
+            peer,
+            family: Some(family),
+            after: Some(after),
+        });
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.reply.notes.contains(&note) {
+            self.reply.notes.push(note);
+        }
+    }
+}
+
+/// The prefixes that a query means, from a place on, in order.
+fn list(
+    rib: &Rib,
+    family: Family,
+    query: &RoutesQuery,
+    after: Option<IpPrefix>,
+    limit: usize,
+    guard: &Guard,
+    out: &mut Vec<(PrefixId, IpPrefix)>,
+) {
+    match query.prefix {
+        Some(prefix) if prefix.family() != family => {}
+        Some(prefix) if !query.longer => {
+            let id = rib.lookup(prefix, guard).filter(|_| after.is_none());
+            out.extend(id.map(|id| (id, prefix)));
+        }
+        within => rib.walk(family, within, after, limit, guard, |id, prefix| {
+            out.push((id, prefix));
+        }),
+    }
+}
+
+/// One table of an instance: the Loc-RIB, or those of a peer whose session is up.
+struct Table<'a> {
+    instance: &'a Instance,
+    rib: &'a Rib,
+    guard: &'a Guard,
+    established: Option<(&'a Peer, &'a Established)>,
+}
+
+impl Table<'_> {
+    fn routes(&self, query: &RoutesQuery, id: PrefixId, prefix: IpPrefix, out: &mut Vec<Route>) {
+        let family = prefix.family();
+        match (query.kind, self.established) {
+            (RoutesKind::Advertised, Some((peer, established))) => {
+                let group = self.instance.group(established.group);
+                let advert = group.and_then(|group| group.told(established.source, family, id));
+                out.extend(advert.map(|advert| self.told(peer, established, (id, prefix), advert)));
+            }
+            (kind, established) => {
+                let best = self.rib.best(family, id, self.guard);
+                for path in self.rib.paths(family, id, self.guard).iter() {
+                    let meant = match (kind, established) {
+                        (RoutesKind::Received, Some((_, up))) => path.source == up.source,
+                        _ => !path.flags.contains(PathFlags::REJECTED),
+                    };
+                    let source = self.rib.source(path.source, self.guard);
+                    let from = query.peer.is_none() || query.peer == source.address;
+                    if meant && from {
+                        out.push(self.path(prefix, path, best == Some(*path)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn path(&self, prefix: IpPrefix, path: &Path, best: bool) -> Route {
+        let source = self.rib.source(path.source, self.guard);
+        let attributes = self.rib.attributes(path.attributes, self.guard);
+        let mut route = Route::new(self.instance.name(), prefix);
+        route.peer_address = source.address.map(|address| address.to_string());
+        attributes::fill(&mut route, attributes.bytes);
+        route.best = best;
+        route.accepted = !path.flags.contains(PathFlags::REJECTED);
+        if !route.accepted
+            && let Some((peer, established)) = self.established
+        {
+            let attributes = AttributeSet::new(attributes.bytes);
+            let rejection = receive::judge(&peer.neighbor, established, &attributes);
+            route.rejected_by = rejection.map(|rejection| rejection.words().to_owned());
+        }
+        route
+    }
+
+    fn told(
+        &self,
+        peer: &Peer,
+        established: &Established,
+        (id, prefix): (PrefixId, IpPrefix),
+        advert: &Advert,
+    ) -> Route {
+        let mut route = Route::new(self.instance.name(), prefix);
+        let exported = &advert.exported;
+        match established.negotiated.wire.four_octet_as {
+            true => attributes::fill(&mut route, &exported.attributes),
+            false => {
+                if let Some(exported) = self.told_in_full(established, id, prefix.family()) {
+                    attributes::fill(&mut route, &exported.attributes);
+                }
+            }
+        }
+        if let Some(next_hop) = exported.mp_next_hop {
+            route.next_hop = Some(next_hop.address().to_string());
+        }
+        route.advertised_to = Some(peer.neighbor.address.to_string());
+        route.best = true;
+        route
+    }
+
+    /// A two-octet peer is told AS_PATHs with stand-ins for long numbers: people are shown what
+    /// they stand for.
+    fn told_in_full(
+        &self,
+        established: &Established,
+        id: PrefixId,
+        family: Family,
+    ) -> Option<Exported> {
+        let view = ExportView {
+            four_octet_as: true,
+            ..self.instance.group(established.group)?.view().clone()
+        };
+        let best = self.rib.best(family, id, self.guard)?;
+        let kind = self.rib.source(best.source, self.guard).kind;
+        let attributes = self.rib.attributes(best.attributes, self.guard);
+        export(&view, family, kind, attributes.bytes).ok()
+    }
+}
+
+/// Why a peer is told a prefix, or not.
+fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefix) -> PeerVerdict {
+    let told = |advertised, reason: &str, route| PeerVerdict {
+        peer_address: peer.neighbor.address.to_string(),
+        state: state(peer.session.state()),
+        advertised,
+        reason: reason.to_owned(),
+        route,
+    };
+    let family = prefix.family();
+    let Some((_, established)) = table.established else {
+        let why = peer.session.last_error().unwrap_or("the session is not up");
+        return told(false, &format!("not established: {why}"), None);
+    };
+    if !established.negotiated.families.contains(family) {
+        return told(false, &format!("the session does not carry {family}"), None);
+    }
+    let Some(group) = table.instance.group(established.group) else {
+        return told(false, "the session is coming up", None);
+    };
+    let Some((id, best)) = id.and_then(|id| Some((id, table.rib.best(family, id, table.guard)?)))
+    else {
+        return told(false, "no usable path for the prefix", None);
+    };
+    if let Some(advert) = group.told(established.source, family, id) {
+        let route = table.told(peer, established, (id, prefix), advert);
+        return told(true, "announced", Some(route));
+    }
+    if best.source == established.source {
+        return told(
+            false,
+            "the best path came from this peer (split horizon)",
+            None,
+        );
+    }
+    let kind: SourceKind = table.rib.source(best.source, table.guard).kind;
+    let attributes = table.rib.attributes(best.attributes, table.guard);
+    match export(group.view(), family, kind, attributes.bytes) {
+        Ok(_) => told(false, "about to be announced", None),
+        Err(refusal) => told(false, refusal.words(), None),
+    }
+}
+
+fn state(state: State) -> PeerState {
+    match state {
+        State::Idle => PeerState::Idle,
+        State::Connect => PeerState::Connect,
+        State::Active => PeerState::Active,
+        State::OpenSent => PeerState::OpenSent,
+        State::OpenConfirm => PeerState::OpenConfirm,
+        State::Established => PeerState::Established,
+    }
+}

@@ -1,0 +1,220 @@
+//! What comes in: the UPDATEs of one peer become paths in the table.
+//!
+//! RFC 4271 §9 (AS loops, own next hop), RFC 4456 §8 (own ORIGINATOR_ID, own cluster), RFC 7606
+//! (what a malformed attribute does), RFC 4271 §3.1 and §4.3 (a prefix both withdrawn and
+//! announced is announced).
+//!
+//! Invariant: `adj_rib_in` of a peer holds exactly the prefixes that have a path of its source.
+
+use std::net::IpAddr;
+
+use codec::{AttributeSet, Family, NextHop, Nlri, NlriField, Notification, Update};
+use rib::{Path, PathFlags};
+
+use super::instance::Instance;
+use super::peer::{Established, Peer};
+use crate::config::{Import, Neighbor};
+
+/// Why a path is kept, but not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rejection {
+    AsLoop,
+    OwnNextHop,
+    OwnOriginator,
+    OwnCluster,
+}
+
+impl Rejection {
+    /// For people.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Rejection::AsLoop => "AS loop: our own AS number stands in the AS_PATH",
+            Rejection::OwnNextHop => "the next hop is our own address",
+            Rejection::OwnOriginator => "reflection loop: ORIGINATOR_ID is our router id",
+            Rejection::OwnCluster => "reflection loop: our router id stands in the CLUSTER_LIST",
+        }
+    }
+}
+
+/// Takes the body of an UPDATE.
+///
+/// # Errors
+/// The NOTIFICATION that ends the session.
+pub(super) fn update(
+    instance: &mut Instance,
+    peer: &mut Peer,
+    body: &[u8],
+) -> Result<(), Notification> {
+    let Some(established) = &mut peer.established else {
+        return Ok(());
+    };
+    let update = codec::parse_update(body, &established.negotiated.wire)?;
+    let neighbor = &peer.neighbor;
+    if !update.faults.is_empty() {
+        report(neighbor, established, &update, body);
+    }
+    withdraw(instance, neighbor, established, &update.withdrawn);
+    if let Some(unreachable) = &update.mp_withdrawn {
+        withdraw(instance, neighbor, established, &unreachable.nlri);
+    }
+    let fields = [
+        (NlriField::Plain, Some(&update.announced)),
+        (
+            NlriField::MpReach,
+            update.mp_announced.as_ref().map(|mp| &mp.nlri),
+        ),
+    ];
+    for (field, nlri) in fields {
+        let Some(nlri) = nlri.filter(|nlri| !nlri.is_empty()) else {
+            continue;
+        };
+        if update.treat_as_withdraw() {
+            withdraw(instance, neighbor, established, nlri);
+        } else {
+            announce(instance, neighbor, established, &update, field, nlri);
+        }
+    }
+    Ok(())
+}
+
+fn withdraw(
+    instance: &mut Instance,
+    neighbor: &Neighbor,
+    established: &mut Established,
+    nlri: &Nlri<'_>,
+) {
+    for (path_id, prefix) in nlri.iter() {
+        let family = prefix.family().index();
+        if neighbor.import == Import::None {
+            established.counted[family].remove(fingerprint(&prefix));
+            continue;
+        }
+        if let Some(id) = instance.withdraw(prefix, established.source, path_id) {
+            established.adj_rib_in[family].remove(id);
+            established.rejected[family].remove(id);
+        }
+    }
+}
+
+fn announce(
+    instance: &mut Instance,
+    neighbor: &Neighbor,
+    established: &mut Established,
+    update: &Update<'_>,
+    field: NlriField,
+    nlri: &Nlri<'_>,
+) {
+    if neighbor.import == Import::None {
+        for (_, prefix) in nlri.iter() {
+            established.counted[prefix.family().index()].insert(fingerprint(&prefix));
+        }
+        return;
+    }
+    let mut canonical = Vec::with_capacity(256);
+    update.canonical(field, &mut canonical);
+    let rejection = judge(neighbor, established, &AttributeSet::new(&canonical));
+    let Ok(attributes) = instance.writer.intern(&canonical) else {
+        // The attribute store is full: what was announced before under these prefixes is not
+        // true any more, so it goes.
+        instance.refused += 1;
+        withdraw(instance, neighbor, established, nlri);
+        return;
+    };
+    let flags = match rejection {
+        Some(_) => PathFlags::REJECTED,
+        None => PathFlags::NONE,
+    };
+    for (path_id, prefix) in nlri.iter() {
+        let family = prefix.family().index();
+        let path = Path {
+            attributes,
+            source: established.source,
+            path_id,
+            flags,
+        };
+        if let Some(id) = instance.upsert(prefix, path) {
+            established.adj_rib_in[family].insert(id);
+            if rejection.is_some() {
+                established.rejected[family].insert(id);
+            } else {
+                established.rejected[family].remove(id);
+            }
+        }
+    }
+    instance.writer.release(attributes);
+}
+
+/// Why a received route must not be used, if so.
+pub(super) fn judge(
+    neighbor: &Neighbor,
+    established: &Established,
+    attributes: &AttributeSet<'_>,
+) -> Option<Rejection> {
+    // RFC 4271 §9.1.2: a route with our own AS in its path went through us already.
+    let own = attributes.as_path().count(neighbor.local_asn);
+    if own > usize::from(neighbor.allow_own_asn) {
+        return Some(Rejection::AsLoop);
+    }
+    // RFC 4271 §6.3: semantically wrong, ignored and not answered.
+    let local = established.negotiated.local_address.ip();
+    let own_next_hop = match attributes.next_hop() {
+        Some(NextHop::V4(address)) => IpAddr::V4(address) == local,
+        Some(NextHop::V6(address) | NextHop::V6WithLinkLocal(address, _)) => {
+            IpAddr::V6(address) == local
+        }
+        None => false,
+    };
+    if own_next_hop {
+        return Some(Rejection::OwnNextHop);
+    }
+    // RFC 4456 §8.
+    if attributes.originator_id() == Some(neighbor.router_id) {
+        return Some(Rejection::OwnOriginator);
+    }
+    if attributes.cluster_list().any(|id| id == neighbor.router_id) {
+        return Some(Rejection::OwnCluster);
+    }
+    None
+}
+
+/// RFC 7606 §8 asks that what a malformed attribute did be logged. A peer that goes on with it is
+/// logged ever more rarely: the 1st, 2nd, 4th, 8th … time.
+fn report(neighbor: &Neighbor, established: &mut Established, update: &Update<'_>, body: &[u8]) {
+    established.malformed_updates += 1;
+    if !established.malformed_updates.is_power_of_two() {
+        return;
+    }
+    let raw: String = body
+        .iter()
+        .take(LOGGED_OCTETS_MAX)
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    for fault in &update.faults {
+        tracing::warn!(
+            peer = %neighbor.address,
+            attribute = fault.code,
+            action = ?fault.action,
+            times = established.malformed_updates,
+            update = %raw,
+            "malformed path attribute: {fault}"
+        );
+    }
+}
+
+/// Octets of a malformed UPDATE that are logged.
+const LOGGED_OCTETS_MAX: usize = 512;
+
+fn fingerprint(prefix: &codec::IpPrefix) -> u64 {
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(prefix)
+}
+
+/// How many prefixes of a family came from the peer, and how many of them are used.
+pub(super) fn counts(neighbor: &Neighbor, established: &Established, family: Family) -> (u64, u64) {
+    let family = family.index();
+    if neighbor.import == Import::None {
+        return (established.counted[family].len(), 0);
+    }
+    let received = established.adj_rib_in[family].len() as u64;
+    let rejected = established.rejected[family].len() as u64;
+    (received, received - rejected)
+}
