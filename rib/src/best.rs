@@ -108,3 +108,250 @@ fn best_by_med<'c>(
     let best = by_group.iter().min_by_key(|(_, c)| tie_break(c))?;
     Some(best.0)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    /// The steps as the standard words them, each taking out of the set what it says.
+    fn reference(selection: Selection, candidates: &[Candidate]) -> Option<Candidate> {
+        fn keep_lowest<K: Ord>(set: &mut Vec<Candidate>, key: impl Fn(&Candidate) -> K) {
+            if let Some(lowest) = set.iter().map(&key).min() {
+                set.retain(|candidate| key(candidate) == lowest);
+            }
+        }
+        let mut set = candidates.to_vec();
+        set.retain(|c| c.usable);
+        keep_lowest(&mut set, |c| !c.local);
+        keep_lowest(&mut set, |c| !c.summary.local_pref);
+        keep_lowest(&mut set, |c| c.summary.path_length);
+        keep_lowest(&mut set, |c| c.summary.origin);
+        let all = set.clone();
+        set.retain(|c| {
+            !all.iter().any(|other| {
+                let comparable = selection.always_compare_med
+                    || other.summary.neighbor_as == c.summary.neighbor_as;
+                comparable && other.summary.med < c.summary.med
+            })
+        });
+        keep_lowest(&mut set, |c| !c.external);
+        keep_lowest(&mut set, |c| c.summary.originator_id.unwrap_or(c.router_id));
+        keep_lowest(&mut set, |c| c.summary.cluster_list_length);
+        keep_lowest(&mut set, |c| c.address);
+        keep_lowest(&mut set, |c| c.path_id);
+        set.first().copied()
+    }
+
+    fn candidate() -> Candidate {
+        Candidate {
+            usable: true,
+            local: false,
+            external: true,
+            router_id: 5,
+            address: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5))),
+            path_id: 5,
+            summary: Summary {
+                local_pref: 100,
+                med: 5,
+                neighbor_as: 65001,
+                path_length: 5,
+                originator_id: None,
+                cluster_list_length: 5,
+                origin: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn each_step_outweighs_all_after_it() {
+        type Change = fn(&mut Candidate);
+        // In the order of the steps: what makes a path better, what makes it worse.
+        let steps: [(Change, Change); 11] = [
+            (|_| (), |c| c.usable = false),
+            (|c| c.local = true, |_| ()),
+            (
+                |c| c.summary.local_pref = 101,
+                |c| c.summary.local_pref = 99,
+            ),
+            (|c| c.summary.path_length = 4, |c| c.summary.path_length = 6),
+            (|c| c.summary.origin = 0, |c| c.summary.origin = 2),
+            (|c| c.summary.med = 4, |c| c.summary.med = 6),
+            (|_| (), |c| c.external = false),
+            (|c| c.router_id = 4, |c| c.summary.originator_id = Some(6)),
+            (
+                |c| c.summary.cluster_list_length = 4,
+                |c| c.summary.cluster_list_length = 6,
+            ),
+            (
+                |c| c.address = None,
+                |c| c.address = Some("::1".parse().unwrap()),
+            ),
+            (|c| c.path_id = 4, |c| c.path_id = 6),
+        ];
+        for decisive in 0..steps.len() {
+            let (mut better, mut worse) = (candidate(), candidate());
+            steps[decisive].0(&mut better);
+            steps[decisive].1(&mut worse);
+            for (improve, worsen) in &steps[decisive + 1..] {
+                worsen(&mut better);
+                improve(&mut worse);
+            }
+            let selection = Selection::default();
+            assert_eq!(
+                select(selection, &[better, worse]),
+                Some(0),
+                "step {decisive}"
+            );
+            assert_eq!(
+                select(selection, &[worse, better]),
+                Some(1),
+                "step {decisive}"
+            );
+        }
+    }
+
+    /// The classic case in which comparing pairs in order of arrival goes in circles.
+    #[test]
+    fn med_removes_within_one_neighbor_as_only() {
+        let path = |neighbor_as, med, router_id, external| {
+            let mut path = candidate();
+            path.summary.neighbor_as = neighbor_as;
+            path.summary.med = med;
+            path.router_id = router_id;
+            path.external = external;
+            path
+        };
+        let a = path(1, 10, 3, true);
+        let b = path(1, 5, 9, true);
+        let c = path(2, 0, 4, true);
+        // b takes a out, though a has the lowest identifier; then c's beats b's.
+        for order in [
+            [a, b, c],
+            [a, c, b],
+            [b, a, c],
+            [b, c, a],
+            [c, a, b],
+            [c, b, a],
+        ] {
+            let best = select(Selection::default(), &order).unwrap();
+            assert_eq!(order[best], c);
+            let always = Selection {
+                always_compare_med: true,
+            };
+            assert_eq!(order[select(always, &order).unwrap()], c);
+        }
+        assert_eq!(
+            select(Selection::default(), &[a, path(2, 0, 4, false)]),
+            Some(0)
+        );
+    }
+
+    #[test]
+    fn nothing_usable_has_no_best() {
+        let mut rejected = candidate();
+        rejected.usable = false;
+        assert_eq!(select(Selection::default(), &[]), None);
+        assert_eq!(select(Selection::default(), &[rejected]), None);
+        assert_eq!(select(Selection::default(), &[rejected, rejected]), None);
+        assert_eq!(
+            select(Selection::default(), &[rejected, candidate()]),
+            Some(1)
+        );
+    }
+
+    /// Every set of three from a small world, in every order.
+    #[test]
+    fn the_order_of_three_paths_never_matters() {
+        let world: Vec<Candidate> = (0..48u32)
+            .map(|n| {
+                let mut path = candidate();
+                path.usable = n % 12 != 11;
+                path.summary.med = n % 2;
+                path.summary.neighbor_as = n / 2 % 2;
+                path.external = n / 4 % 2 == 0;
+                path.router_id = n / 8 % 2;
+                path.summary.path_length = n / 16;
+                path.address = Some(IpAddr::V4(Ipv4Addr::from(n)));
+                path
+            })
+            .collect();
+        for selection in [false, true].map(|always_compare_med| Selection { always_compare_med }) {
+            for a in 0..world.len() {
+                for b in 0..a {
+                    for c in 0..b {
+                        let expected = reference(selection, &[world[a], world[b], world[c]]);
+                        for order in [
+                            [a, b, c],
+                            [a, c, b],
+                            [b, a, c],
+                            [b, c, a],
+                            [c, a, b],
+                            [c, b, a],
+                        ] {
+                            let set = order.map(|at| world[at]);
+                            let best = select(selection, &set).map(|best| set[best]);
+                            assert_eq!(best, expected, "{set:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn any_candidate() -> impl Strategy<Value = Candidate> {
+        let attributes = (99..101u32, 0..3u32, 0..3u32, 0..2u32, 0..3u8);
+        let reflection = (prop::option::weighted(0.3, 0..3u32), 0..2u16);
+        let rest = (any::<bool>(), 0..3u32, prop::option::of(0..2u8), 0..3u32);
+        (
+            prop::bool::weighted(0.8),
+            prop::bool::weighted(0.1),
+            attributes,
+            reflection,
+            rest,
+        )
+            .prop_map(|(usable, local, attributes, reflection, rest)| {
+                let (local_pref, med, neighbor_as, path_length, origin) = attributes;
+                let (originator_id, cluster_list_length) = reflection;
+                let (external, router_id, address, path_id) = rest;
+                Candidate {
+                    usable,
+                    local,
+                    external,
+                    router_id,
+                    address: address.map(|n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n))),
+                    path_id,
+                    summary: Summary {
+                        local_pref,
+                        med,
+                        neighbor_as,
+                        path_length,
+                        originator_id,
+                        cluster_list_length,
+                        origin,
+                    },
+                }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_standards_words_in_any_order(
+            candidates in prop::collection::vec(any_candidate(), 0..12).prop_flat_map(|set| {
+                (Just(set.clone()), Just(set).prop_shuffle())
+            }),
+            always_compare_med: bool,
+        ) {
+            let selection = Selection { always_compare_med };
+            let (set, shuffled) = candidates;
+            let expected = reference(selection, &set);
+            let routes = |c: Option<Candidate>| c.map(|c| (tie_break(&c), preference(&c)));
+            for order in [set, shuffled] {
+                let best = select(selection, &order).map(|best| order[best]);
+                // Paths alike in all that the steps compare may differ only in what they do not.
+                prop_assert_eq!(routes(best), routes(expected));
+            }
+        }
+    }
+}
