@@ -68,7 +68,7 @@ pub fn select(selection: Selection, candidates: &[Candidate]) -> Option<usize> {
 
 /// RFC 4271 §9.1.1 and §9.1.2.2 a, b, as one number of which the smallest wins: own routes, degree
 /// of preference, length of AS_PATH, ORIGIN.
-fn preference(candidate: &Candidate) -> (Reverse<bool>, Reverse<u32>, u32, u8) {
+fn preference(candidate: &Candidate) -> (Reverse<bool>, Reverse<u32>, u16, u8) {
     let summary = &candidate.summary;
     (
         Reverse(candidate.local),
@@ -272,7 +272,7 @@ mod tests {
                 path.summary.neighbor_as = n / 2 % 2;
                 path.external = n / 4 % 2 == 0;
                 path.router_id = n / 8 % 2;
-                path.summary.path_length = n / 16;
+                path.summary.path_length = n as u16 / 16;
                 path.address = Some(IpAddr::V4(Ipv4Addr::from(n)));
                 path
             })
@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn any_candidate() -> impl Strategy<Value = Candidate> {
-        let attributes = (99..101u32, 0..3u32, 0..3u32, 0..2u32, 0..3u8);
+        let attributes = (99..101u32, 0..3u32, 0..3u32, 0..2u16, 0..3u8);
         let reflection = (prop::option::weighted(0.3, 0..3u32), 0..2u16);
         let rest = (any::<bool>(), 0..3u32, prop::option::of(0..2u8), 0..3u32);
         (

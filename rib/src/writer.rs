@@ -28,6 +28,9 @@ use crate::table::Spare;
 const MAX_PENDING: usize = 4096;
 /// Attribute sets released before they are retired without being asked to.
 const MAX_RELEASED: usize = 1024;
+/// One collection frees up to 512 objects, and a change of a slot retires two at most, or a few more
+/// where its prefix is new. A writer that edits under a long guard collects only when it flushes.
+const EDITS_A_COLLECTION: usize = 128;
 /// Source numbers that lie idle before the oldest is used again: a shard that has yet to process a
 /// mark may still compare the number with what it sent.
 const IDLE_SOURCES: usize = 4096;
@@ -71,6 +74,8 @@ pub struct RibWriter {
     handed: usize,
     /// Released attribute sets, each batch with a flag that is raised once no reader knows it.
     waiting: VecDeque<(Arc<AtomicU32>, Vec<u32>)>,
+    /// Changes since the last flush.
+    edits: usize,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -88,6 +93,7 @@ impl RibWriter {
             taken: VecDeque::new(),
             handed: 0,
             waiting: VecDeque::new(),
+            edits: 0,
             not_sync: PhantomData,
         }
     }
@@ -107,9 +113,14 @@ impl RibWriter {
         self.interner.len()
     }
 
-    /// Epoch garbage and attribute sets that no reader can know any more. Call it each turn.
+    /// Frees what readers have moved on from: memory that was replaced, and attribute sets that
+    /// nothing refers to. Call it each turn, without a guard, at a cost in step with the changes
+    /// since the last call.
     pub fn flush(&mut self) {
         let rib = self.rib.clone();
+        for _ in 0..mem::take(&mut self.edits) / EDITS_A_COLLECTION {
+            rib.guard().flush();
+        }
         let guard = rib.guard();
         self.retire_released(&guard);
         while let Some((done, _)) = self.waiting.front() {
@@ -302,6 +313,7 @@ impl RibWriter {
 
     /// Counts and marks what an edit did.
     fn settle(&mut self, family: Family, id: PrefixId, edited: &Edited, pinned: Pinned<'_>) {
+        self.edits += 1;
         for path in &edited.removed {
             self.source_paths[path.source.index()] -= 1;
             self.interner

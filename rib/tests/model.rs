@@ -429,7 +429,7 @@ impl World {
         for writer in &mut self.writers {
             writer.audit();
             assert_eq!(writer.attribute_sets(), 0);
-            // Each flush advances the epoch at most once.
+            // A flush advances the epoch at most once and frees a bounded number of objects.
             for _ in 0..8 {
                 writer.flush();
             }

@@ -1,0 +1,333 @@
+//! Several writers and readers at once on one table: every read fits together, nothing is lost,
+//! nothing is freed too early. Made to run under sanitizers too (`rib/sanitize`): scoped threads, a
+//! collector of their own, and no synchronisation but the table's.
+#![cfg(not(loom))]
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use codec::{Family, Ipv4Prefix, Prefix};
+use rib::{
+    Collector, IdSet, Path, PathFlags, PrefixId, Rib, RibOptions, RibWriter, Selection, ShardId,
+    SourceId, SourceInfo, SourceKind,
+};
+
+const FAMILY: Family = Family::Ipv4Unicast;
+const WRITERS: u8 = 3;
+const READERS: usize = 2;
+const PREFIXES: u32 = 300;
+
+/// Steps of a writer; fewer where the run is slowed down by a sanitizer.
+fn steps() -> u32 {
+    match std::env::var("RINGBGP_STRESS_STEPS") {
+        Ok(steps) => steps.parse().expect("a number of steps"),
+        Err(_) => 30_000,
+    }
+}
+
+/// Small, fast, and different for each thread.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as u32 % limit
+    }
+}
+
+/// Nested and neighboring prefixes, so that writers meet in the trie's nodes.
+fn prefix(n: u32) -> Ipv4Prefix {
+    let length = [8, 13, 16, 20, 22, 24, 28, 32][n as usize % 8];
+    Ipv4Prefix::masked(
+        Ipv4Addr::from(0x0a00_0000 | (n / 8).wrapping_mul(0x0001_2355)),
+        length,
+    )
+}
+
+/// Attributes whose bytes tell which shard wrote them, so that a reader can tell if it was handed
+/// something else's.
+fn attributes(shard: u8, med: u32) -> Vec<u8> {
+    let mut bytes = vec![0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0, shard + 1];
+    bytes.extend([0x80, 4, 4]);
+    bytes.extend(med.to_be_bytes());
+    bytes
+}
+
+fn table() -> (Arc<Rib>, Collector) {
+    let collector = Collector::new();
+    let options = RibOptions {
+        shards: WRITERS,
+        selection: Selection::default(),
+    };
+    (Rib::with_collector(options, collector.clone()), collector)
+}
+
+fn source(writer: &mut RibWriter, n: u8) -> SourceId {
+    writer.add_source(SourceInfo {
+        kind: SourceKind::External,
+        asn: 65000 + u32::from(n),
+        router_id: Ipv4Addr::new(1, 1, writer.shard().0, n),
+        address: Some(Ipv4Addr::new(10, 0, writer.shard().0, n).into()),
+    })
+}
+
+/// Announces, replaces and withdraws at random; takes its marks, publishes and flushes as a shard
+/// does each turn. At the end all of its paths are gone.
+fn write(writer: &mut RibWriter, mirror: &mut Mirror) {
+    let shard = writer.shard().0;
+    let sources = [source(writer, 1), source(writer, 2)];
+    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ u64::from(shard) << 20);
+    let mut held = [IdSet::new(), IdSet::new()];
+    for step in 0..steps() {
+        let which = random.below(2) as usize;
+        let prefix = prefix(random.below(PREFIXES));
+        if random.below(3) > 0 {
+            let id = writer.intern(&attributes(shard, random.below(40))).unwrap();
+            let path = Path {
+                attributes: id,
+                source: sources[which],
+                path_id: 0,
+                flags: if random.below(8) == 0 {
+                    PathFlags::REJECTED
+                } else {
+                    PathFlags::NONE
+                },
+            };
+            let upserted = writer.upsert(prefix, path).unwrap();
+            writer.release(id);
+            assert_eq!(upserted.new_path, held[which].insert(upserted.id));
+        } else if let Some(withdrawn) = writer.withdraw(prefix, sources[which], 0) {
+            assert!(withdrawn.last_of_source && held[which].remove(withdrawn.id));
+        }
+        if step % 61 == 0 {
+            writer.publish();
+            mirror.take(writer, 40);
+            writer.flush();
+        }
+    }
+    for (source, held) in sources.into_iter().zip(&mut held) {
+        while let Some(id) = held.pop_first() {
+            assert!(writer.withdraw_id(FAMILY, id, source).is_some());
+        }
+    }
+    writer.publish();
+}
+
+/// What a shard believes every best path to be, by its marks alone.
+struct Mirror(Vec<Option<Path>>);
+
+impl Mirror {
+    fn take(&mut self, writer: &mut RibWriter, max: usize) {
+        let mut taken = Vec::new();
+        writer.take_dirty(max, &mut taken);
+        let guard = writer.rib().guard();
+        for (family, id) in taken {
+            if self.0.len() <= id.index() {
+                self.0.resize(id.index() + 1, None);
+            }
+            self.0[id.index()] = writer.rib().best(family, id, &guard);
+        }
+    }
+}
+
+/// Reads what it can reach and checks that it fits together.
+fn read(rib: &Rib, collector: &Collector, random: &mut Random) {
+    let handle = collector.register();
+    let guard = handle.pin();
+    let prefix = prefix(random.below(PREFIXES)).erase();
+    let Some(id) = rib.lookup(prefix, &guard) else {
+        return;
+    };
+    assert_eq!(rib.prefix(FAMILY, id), prefix);
+    check_paths(rib, id, &guard);
+    if let Some(id) = rib.longest_match(prefix, &guard) {
+        assert!(id.0 < rib.id_limit(FAMILY));
+    }
+    if random.below(50) == 0 {
+        let mut last = None;
+        rib.walk(FAMILY, None, None, usize::MAX, &guard, |id, prefix| {
+            assert!(last < Some(prefix));
+            last = Some(prefix);
+            check_paths(rib, id, &guard);
+        });
+    }
+}
+
+fn check_paths(rib: &Rib, id: PrefixId, guard: &rib::Guard) {
+    let paths = rib.paths(FAMILY, id, guard);
+    let usable = paths
+        .iter()
+        .any(|path| !path.flags.contains(PathFlags::REJECTED));
+    assert_eq!(paths.best().is_some(), usable);
+    assert!(paths.best().is_none_or(|best| paths.contains(&best)));
+    for path in paths.iter() {
+        let owner = path.attributes.shard().0;
+        let read = rib.attributes(path.attributes, guard);
+        assert_eq!(read.bytes, attributes(owner, read.summary.med));
+        let info = rib.source(path.source, guard);
+        assert_eq!(info.router_id.octets()[2], owner);
+    }
+}
+
+#[test]
+fn writers_and_readers_do_not_disturb_each_other() {
+    let (rib, collector) = table();
+    let done = AtomicBool::new(false);
+    let reads = AtomicU64::new(0);
+    let mut writers: Vec<_> = (0..WRITERS)
+        .map(|shard| rib.writer(ShardId(shard)))
+        .collect();
+    let mut mirrors: Vec<_> = (0..WRITERS).map(|_| Mirror(Vec::new())).collect();
+    for writer in &mut writers {
+        writer.subscribe(FAMILY, true);
+    }
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS)
+            .map(|n| {
+                let (rib, collector, done, reads) = (&rib, &collector, &done, &reads);
+                scope.spawn(move || {
+                    let mut random = Random(77 + n as u64);
+                    while !done.load(Ordering::Acquire) {
+                        read(rib, collector, &mut random);
+                        reads.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let working: Vec<_> = writers
+            .iter_mut()
+            .zip(&mut mirrors)
+            .map(|(writer, mirror)| scope.spawn(|| write(writer, mirror)))
+            .collect();
+        for thread in working {
+            thread.join().unwrap();
+        }
+        done.store(true, Ordering::Release);
+        for thread in readers {
+            thread.join().unwrap();
+        }
+    });
+    assert!(reads.into_inner() > 0);
+    for (writer, mirror) in writers.iter_mut().zip(&mut mirrors) {
+        writer.audit();
+        while writer.has_dirty() {
+            mirror.take(writer, 1000);
+        }
+        assert!(
+            mirror.0.iter().all(Option::is_none),
+            "a last withdrawal was not marked"
+        );
+        assert_eq!(writer.attribute_sets(), 0);
+        assert_eq!(writer.publish(), 0);
+    }
+    // A flush advances the epoch at most once and frees a bounded number of objects.
+    for _ in 0..1000 {
+        writers.iter_mut().for_each(RibWriter::flush);
+    }
+    let memory = rib.memory(&rib.guard());
+    assert_eq!(
+        (memory.path_lists, memory.attributes),
+        (0, 0),
+        "something was never freed"
+    );
+}
+
+/// Writers race for the same new prefixes: each gets one id, in one place.
+#[test]
+fn a_race_for_a_prefix_has_one_winner() {
+    for round in 0..(steps() / 1500).max(4) {
+        let (rib, _) = table();
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|shard| rib.writer(ShardId(shard)))
+            .collect();
+        let mut ids: Vec<Vec<PrefixId>> = Vec::new();
+        thread::scope(|scope| {
+            let threads: Vec<_> = writers
+                .into_iter()
+                .map(|mut writer| {
+                    scope.spawn(move || {
+                        let source = source(&mut writer, 1);
+                        let attributes = writer.intern(&attributes(writer.shard().0, 1)).unwrap();
+                        let path = Path {
+                            attributes,
+                            source,
+                            path_id: 0,
+                            flags: PathFlags::NONE,
+                        };
+                        let upsert = |n| writer.upsert(prefix(n + round), path).unwrap().id;
+                        (0..PREFIXES).map(upsert).collect()
+                    })
+                })
+                .collect();
+            ids = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect();
+        });
+        assert!(ids.iter().all(|other| *other == ids[0]));
+        let guard = rib.guard();
+        for id in &ids[0] {
+            assert_eq!(rib.paths(FAMILY, *id, &guard).len(), usize::from(WRITERS));
+        }
+        rib.audit();
+    }
+}
+
+/// A source that changes its identity between withdrawing and announcing again, while another shard
+/// chooses: the best path that stands at last is the one of the newest identities.
+#[test]
+fn the_choice_follows_a_source_that_changes() {
+    let (rib, _) = table();
+    let mut changing = rib.writer(ShardId(0));
+    let mut steady = rib.writer(ShardId(1));
+    let prefix = prefix(5);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let changes = source(&mut changing, 1);
+            let attributes = changing.intern(&attributes(0, 0)).unwrap();
+            let path = Path {
+                attributes,
+                source: changes,
+                path_id: 0,
+                flags: PathFlags::NONE,
+            };
+            for n in 0..steps() {
+                changing.withdraw(prefix, changes, 0);
+                changing.set_source(
+                    changes,
+                    SourceInfo {
+                        kind: SourceKind::External,
+                        asn: 65000,
+                        router_id: Ipv4Addr::from(if n % 2 == 0 { 1 } else { u32::MAX }),
+                        address: None,
+                    },
+                );
+                changing.upsert(prefix, path).unwrap();
+                changing.flush();
+            }
+        });
+        scope.spawn(|| {
+            let source = source(&mut steady, 1);
+            let attributes = steady.intern(&attributes(0, 0)).unwrap();
+            let path = Path {
+                attributes,
+                source,
+                path_id: 0,
+                flags: PathFlags::NONE,
+            };
+            for _ in 0..steps() {
+                steady.upsert(prefix, path).unwrap();
+                steady.withdraw(prefix, source, 0);
+                steady.flush();
+            }
+            steady.upsert(prefix, path).unwrap();
+        });
+    });
+    // The audit chooses anew and compares.
+    changing.audit();
+    steady.audit();
+}
