@@ -145,7 +145,7 @@ impl Default for Timers {
 }
 
 /// The next hop of IPv6 routes that carry ourselves as next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NextHopIpv6 {
     /// The session's local address, or the one global address of its interface.
     Auto,

@@ -22,13 +22,29 @@ use super::inbox::{InboxSender, Message};
 use super::{port_owner, socket};
 use crate::config::InstanceId;
 
-/// Which shard owns which peer.
+/// Which shard owns which peer, and what the instances are called.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     owners: HashMap<(InstanceId, IpAddr), u8>,
+    names: BTreeMap<InstanceId, Arc<str>>,
 }
 
 impl Directory {
+    /// Names an instance.
+    pub fn name(&mut self, instance: InstanceId, name: Arc<str>) {
+        self.names.insert(instance, name);
+    }
+
+    /// Forgets an instance; its peers are removed one by one.
+    pub fn remove_instance(&mut self, instance: InstanceId) {
+        self.names.remove(&instance);
+    }
+
+    /// The instances and their names.
+    pub fn instances(&self) -> impl Iterator<Item = (&InstanceId, &Arc<str>)> {
+        self.names.iter()
+    }
+
     /// Names the owner of a peer.
     pub fn insert(&mut self, instance: InstanceId, peer: IpAddr, shard: u8) {
         self.owners.insert((instance, peer), shard);
@@ -78,12 +94,11 @@ pub struct ListenFailure {
     pub address: SocketAddr,
     /// Why, and the mend.
     pub words: String,
-    /// Waiting does not help: the port belongs to another program, or to nobody but root.
-    pub is_lasting: bool,
 }
 
 impl ListenFailure {
-    fn new(address: SocketAddr, error: &io::Error) -> ListenFailure {
+    /// With it, whether waiting does not help: the port is another program's, or needs privileges.
+    fn new(address: SocketAddr, error: &io::Error) -> (ListenFailure, bool) {
         let port = address.port();
         let (words, is_lasting) = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => {
@@ -104,15 +119,12 @@ impl ListenFailure {
             Some(libc::EAFNOSUPPORT) => ("this machine has no IPv6".to_owned(), false),
             _ => (error.to_string(), false),
         };
-        ListenFailure {
-            address,
-            words,
-            is_lasting,
-        }
+        (ListenFailure { address, words }, is_lasting)
     }
 }
 
-/// Follows the plans until their sender is gone. Failures are reported once for each reason.
+/// Follows the plans until their sender is gone. What cannot be opened is logged, once for each
+/// reason; if it is of the first plan and waiting does not help, it goes to `failures` too.
 pub async fn listen_as_planned<C: Send + 'static>(
     mut plans: watch::Receiver<Arc<ListenPlan>>,
     handover: Arc<Handover<C>>,
@@ -121,6 +133,7 @@ pub async fn listen_as_planned<C: Send + 'static>(
     let mut listeners = Listeners {
         open: BTreeMap::new(),
         failed: BTreeMap::new(),
+        is_first_plan: true,
         handover,
         failures,
     };
@@ -151,6 +164,8 @@ struct Listeners<C> {
     open: BTreeMap<SocketAddr, Open>,
     /// What could not be opened, with what was reported.
     failed: BTreeMap<SocketAddr, ListenFailure>,
+    /// No plan that asks for a listener was carried out yet.
+    is_first_plan: bool,
     handover: Arc<Handover<C>>,
     failures: mpsc::UnboundedSender<ListenFailure>,
 }
@@ -182,6 +197,7 @@ impl<C: Send + 'static> Listeners<C> {
                 open.follow(*address, wanted);
             }
         }
+        self.is_first_plan &= plan.listeners.is_empty();
     }
 
     fn try_open(&mut self, address: SocketAddr) {
@@ -207,12 +223,16 @@ impl<C: Send + 'static> Listeners<C> {
                 self.open.insert(address, open);
             }
             Err(error) => {
-                let failure = ListenFailure::new(address, &error);
-                if self.failed.get(&address) != Some(&failure) {
-                    // Nobody listens for it while the engine stops.
-                    let _ = self.failures.send(failure.clone());
-                    self.failed.insert(address, failure);
+                let (failure, is_lasting) = ListenFailure::new(address, &error);
+                if self.failed.get(&address) == Some(&failure) {
+                    return;
                 }
+                tracing::warn!("{failure}");
+                if is_lasting && self.is_first_plan {
+                    // Nobody waits for it while the engine stops.
+                    let _ = self.failures.send(failure.clone());
+                }
+                self.failed.insert(address, failure);
             }
         }
     }
@@ -424,7 +444,6 @@ mod tests {
         let mut fixture = fixture(&[]);
         fixture.plans.send(plan(address, &[InstanceId(0)])).unwrap();
         let failure = fixture.runtime.block_on(fixture.failures.recv()).unwrap();
-        assert!(failure.is_lasting);
         let words = failure.to_string();
         let pid = std::process::id().to_string();
         assert!(

@@ -189,7 +189,7 @@ impl Core for Toy {
         }
     }
 
-    fn poll_timeout(&mut self) -> Option<Time> {
+    fn poll_timeout(&self) -> Option<Time> {
         self.timer
     }
 

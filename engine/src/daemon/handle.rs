@@ -1,0 +1,308 @@
+//! Questions to a running engine, and their answers put together from its shards.
+//!
+//! No call holds up a shard: a question waits in its inbox, an answer is bounded, and a shard that
+//! is behind is given up on.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use codec::IpPrefix;
+use tokio::sync::oneshot;
+
+use crate::admin::api::{ApiError, EngineApi};
+use crate::admin::model::{
+    Claim, ExplainQuery, Explanation, Fault, Peer, PeersQuery, ResetQuery, ResetReply, Route,
+    RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Source, parse_prefix,
+};
+use crate::ring::{Directory, InboxSender, Message};
+use crate::shard::{PrefixView, Query, Reply, ShardCommand};
+
+/// What the resources have to do with a prefix in one instance.
+#[derive(Clone, Debug, Default)]
+pub struct Grounds {
+    /// The instance's name.
+    pub instance: String,
+    /// Rule by rule.
+    pub claims: Vec<Claim>,
+    /// Own routes that cover the prefix or lie within it, at most a few.
+    pub near: Vec<String>,
+    /// What holds whatever the rules say, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What the watcher knows and the shards do not. Asked on the control thread: must not block long.
+pub trait Resources: Send + Sync {
+    /// What is wrong in the resources at this moment, sorted.
+    fn faults(&self) -> Vec<Fault>;
+
+    /// What the resources have to do with a prefix, one entry an instance.
+    fn explain(&self, prefix: IpPrefix) -> Vec<Grounds>;
+
+    /// The rule that asks for an own route.
+    fn source(&self, instance: &str, prefix: IpPrefix) -> Option<Source>;
+}
+
+/// Asks a running engine. Cheap to clone.
+#[derive(Clone)]
+pub struct EngineHandle {
+    shards: Arc<[InboxSender<ShardCommand>]>,
+    directory: Arc<ArcSwap<Directory>>,
+    resources: Option<Arc<dyn Resources>>,
+}
+
+/// How long a shard may take to answer.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+impl EngineHandle {
+    pub(super) fn new(
+        shards: Arc<[InboxSender<ShardCommand>]>,
+        directory: Arc<ArcSwap<Directory>>,
+    ) -> EngineHandle {
+        EngineHandle {
+            shards,
+            directory,
+            resources: None,
+        }
+    }
+
+    /// The same, with what the watcher knows in its answers.
+    pub fn with_resources(mut self, resources: Arc<dyn Resources>) -> EngineHandle {
+        self.resources = Some(resources);
+        self
+    }
+
+    /// The shards that the instance's peer lives on, one for each instance that has it.
+    fn owners(&self, instance: Option<&str>, peer: IpAddr) -> Vec<u8> {
+        let directory = self.directory.load();
+        let named = directory.instances();
+        let meant = named.filter(|(_, name)| instance.is_none_or(|wanted| wanted == &***name));
+        let mut owners: Vec<u8> = meant
+            .filter_map(|(id, _)| directory.owner(*id, peer))
+            .collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
+    }
+
+    fn check(&self, instance: Option<&str>, peer: Option<IpAddr>) -> Result<(), ApiError> {
+        if let Some(wanted) = instance {
+            let directory = self.directory.load();
+            if !directory.instances().any(|(_, name)| &**name == wanted) {
+                return Err(ApiError::NotFound(format!(
+                    "there is no instance {wanted:?}"
+                )));
+            }
+        }
+        match peer {
+            Some(peer) if self.owners(instance, peer).is_empty() => {
+                Err(ApiError::NotFound(format!("{peer} is not a neighbor")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks one shard.
+    async fn ask<T: Send + 'static>(
+        &self,
+        shard: usize,
+        command: impl FnOnce(Reply<T>) -> ShardCommand,
+    ) -> Result<T, ApiError> {
+        let (sender, receiver) = oneshot::channel();
+        let reply: Reply<T> = Box::new(move |answer| {
+            // Whoever asked may have given up.
+            let _ = sender.send(answer);
+        });
+        let busy = || ApiError::Unavailable("the engine is busy or stopping; ask again".to_owned());
+        let target = self.shards.get(shard).ok_or_else(busy)?;
+        target
+            .try_send(Message::Command(command(reply)))
+            .map_err(|_| busy())?;
+        match tokio::time::timeout(ANSWER_TIME, receiver).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(busy()),
+        }
+    }
+
+    async fn ask_all<T: Send + 'static>(
+        &self,
+        command: impl Fn(Reply<T>) -> ShardCommand,
+    ) -> Result<Vec<T>, ApiError> {
+        let mut answers = Vec::with_capacity(self.shards.len());
+        for shard in 0..self.shards.len() {
+            answers.push(self.ask(shard, &command).await?);
+        }
+        Ok(answers)
+    }
+
+    /// Names the rule behind each own route.
+    fn name_sources(&self, routes: &mut [Route]) {
+        let Some(resources) = &self.resources else {
+            return;
+        };
+        for route in routes {
+            if route.peer_address.is_none()
+                && route.source.is_none()
+                && let Ok(prefix) = parse_prefix(&route.prefix)
+            {
+                route.source = resources.source(&route.instance, prefix);
+            }
+        }
+    }
+
+    fn grounds(&self, prefix: IpPrefix) -> BTreeMap<String, Grounds> {
+        let resources = self.resources.as_ref();
+        let grounds = resources.map_or_else(Vec::new, |resources| resources.explain(prefix));
+        let by_name = grounds.into_iter().map(|of| (of.instance.clone(), of));
+        by_name.collect()
+    }
+}
+
+impl EngineApi for EngineHandle {
+    async fn peers(&self, query: PeersQuery) -> Result<Vec<Peer>, ApiError> {
+        self.check(query.instance.as_deref(), None)?;
+        let answers = self
+            .ask_all(|reply| ShardCommand::Query(Query::Peers(query.instance.clone(), reply)))
+            .await?;
+        let mut peers: Vec<Peer> = answers.into_iter().flatten().collect();
+        peers.sort_by_cached_key(|peer| (peer.instance.clone(), address_key(&peer.peer_address)));
+        Ok(peers)
+    }
+
+    async fn routes(&self, mut query: RoutesQuery) -> Result<RoutesReply, ApiError> {
+        let instance = query.instance.clone();
+        self.check(instance.as_deref(), query.peer)?;
+        let shard = query.cursor.as_ref().map_or(0, |cursor| cursor.shard);
+        if query.cursor.as_ref().is_some_and(starts_afresh) {
+            query.cursor = None;
+        }
+        // The Loc-RIB is one and the same from every shard, the other tables are the peers'.
+        let mut shards: Vec<u8> = match (query.kind, query.peer) {
+            (RoutesKind::Available, _) => vec![0],
+            (_, Some(peer)) => self.owners(instance.as_deref(), peer),
+            (_, None) => (0..self.shards.len() as u8).collect(),
+        };
+        shards.retain(|candidate| *candidate >= shard);
+        let Some(shard) = shards.first().copied() else {
+            return Ok(RoutesReply::default());
+        };
+        let mut reply = self
+            .ask(usize::from(shard), |reply| {
+                ShardCommand::Query(Query::Routes(query, reply))
+            })
+            .await?;
+        if reply.more.is_none() {
+            reply.more = shards.get(1).map(|next| afresh(*next));
+        }
+        self.name_sources(&mut reply.routes);
+        Ok(reply)
+    }
+
+    async fn explain(&self, query: ExplainQuery) -> Result<Vec<Explanation>, ApiError> {
+        self.check(query.instance.as_deref(), None)?;
+        let prefix = query.prefix;
+        let answers = self
+            .ask_all(|reply| {
+                ShardCommand::Query(Query::Explain(query.instance.clone(), prefix, reply))
+            })
+            .await?;
+        let mut grounds = self.grounds(prefix);
+        let mut explanations: Vec<Explanation> = merge(answers)
+            .into_iter()
+            .map(|view| {
+                let grounds = grounds.remove(&view.instance).unwrap_or_default();
+                explain_in(view, prefix, grounds)
+            })
+            .collect();
+        let is_known = |explanation: &Explanation| {
+            !explanation.claims.is_empty() || !explanation.paths.is_empty()
+        };
+        if explanations.iter().any(is_known) {
+            explanations.retain(is_known);
+        } else if explanations
+            .iter()
+            .all(|explanation| explanation.near.is_empty() && explanation.notes.is_empty())
+        {
+            return Err(ApiError::NotFound(format!(
+                "no resource asks for {prefix} and no peer announces it"
+            )));
+        }
+        for explanation in &mut explanations {
+            self.name_sources(&mut explanation.paths);
+            for peer in &mut explanation.peers {
+                self.name_sources(peer.route.as_mut_slice());
+            }
+        }
+        Ok(explanations)
+    }
+
+    async fn reset(&self, query: ResetQuery) -> Result<ResetReply, ApiError> {
+        self.check(query.instance.as_deref(), query.peer)?;
+        let answers = self
+            .ask_all(|reply| ShardCommand::Reset {
+                instance: query.instance.clone(),
+                peer: query.peer,
+                reply,
+            })
+            .await?;
+        Ok(ResetReply {
+            peers: answers.into_iter().sum(),
+        })
+    }
+
+    async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
+        let resources = self.resources.as_ref();
+        Ok(resources.map_or_else(Vec::new, |resources| resources.faults()))
+    }
+}
+
+/// Addresses in their own order, others after them by name.
+fn address_key(text: &str) -> (Option<IpAddr>, String) {
+    (text.parse().ok(), text.to_owned())
+}
+
+/// The place where a shard's first page starts.
+fn afresh(shard: u8) -> RoutesCursor {
+    RoutesCursor {
+        instance: 0,
+        shard,
+        peer: None,
+        family: None,
+        after: None,
+    }
+}
+
+fn starts_afresh(cursor: &RoutesCursor) -> bool {
+    *cursor == afresh(cursor.shard)
+}
+
+/// One view an instance: the paths of any shard, the peers of all.
+fn merge(answers: Vec<Vec<PrefixView>>) -> Vec<PrefixView> {
+    let mut merged: BTreeMap<String, PrefixView> = BTreeMap::new();
+    for view in answers.into_iter().flatten() {
+        match merged.get_mut(&view.instance) {
+            Some(known) => known.peers.extend(view.peers),
+            None => {
+                merged.insert(view.instance.clone(), view);
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
+fn explain_in(mut view: PrefixView, prefix: IpPrefix, grounds: Grounds) -> Explanation {
+    view.peers
+        .sort_by_cached_key(|peer| address_key(&peer.peer_address));
+    Explanation {
+        instance: view.instance,
+        prefix: prefix.to_string(),
+        announced: view.peers.iter().any(|peer| peer.advertised),
+        claims: grounds.claims,
+        near: grounds.near,
+        notes: grounds.notes,
+        paths: view.paths,
+        peers: view.peers,
+    }
+}
