@@ -1,0 +1,132 @@
+//! Packing and fan-out: what one core needs to tell a table to the members of an update group.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use codec::{AttributeSet, AttributeWriter, Family, Ipv4Prefix, NextHop, Origin, PeerKind};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use engine::config::{Export, NextHopSelf, SendCommunities};
+use engine::group::{ExportView, Group, MemberId, Outbox};
+use rib::{
+    Path, PathFlags, PrefixId, Rib, RibOptions, RibWriter, Selection, ShardId, SourceId,
+    SourceInfo, SourceKind,
+};
+
+const PREFIXES: u32 = 100_000;
+
+/// Counts what it is given, as sockets that take everything at once.
+#[derive(Default)]
+struct Counter {
+    octets: usize,
+    messages: usize,
+}
+
+impl Outbox for Counter {
+    fn send(&mut self, _member: MemberId, message: Bytes) {
+        self.octets += message.len();
+        self.messages += 1;
+    }
+
+    fn backlog(&self, _member: MemberId) -> usize {
+        0
+    }
+}
+
+fn view() -> ExportView {
+    ExportView {
+        peer: PeerKind::External,
+        local_asn: 65001,
+        four_octet_as: true,
+        families: [Family::Ipv4Unicast].into_iter().collect(),
+        own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
+        next_hop_self: NextHopSelf::Auto,
+        export: Export::All,
+        send_communities: SendCommunities {
+            standard: true,
+            large: true,
+            extended: true,
+        },
+    }
+}
+
+fn source(writer: &mut RibWriter, number: u32) -> SourceId {
+    writer.add_source(SourceInfo {
+        kind: SourceKind::External,
+        asn: 65100 + number,
+        router_id: Ipv4Addr::from(number + 1),
+        address: Some(IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + number))),
+    })
+}
+
+/// A table of [`PREFIXES`] in which `sharing` neighboring prefixes have one attribute set.
+fn table(sharing: u32) -> (Arc<Rib>, RibWriter, Vec<PrefixId>) {
+    let rib = Rib::new(RibOptions {
+        shards: 1,
+        selection: Selection::default(),
+    });
+    let mut writer = rib.writer(ShardId(0));
+    let sender = source(&mut writer, 0);
+    let mut ids = Vec::new();
+    for number in 0..PREFIXES {
+        let mut canonical = Vec::new();
+        let mut attributes = AttributeWriter::new(&mut canonical);
+        attributes.origin(Origin::Igp);
+        let asns = [65100, 64512 + number / sharing % 500, number / sharing];
+        attributes.as_path(&AttributeSet::new(&[]).as_path(), &asns, true);
+        attributes.next_hop(Ipv4Addr::new(10, 1, 0, 1));
+        let attributes = writer.intern(&canonical).expect("room for attributes");
+        let path = Path {
+            attributes,
+            source: sender,
+            path_id: 0,
+            flags: PathFlags::NONE,
+        };
+        let prefix = Ipv4Prefix::masked(Ipv4Addr::from(0x1400_0000 + (number << 8)), 24);
+        ids.push(writer.upsert(prefix, path).expect("room for prefixes").id);
+        writer.release(attributes);
+    }
+    writer.publish();
+    (rib, writer, ids)
+}
+
+/// A new group with members, told the whole table in quanta as a shard does.
+fn tell(rib: &Arc<Rib>, ids: &[PrefixId], members: &[SourceId]) -> Counter {
+    let mut counter = Counter::default();
+    let mut group = Group::new(view(), rib);
+    for (number, source) in (0u32..).zip(members) {
+        group.join(MemberId(number), *source, None, &mut counter);
+    }
+    let guard = Rib::pin();
+    for quantum in ids.chunks(4096) {
+        group.apply(rib, &guard, Family::Ipv4Unicast, quantum);
+        group.deliver_in_sync(&mut counter);
+    }
+    group.flush_live(&mut counter);
+    counter
+}
+
+fn packing(criterion: &mut Criterion) {
+    for (name, sharing, members) in [
+        ("one attribute set, 1 member", PREFIXES, 1),
+        ("5 prefixes a set, 1 member", 5, 1),
+        ("5 prefixes a set, 100 members", 5, 100),
+    ] {
+        let (rib, mut writer, ids) = table(sharing);
+        let members: Vec<SourceId> = (1..=members).map(|n| source(&mut writer, n)).collect();
+        let mut group = criterion.benchmark_group("group: tell 100,000 prefixes");
+        group.throughput(Throughput::Elements(u64::from(PREFIXES)));
+        group.sample_size(10);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let counter = tell(&rib, &ids, &members);
+                black_box((counter.octets, counter.messages))
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, packing);
+criterion_main!(benches);
