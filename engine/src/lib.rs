@@ -6,6 +6,7 @@ pub mod config;
 pub mod daemon;
 pub mod group;
 pub mod interfaces;
+pub mod model;
 pub mod ring;
 pub mod session;
 pub mod shard;

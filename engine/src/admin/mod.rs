@@ -8,9 +8,8 @@
 //! Every call is `POST /v1/NAME` with the query as JSON; `curl --unix-socket` is a client too.
 
 pub mod api;
-pub mod attributes;
 pub mod client;
-pub mod model;
+pub use crate::model;
 pub mod render;
 pub mod server;
 pub mod socket;

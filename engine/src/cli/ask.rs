@@ -9,10 +9,10 @@ use codec::{Family, IpPrefix};
 
 use super::output::{Failure, Format, JsonArray, json, print};
 use crate::admin::client::Client;
-use crate::admin::model::{
+use crate::admin::{DEFAULT_SOCKET, render};
+use crate::model::{
     ExplainQuery, PeersQuery, ResetQuery, RoutesKind, RoutesQuery, afi_name, parse_prefix,
 };
-use crate::admin::{DEFAULT_SOCKET, render};
 
 /// Whom to ask, and how to print the answer.
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use codec::IpPrefix;
 use tokio::sync::oneshot;
 
 use crate::admin::api::{ApiError, EngineApi};
-use crate::admin::model::{
+use crate::model::{
     Claim, ExplainQuery, Explanation, Fault, Peer, PeersQuery, ResetQuery, ResetReply, Route,
     RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Source, parse_prefix,
 };

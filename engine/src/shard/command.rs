@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rib::{RibWriter, ShardMask};
 
-use crate::admin::model::{Peer, PeerVerdict, Route, RoutesQuery, RoutesReply};
 use crate::config::{Delta, InstanceId};
+use crate::model::{Peer, PeerVerdict, Route, RoutesQuery, RoutesReply};
 use codec::IpPrefix;
 
 /// One connection of a shard. Never given twice while the first may still be closing.

@@ -12,13 +12,13 @@ use super::command::{PrefixView, Query};
 use super::instance::Instance;
 use super::peer::{Established, Peer};
 use super::{Shard, receive};
-use crate::admin::attributes;
-use crate::admin::model::{
+use crate::config::{Import, InstanceId};
+use crate::group::{Advert, ExportView, Exported, export};
+use crate::model::attributes;
+use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
     RoutesQuery, RoutesReply,
 };
-use crate::config::{Import, InstanceId};
-use crate::group::{Advert, ExportView, Exported, export};
 use crate::session::State;
 use crate::time::Time;
 

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use codec::{AttributeSet, NextHop, Origin, SegmentKind as CodecSegmentKind, code};
 
-use super::model::{Route, Segment, SegmentKind, UnknownAttribute};
+use super::{Route, Segment, SegmentKind, UnknownAttribute};
 
 /// Fills in everything that stands in the path attributes.
 pub fn fill(route: &mut Route, canonical: &[u8]) {

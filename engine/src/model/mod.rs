@@ -4,6 +4,8 @@
 //! Values only: no I/O, no rendering. Invariant: what is absent is `null`, never 0 or "", and no
 //! field is ever left out. The shards and the watcher fill these in, the command line shows them.
 
+pub mod attributes;
+
 use std::net::IpAddr;
 
 use codec::{Family, IpPrefix};
