@@ -16,6 +16,7 @@ const JUDGED_ABOVE: &[(&str, &str)] = &[
     ("open-cap-role-mismatch", "the session knows its own role"),
     ("fsm-", "the session knows its state"),
     ("upd-nlri-multicast", "martians are policy"),
+    ("nexthop-127.0.0.1", "right on a session over loopback"),
     ("aspath-own-as-loop", "the engine knows its own AS"),
     ("originator-is-me", "the engine knows its identifier"),
     ("clusterlist-has-me", "the engine knows its cluster"),

@@ -404,16 +404,15 @@ fn prefix_sid_fault(value: &[u8]) -> Option<(u8, &'static str)> {
     None
 }
 
-/// RFC 4271 §6.3, and in its sense for IPv6: something a host can have.
+/// RFC 4271 §6.3, and in its sense for IPv6: something a host can have. Whether a loopback address
+/// makes sense depends on where the session runs, which is not known here.
 fn is_host(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             let [first, ..] = address.octets();
-            !matches!(first, 0 | 127 | 224..)
+            !matches!(first, 0 | 224..)
         }
-        IpAddr::V6(address) => {
-            !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
-        }
+        IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast(),
     }
 }
 
