@@ -4,11 +4,24 @@
 //! and the thread that does so while the daemon runs. Nothing here knows a session, a shard or a
 //! table: what leaves is a list of [`Delta`]s.
 
+mod evaluate;
+pub mod explain;
 mod fault;
+mod guard;
+mod host;
 pub mod manifest;
+mod prefix_set;
 pub mod resource;
+mod routes;
 pub mod selector;
+mod store;
+#[cfg(test)]
+mod tests;
+mod view;
 
+pub use evaluate::{DEFAULT_INSTANCE, Evaluation, Options, evaluate};
 pub use fault::{Fault, Severity};
+pub use host::{Host, HostNetwork, SystemHost};
+pub use store::{InForce, Store};
 
 pub use crate::config::{Delta, DesiredState, InstanceSettings, OriginChange, diff};

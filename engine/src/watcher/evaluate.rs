@@ -1,0 +1,178 @@
+//! Resources in force to the desired state of this node. Pure, but for password files.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::fault::{Fault, Severity};
+use super::host::Host;
+use super::manifest;
+use super::resource::{Auth, NeighborSpec};
+use super::routes;
+use super::store::InForce;
+use super::view::View;
+use crate::config::{DesiredState, Instance, InstanceId, Neighbor, OriginAttributes, Password};
+
+/// What the watcher is told once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The name of this node among `Node` and `CiliumNode` objects.
+    pub node_name: String,
+    /// Speak BGP although Cilium's own control plane does.
+    pub allow_second_speaker: bool,
+}
+
+/// What the resources come to.
+#[derive(Clone, Debug, Default)]
+pub struct Evaluation {
+    /// The desired state.
+    pub state: DesiredState,
+    /// What the guard refused, groups that are not there, and the like.
+    pub warnings: Vec<Fault>,
+}
+
+/// The instance that `CiliumConfig` describes.
+pub const DEFAULT_INSTANCE: InstanceId = InstanceId(0);
+
+/// Works out the desired state. `standing` is the one before: past `guard.maxPrefixes` what stands
+/// stays.
+pub fn evaluate(
+    in_force: &InForce,
+    host: &dyn Host,
+    options: &Options,
+    standing: &DesiredState,
+) -> Evaluation {
+    let network = host.network();
+    let Some(view) = View::new(in_force, &network, &options.node_name) else {
+        return Evaluation {
+            state: standing.clone(),
+            warnings: Vec::new(),
+        };
+    };
+    let mut warnings = Vec::new();
+    let before = standing.instances.get(&DEFAULT_INSTANCE);
+    let no_origins = BTreeMap::new();
+    let before = before.map_or(&no_origins, |instance| &instance.origins);
+    let mut wanted = routes::wanted(&view);
+    warn_of_empty_allow(&view, &mut warnings);
+    warnings.append(&mut wanted.warnings);
+    let attributes = attributes(
+        &view,
+        before.values().next().map(|origin| &origin.attributes),
+    );
+    let origins = routes::origins(&view, &wanted, before, &attributes, &mut warnings);
+    let neighbors = view.peering.neighbors.iter().map(|spec| {
+        let neighbor = neighbor(&view, spec, host, options);
+        if let Password::Missing(why) = &neighbor.password {
+            let at = (spec.line, spec.path.to_string());
+            warnings.push(warning(&view, at, format!("stays idle: {why}")));
+        }
+        (spec.address, Arc::new(neighbor))
+    });
+    let neighbors: BTreeMap<IpAddr, Arc<Neighbor>> = neighbors.collect();
+    let port = view.peering.listen_port;
+    let listen = view.peering.listen_addresses.iter();
+    let instance = Instance {
+        name: "default".into(),
+        enabled: view.peering.enabled,
+        router_id: view.router_id,
+        listen: listen
+            .map(|address| SocketAddr::new(*address, port))
+            .collect(),
+        neighbors,
+        origins,
+    };
+    Evaluation {
+        state: DesiredState {
+            instances: BTreeMap::from([(DEFAULT_INSTANCE, instance)]),
+        },
+        warnings,
+    }
+}
+
+/// The attributes of all routes; the ones before, if they are the same.
+fn attributes(view: &View<'_>, before: Option<&Arc<OriginAttributes>>) -> Arc<OriginAttributes> {
+    let attributes = &view.peering.advertise.attributes;
+    match before {
+        Some(before) if **before == *attributes => Arc::clone(before),
+        _ => Arc::new(attributes.clone()),
+    }
+}
+
+fn warn_of_empty_allow(view: &View<'_>, warnings: &mut Vec<Fault>) {
+    let guard = &view.peering.guard;
+    if view.peering.advertise.network_policies && guard.allow.is_empty() {
+        let message = "is empty while advertise.networkPolicies is Applied: a toCIDR is a \
+                       destination, and announcing it draws its traffic to this node; name what \
+                       may be announced";
+        let at = (view.config.line, "guard.allow".to_owned());
+        warnings.push(warning(view, at, message.into()));
+    }
+}
+
+fn warning(view: &View<'_>, (line, path): (u32, String), message: String) -> Fault {
+    Fault {
+        file: Arc::clone(&view.config.file),
+        line,
+        severity: Severity::Warning,
+        path,
+        message,
+    }
+}
+
+fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Options) -> Neighbor {
+    Neighbor {
+        address: spec.address,
+        port: spec.port,
+        peer_asn: spec.peer_asn,
+        local_asn: spec.local_asn,
+        router_id: view.router_id,
+        local_address: spec.local_address,
+        passive: spec.passive,
+        password: password(view, spec, host, options),
+        ebgp_multihop: spec.ebgp_multihop,
+        ttl_security: spec.ttl_security,
+        timers: spec.timers,
+        families: spec.families,
+        next_hop_ipv4: spec.next_hop_ipv4,
+        next_hop_ipv6: spec.next_hop_ipv6,
+        next_hop_self: spec.next_hop_self,
+        import: spec.import,
+        export: spec.export,
+        send_communities: spec.send_communities,
+        allow_own_asn: spec.allow_own_asn,
+    }
+}
+
+/// The key of a session. A key that can't be had keeps the neighbor idle, and so does Cilium's own
+/// speaker: two on one node would fight for the session.
+fn password(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Options) -> Password {
+    if view.cilium_speaks && !options.allow_second_speaker {
+        let why = "Cilium's own BGP control plane is on (enable-bgp-control-plane in ConfigMap \
+                   cilium-config): switch it off, or start with --allow-second-speaker";
+        return Password::Missing(why.into());
+    }
+    let key = match &spec.auth {
+        Auth::None => return Password::None,
+        Auth::Secret(name) => view.secret(name),
+        Auth::File(path) => {
+            let shown = path.display();
+            match host.password_file(path) {
+                Ok(mut content) => {
+                    while content
+                        .last()
+                        .is_some_and(|octet| matches!(octet, b'\n' | b'\r'))
+                    {
+                        content.pop();
+                    }
+                    manifest::password(content).map_err(|why| format!("the file {shown} {why}"))
+                }
+                Err(error) => Err(format!("the file {shown} can't be read: {error}")),
+            }
+        }
+    };
+    match key {
+        Ok(key) => Password::Key(key),
+        Err(why) => Password::Missing(why.into()),
+    }
+}

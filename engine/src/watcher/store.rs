@@ -1,0 +1,440 @@
+//! What is in force, file by file, with the last good form of everything that broke since.
+//!
+//! Pure: texts in, resources out. The invariants, each the difference between a slip of the hand
+//! and an outage:
+//! - a file that can't be read as YAML, or that lost all its documents, changes nothing;
+//! - an invalid resource keeps its last good form, and nothing else is touched by it;
+//! - of two forms of one resource the first by path and line counts;
+//! - settings that vanish stay in force: only `enabled: false` switches off.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::fault::{Fault, Severity};
+use super::manifest::{self, CONFIG_NAME};
+use super::resource::{BgpPeering, Body, ConfigMap, Key, Kind, Resource};
+
+/// The namespace of Cilium's own ConfigMap, which comes first if there are several.
+pub(crate) const SYSTEM_NAMESPACE: &str = "kube-system";
+
+/// The resources of one directory.
+#[derive(Debug)]
+pub struct Store {
+    directory: Arc<str>,
+    files: BTreeMap<Arc<str>, File>,
+    /// The settings that were in force last, and where they come from.
+    config: Option<Arc<Resource>>,
+    /// The ConfigMap `cilium-config` that was in force last.
+    config_map: Option<Arc<Resource>>,
+    /// Concern no file: the directory itself.
+    notices: Vec<Fault>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    resources: Vec<Arc<Resource>>,
+    passed_over: BTreeMap<String, usize>,
+    faults: Vec<Fault>,
+    had_documents: bool,
+}
+
+/// One consistent set of resources.
+#[derive(Clone, Debug, Default)]
+pub struct InForce {
+    /// Each resource once.
+    pub resources: BTreeMap<Key, Arc<Resource>>,
+    /// The resource that holds the settings.
+    pub config: Option<Arc<Resource>>,
+    /// The ConfigMap `cilium-config`.
+    pub config_map: Option<Arc<Resource>>,
+    /// What is wrong with the files, in their order; what is in force despite of it is above.
+    pub faults: Vec<Fault>,
+}
+
+impl Store {
+    /// A store without files; `directory` is how messages call it.
+    pub fn new(directory: &str) -> Store {
+        Store {
+            directory: directory.trim_end_matches('/').into(),
+            files: BTreeMap::new(),
+            config: None,
+            config_map: None,
+            notices: Vec::new(),
+        }
+    }
+
+    /// The names of the files.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.files.keys()
+    }
+
+    /// A file has this text now.
+    pub fn put(&mut self, name: &str, text: &[u8]) {
+        let label = self.label(name);
+        let contents = manifest::read(&label, text);
+        let mut old = self.files.remove(name).unwrap_or_default();
+        let lost_all = contents.documents == 0 && old.had_documents;
+        let is_empty = text.iter().all(u8::is_ascii_whitespace);
+        if contents.unreadable || lost_all || is_empty {
+            old.faults = contents.faults;
+            if !contents.unreadable {
+                let message = if old.had_documents {
+                    "the file has no documents any more: what it held stays in force; \
+                     delete the file to withdraw it"
+                } else {
+                    "the file is empty: at least one document is expected"
+                };
+                old.faults.push(whole_file(&label, message));
+            } else if old.had_documents {
+                old.faults
+                    .push(whole_file(&label, "its last good form stays in force"));
+            }
+            self.files.insert(name.into(), old);
+            return;
+        }
+        let mut resources: Vec<Arc<Resource>> =
+            contents.resources.into_iter().map(Arc::new).collect();
+        for key in contents.invalid {
+            let kept = old.resources.iter().find(|resource| resource.key == key);
+            resources.extend(kept.cloned().or_else(|| self.find(&key)));
+        }
+        if contents.nameless {
+            // One of them may be the document that can't be told any more.
+            for before in &old.resources {
+                if !resources.iter().any(|resource| resource.key == before.key) {
+                    resources.push(Arc::clone(before));
+                }
+            }
+        }
+        let file = File {
+            resources,
+            passed_over: contents.passed_over,
+            faults: contents.faults,
+            had_documents: contents.documents > 0,
+        };
+        self.files.insert(name.into(), file);
+    }
+
+    /// A file can't be read, for a reason that is not in its text.
+    pub fn put_unreadable(&mut self, name: &str, why: &str) {
+        let label = self.label(name);
+        let file = self.files.entry(name.into()).or_default();
+        let message = format!("can't be read: {why}; its last good form stays in force");
+        file.faults = vec![whole_file(&label, &message)];
+    }
+
+    /// A file is gone.
+    pub fn remove(&mut self, name: &str) {
+        self.files.remove(name);
+    }
+
+    /// A file has a new name and takes the last good forms of what it holds along.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        if let Some(file) = self.files.remove(from) {
+            self.files.insert(to.into(), file);
+        }
+    }
+
+    /// What is to be said of the directory as a whole, instead of what was said before.
+    pub fn set_notices(&mut self, notices: impl IntoIterator<Item = (Severity, String)>) {
+        let notice = |(severity, message)| Fault {
+            severity,
+            ..whole_file(&self.directory, message)
+        };
+        self.notices = notices.into_iter().map(notice).collect();
+    }
+
+    /// Kinds that are not read, with how many objects there are of each.
+    pub fn passed_over(&self) -> BTreeMap<&str, usize> {
+        let mut all = BTreeMap::new();
+        for (kind, count) in self.files.values().flat_map(|file| &file.passed_over) {
+            *all.entry(kind.as_str()).or_default() += count;
+        }
+        all
+    }
+
+    /// What counts, after any number of changes.
+    pub fn settle(&mut self) -> InForce {
+        let mut in_force = InForce {
+            faults: self.notices.clone(),
+            ..InForce::default()
+        };
+        for file in self.files.values() {
+            in_force.faults.extend(file.faults.iter().cloned());
+            for resource in &file.resources {
+                if let Some(first) = in_force.resources.get(&resource.key) {
+                    in_force.faults.push(doubled(resource, first));
+                } else {
+                    let key = resource.key.clone();
+                    in_force.resources.insert(key, Arc::clone(resource));
+                }
+            }
+        }
+        self.choose_config(&mut in_force);
+        in_force.config = self.config.clone();
+        in_force.config_map = self.config_map.clone();
+        in_force
+    }
+
+    fn choose_config(&mut self, in_force: &mut InForce) {
+        let maps = in_force.resources.values().filter(|resource| {
+            resource.key.kind == Kind::ConfigMap && &*resource.key.name == CONFIG_NAME
+        });
+        let map = maps
+            .min_by_key(|map| &*map.key.namespace != SYSTEM_NAMESPACE)
+            .cloned();
+        let object = in_force.resources.values().find(|resource| {
+            resource.key.kind == Kind::CiliumConfig && &*resource.key.name == CONFIG_NAME
+        });
+        let holder = object.or(map.as_ref().filter(|map| map.peering().is_some()));
+        match (holder, &self.config) {
+            (Some(holder), _) => self.config = Some(Arc::clone(holder)),
+            (None, Some(gone)) => in_force.faults.push(vanished(gone)),
+            (None, None) => {}
+        }
+        match (map, &self.config_map) {
+            (Some(map), _) => self.config_map = Some(map),
+            (None, Some(gone)) if self.config.as_ref() != Some(gone) => {
+                in_force.faults.push(vanished(gone));
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn find(&self, key: &Key) -> Option<Arc<Resource>> {
+        let mut all = self.files.values().flat_map(|file| &file.resources);
+        all.find(|resource| resource.key == *key).cloned()
+    }
+
+    fn label(&self, name: &str) -> Arc<str> {
+        format!("{}/{name}", self.directory).into()
+    }
+}
+
+impl Resource {
+    /// The settings, if this resource holds them.
+    pub(crate) fn peering(&self) -> Option<&BgpPeering> {
+        match &self.body {
+            Body::Config(peering) => Some(peering),
+            Body::ConfigMap(map) => map.peering.as_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn config_map(&self) -> Option<&ConfigMap> {
+        match &self.body {
+            Body::ConfigMap(map) => Some(map),
+            _ => None,
+        }
+    }
+}
+
+fn whole_file(label: &Arc<str>, message: impl Into<String>) -> Fault {
+    Fault {
+        file: Arc::clone(label),
+        line: 0,
+        severity: Severity::Fault,
+        path: String::new(),
+        message: message.into(),
+    }
+}
+
+fn doubled(resource: &Resource, first: &Resource) -> Fault {
+    Fault {
+        line: resource.line,
+        ..whole_file(
+            &resource.file,
+            format!(
+                "{} is already in {}:{}: the first by path counts, this one does not",
+                resource.key, first.file, first.line
+            ),
+        )
+    }
+}
+
+fn vanished(gone: &Resource) -> Fault {
+    Fault {
+        severity: Severity::Warning,
+        ..whole_file(
+            &gone.file,
+            format!(
+                "{} is gone: its last form stays in force, only enabled: false switches off",
+                gone.key
+            ),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(name: &str, cidr: &str) -> String {
+        format!(
+            "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: {name}}}\n\
+             spec: {{endpointSelector: {{}}, egress: [{{toCIDR: [{cidr}]}}]}}\n"
+        )
+    }
+
+    fn config(listen_port: &str) -> String {
+        format!(
+            "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\nmetadata: {{name: cilium-config}}\n\
+             spec: {{bgpPeering: {{localASN: 65001, listenPort: {listen_port}}}}}\n"
+        )
+    }
+
+    fn names(store: &mut Store) -> Vec<String> {
+        let in_force = store.settle();
+        let prefix = |resource: &Resource| match &resource.body {
+            Body::Policy(policy) => format!("{:?}", policy.rules[0].entries[0].target),
+            _ => String::new(),
+        };
+        let line = |r: &Arc<Resource>| format!("{} {}", r.key.name, prefix(r));
+        in_force.resources.values().map(line).collect()
+    }
+
+    fn said(store: &mut Store) -> String {
+        let faults = store.settle().faults;
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_broken_file_keeps_everything() {
+        let mut store = Store::new("/m/");
+        let good = policy("a", "10.0.1.0/24") + &policy("b", "10.0.2.0/24");
+        store.put("x.yaml", good.as_bytes());
+        let before = names(&mut store);
+        assert_eq!(before.len(), 2);
+        for half in [
+            &good[..good.len() - 20],
+            "a: [",
+            "\u{0}",
+            "",
+            "  \n",
+            "# nothing\n",
+            "---\n",
+        ] {
+            store.put("x.yaml", half.as_bytes());
+            assert_eq!(names(&mut store), before, "{half:?}");
+            assert!(said(&mut store).contains("/m/x.yaml:"), "{half:?}");
+        }
+        // Written again.
+        store.put("x.yaml", policy("a", "10.0.3.0/24").as_bytes());
+        assert_eq!(names(&mut store).len(), 1);
+        assert_eq!(said(&mut store), "");
+        store.remove("x.yaml");
+        assert_eq!(names(&mut store).len(), 0);
+    }
+
+    #[test]
+    fn a_file_that_never_held_anything() {
+        let mut store = Store::new("m");
+        store.put("a.yaml", b"");
+        assert!(said(&mut store).contains("m/a.yaml: the file is empty"));
+        store.put("a.yaml", b"# to be done\n");
+        assert_eq!(said(&mut store), "");
+    }
+
+    #[test]
+    fn an_invalid_resource_keeps_its_last_form_alone() {
+        let mut store = Store::new("m");
+        let text = |a: &str, b: &str| policy("a", a) + &policy("b", b);
+        store.put("x.yaml", text("10.0.1.0/24", "10.0.2.0/24").as_bytes());
+        store.put("x.yaml", text("10.0.1.0/99", "10.0.9.0/24").as_bytes());
+        let names = names(&mut store);
+        assert!(
+            names[0].contains("10.0.1.0/24") && names[1].contains("10.0.9.0/24"),
+            "{names:?}"
+        );
+        assert!(said(&mut store).contains("10.0.1.0/99"));
+        // Invalid from the start: there is no form to keep.
+        let mut store = Store::new("m");
+        store.put("x.yaml", text("10.0.1.0/99", "10.0.9.0/24").as_bytes());
+        assert_eq!(store.settle().resources.len(), 1);
+    }
+
+    #[test]
+    fn a_nameless_document_deletes_nothing() {
+        let mut store = Store::new("m");
+        let a = policy("a", "10.0.1.0/24");
+        store.put(
+            "x.yaml",
+            (a.clone() + &policy("b", "10.0.2.0/24")).as_bytes(),
+        );
+        store.put(
+            "x.yaml",
+            (a.clone() + "---\nkind: CiliumNetworkPolicy\n").as_bytes(),
+        );
+        assert_eq!(names(&mut store).len(), 2);
+        store.put("x.yaml", a.as_bytes());
+        assert_eq!(names(&mut store).len(), 1);
+    }
+
+    #[test]
+    fn a_renamed_file_takes_its_last_forms_along() {
+        let mut store = Store::new("m");
+        store.put("x.yaml", policy("a", "10.0.1.0/24").as_bytes());
+        store.put("x.yaml", b"a: [");
+        store.rename("x.yaml", "y.yaml");
+        store.put("y.yaml", b"a: [");
+        assert_eq!(names(&mut store).len(), 1);
+        assert_eq!(store.names().collect::<Vec<_>>(), [&Arc::from("y.yaml")]);
+    }
+
+    #[test]
+    fn of_two_the_first_by_path_counts_and_both_are_named() {
+        let mut store = Store::new("m");
+        store.put("b.yaml", policy("a", "10.0.2.0/24").as_bytes());
+        store.put("a.yaml", policy("a", "10.0.1.0/24").as_bytes());
+        assert!(names(&mut store)[0].contains("10.0.1.0/24"));
+        let said = said(&mut store);
+        assert!(
+            said.contains("m/b.yaml:2: CiliumNetworkPolicy default/a is already in m/a.yaml:2")
+        );
+        store.remove("a.yaml");
+        assert!(names(&mut store)[0].contains("10.0.2.0/24"));
+    }
+
+    #[test]
+    fn settings_that_vanish_stay() {
+        let mut store = Store::new("m");
+        let port = |store: &mut Store| {
+            let config = store.settle().config;
+            config.and_then(|config| Some(config.peering()?.listen_port))
+        };
+        store.put("c.yaml", config("1179").as_bytes());
+        assert_eq!(port(&mut store), Some(1179));
+        store.put("c.yaml", config("0").as_bytes());
+        assert_eq!(port(&mut store), Some(1179));
+        store.remove("c.yaml");
+        assert_eq!(port(&mut store), Some(1179));
+        assert!(said(&mut store).contains("CiliumConfig cilium-config is gone"));
+        store.put("c.yaml", config("1180").as_bytes());
+        assert_eq!(port(&mut store), Some(1180));
+        assert_eq!(said(&mut store), "");
+    }
+
+    #[test]
+    fn the_object_comes_before_the_config_map() {
+        let map = |port: u16| {
+            format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: cilium-config, namespace: \
+                 kube-system}}\ndata:\n  bgpPeering: |\n    localASN: 65001\n    listenPort: {port}\n"
+            )
+        };
+        let port = |store: &mut Store| {
+            let config = store.settle().config;
+            config.and_then(|config| Some(config.peering()?.listen_port))
+        };
+        let mut store = Store::new("m");
+        store.put("a.yaml", map(1).as_bytes());
+        assert_eq!(port(&mut store), Some(1));
+        store.put("b.yaml", config("2").as_bytes());
+        assert_eq!(port(&mut store), Some(2));
+        store.remove("b.yaml");
+        assert_eq!(port(&mut store), Some(1));
+        store.remove("a.yaml");
+        assert_eq!(port(&mut store), Some(1));
+    }
+}
