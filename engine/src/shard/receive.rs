@@ -6,9 +6,7 @@
 //!
 //! Invariant: `adj_rib_in` of a peer holds exactly the prefixes that have a path of its source.
 
-use std::net::IpAddr;
-
-use codec::{AttributeSet, Family, NextHop, Nlri, NlriField, Notification, Update};
+use codec::{AttributeSet, Family, Nlri, NlriField, Notification, Update};
 use rib::{Path, PathFlags};
 
 use super::instance::Instance;
@@ -20,6 +18,7 @@ use crate::config::{Import, Neighbor};
 pub(super) enum Rejection {
     AsLoop,
     OwnNextHop,
+    LoopbackNextHop,
     OwnOriginator,
     OwnCluster,
 }
@@ -30,6 +29,9 @@ impl Rejection {
         match self {
             Rejection::AsLoop => "AS loop: our own AS number stands in the AS_PATH",
             Rejection::OwnNextHop => "the next hop is our own address",
+            Rejection::LoopbackNextHop => {
+                "the next hop is a loopback address of the peer's machine"
+            }
             Rejection::OwnOriginator => "reflection loop: ORIGINATOR_ID is our router id",
             Rejection::OwnCluster => "reflection loop: our router id stands in the CLUSTER_LIST",
         }
@@ -157,15 +159,13 @@ pub(super) fn judge(
     }
     // RFC 4271 §6.3: semantically wrong, ignored and not answered.
     let local = established.negotiated.local_address.ip();
-    let own_next_hop = match attributes.next_hop() {
-        Some(NextHop::V4(address)) => IpAddr::V4(address) == local,
-        Some(NextHop::V6(address) | NextHop::V6WithLinkLocal(address, _)) => {
-            IpAddr::V6(address) == local
+    match attributes.next_hop().map(|next_hop| next_hop.address()) {
+        Some(address) if address == local => return Some(Rejection::OwnNextHop),
+        // Between two speakers on one machine it is as good as any.
+        Some(address) if address.is_loopback() && !local.is_loopback() => {
+            return Some(Rejection::LoopbackNextHop);
         }
-        None => false,
-    };
-    if own_next_hop {
-        return Some(Rejection::OwnNextHop);
+        _ => {}
     }
     // RFC 4456 §8.
     if attributes.originator_id() == Some(neighbor.router_id) {
