@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use codec::{AttributeWriter, Family, IpPrefix, Origin};
 use rib::{
-    AttributeId, IdSet, Path, PathFlags, PrefixId, Rib, RibWriter, ShardMask, SourceId, SourceInfo,
+    AttributeId, IdSet, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId, SourceInfo,
     SourceKind,
 };
 
@@ -169,7 +169,7 @@ impl Instance {
         let rib = Arc::clone(self.writer.rib());
         let mut more =
             self.writer.has_dirty() || !self.originations.is_empty() || !self.teardowns.is_empty();
-        let guard = Rib::pin();
+        let guard = rib.guard();
         for group in self.groups.iter_mut().flatten() {
             if more {
                 group.deliver_in_sync(outbox);
@@ -263,7 +263,7 @@ impl Instance {
             return;
         }
         let rib = self.writer.rib();
-        let guard = Rib::pin();
+        let guard = rib.guard();
         for family in Family::ALL {
             let of_family = self.dirty.iter().filter(|(marked, _)| *marked == family);
             let ids: Vec<PrefixId> = of_family.map(|(_, id)| *id).collect();

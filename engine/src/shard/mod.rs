@@ -23,7 +23,7 @@ use ahash::AHashMap;
 use bytes::Bytes;
 use codec::notification::cease;
 use codec::{Family, Notification, RouteRefresh};
-use rib::{Rib, RibWriter, ShardId, SourceInfo, SourceKind};
+use rib::{RibWriter, ShardId, SourceInfo, SourceKind};
 
 pub use command::{
     Action, ConnectTarget, ConnectionId, PrefixView, Query, Reply, ShardCommand, SocketOptions,
@@ -563,7 +563,7 @@ impl Shard {
         let rib = Arc::clone(instance.writer.rib());
         if let Some(group) = instance.group_mut(place) {
             group.join(id, source, Some(told), &mut outbox);
-            group.adopt(&rib, &Rib::pin(), &adj_rib_in);
+            group.adopt(&rib, &rib.guard(), &adj_rib_in);
         }
     }
 

@@ -127,7 +127,7 @@ impl Shard {
         }
         let address = peer.map(|peer| peer.neighbor.address);
         let rib = instance.writer.rib();
-        let guard = Rib::pin();
+        let guard = rib.guard();
         for family in Family::ALL {
             if page.query.family.is_some_and(|wanted| wanted != family) {
                 continue;
@@ -172,7 +172,7 @@ impl Shard {
 
     fn explain_in(&self, id: InstanceId, instance: &Instance, prefix: IpPrefix) -> PrefixView {
         let rib = instance.writer.rib();
-        let guard = Rib::pin();
+        let guard = rib.guard();
         let prefix_id = rib.lookup(prefix, &guard);
         let mut paths = Vec::new();
         if let Some(prefix_id) = prefix_id {
