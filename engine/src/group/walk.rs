@@ -1,0 +1,204 @@
+//! What members are told apart from live changes: the group's first evaluation, the sets of
+//! lagging cohorts, End-of-RIB; and how cohorts split and come together.
+
+use bytes::Bytes;
+use codec::{Family, IpPrefix};
+use rib::{Guard, PrefixId, Rib};
+
+use super::advert::AdvertId;
+use super::cohort::{Cohort, Member};
+use super::pack::{Audience, Packed};
+use super::{BACKLOG_MAX, BACKLOG_RESUME, COHORTS_MAX, Group, Outbox, QUANTUM};
+
+impl Group {
+    pub(super) fn is_evaluated(&self) -> bool {
+        self.unevaluated.iter().all(|ids| ids.is_empty())
+    }
+
+    pub(super) fn evaluate_some(&mut self, rib: &Rib, guard: &Guard) {
+        for family in Family::ALL {
+            let range = &mut self.unevaluated[family.index()];
+            let end = range.end.min(range.start.saturating_add(QUANTUM as u32));
+            let ids: Vec<PrefixId> = (range.start..end).map(PrefixId).collect();
+            range.start = end;
+            self.apply(rib, guard, family, &ids);
+        }
+    }
+
+    /// One turn of one lagging cohort.
+    pub(super) fn tell_lagging(&mut self, place: usize, rib: &Rib, outbox: &mut impl Outbox) {
+        // Before the evaluation is over, "not announced" may only mean "not looked at".
+        if !self.is_evaluated() || !can_go_on(&self.lagging[place], outbox) {
+            return;
+        }
+        let mut ids = Vec::new();
+        for family in Family::ALL {
+            self.lagging[place].take(family, QUANTUM, &mut ids);
+            for id in ids.drain(..) {
+                self.tell_one_lagging(place, rib.prefix(family, id), id);
+            }
+        }
+        let cohort = &mut self.lagging[place];
+        if cohort.is_level() {
+            cohort.packer.flush();
+        }
+        deliver(cohort, outbox);
+        self.split_slow(place, outbox);
+    }
+
+    fn tell_one_lagging(&mut self, place: usize, prefix: IpPrefix, id: PrefixId) {
+        let family = prefix.family();
+        let advert_id = self.advert_of(family, id);
+        let displaced = self.lagging[place].displaced[family.index()].remove(id);
+        if advert_id == AdvertId::NONE {
+            let packer = &mut self.lagging[place].packer;
+            packer.withdraw(id, prefix, Audience::All);
+            return;
+        }
+        let advert = self.advert_to_pack(advert_id);
+        let cohort = &mut self.lagging[place];
+        cohort.packer.announce(id, prefix, advert_id, &advert);
+        if let Some(source) = advert.source
+            && displaced
+            && cohort.has_source(source)
+        {
+            cohort.packer.withdraw_from_source(id, prefix, source);
+        }
+    }
+
+    /// Members with too much queued stay behind, so that the others can go on.
+    fn split_slow(&mut self, place: usize, outbox: &mut impl Outbox) {
+        let cohort = &mut self.lagging[place];
+        let slow = cohort.members.iter().filter(|m| is_slow(m, outbox)).count();
+        if slow == 0 || slow == cohort.members.len() {
+            return;
+        }
+        let (slow, rest) = std::mem::take(&mut cohort.members)
+            .into_iter()
+            .partition(|member| is_slow(member, outbox));
+        cohort.members = rest;
+        let mut behind = cohort.fork();
+        behind.members = slow;
+        // What is open here has left the sets of both: the slow ones get it too.
+        cohort.packer.flush();
+        for packed in cohort.packer.take_packed() {
+            send(&packed, &cohort.members, outbox);
+            send(&packed, &behind.members, outbox);
+        }
+        self.lagging.push(behind);
+        self.bound_cohorts(outbox);
+    }
+
+    /// Cohorts that are owed nothing more join the in-sync one, if their members keep up.
+    pub(super) fn settle(&mut self, outbox: &mut impl Outbox) {
+        let evaluated = self.is_evaluated();
+        let mut settled = Vec::new();
+        let mut place = 0;
+        while place < self.lagging.len() {
+            let cohort = &mut self.lagging[place];
+            if !cohort.is_walked() {
+                place += 1;
+                continue;
+            }
+            cohort.packer.flush();
+            deliver(cohort, outbox);
+            let late = cohort.split_latecomers();
+            if evaluated {
+                end_of_rib(&mut cohort.members, outbox);
+            }
+            if cohort.is_level() {
+                let (level, behind): (Vec<_>, Vec<_>) = std::mem::take(&mut cohort.members)
+                    .into_iter()
+                    .partition(|member| outbox.backlog(member.id) <= BACKLOG_RESUME);
+                settled.extend(level);
+                cohort.members = behind;
+            }
+            if cohort.members.is_empty() {
+                self.lagging.remove(place);
+            } else {
+                place += 1;
+            }
+            self.lagging.extend(late);
+        }
+        if !settled.is_empty() {
+            // They have been told all that stands in the open messages.
+            self.flush_live(outbox);
+            self.in_sync.members.extend(settled);
+        }
+        if evaluated && self.in_sync.members.iter().any(|m| !m.owed.is_empty()) {
+            self.flush_live(outbox);
+            end_of_rib(&mut self.in_sync.members, outbox);
+        }
+        self.bound_cohorts(outbox);
+        self.reap();
+    }
+
+    pub(super) fn bound_cohorts(&mut self, outbox: &mut impl Outbox) {
+        while self.lagging.len() > COHORTS_MAX {
+            self.lagging.sort_by_key(Cohort::owed);
+            let gaps = self.lagging.windows(2).enumerate();
+            let nearest = gaps.min_by_key(|(_, pair)| pair[1].owed() - pair[0].owed());
+            let place = nearest.map_or(0, |(place, _)| place);
+            let mut other = self.lagging.remove(place + 1);
+            for cohort in [&mut self.lagging[place], &mut other] {
+                cohort.packer.flush();
+                deliver(cohort, outbox);
+            }
+            self.lagging[place].merge(other);
+        }
+    }
+
+    pub(super) fn flush_all(&mut self, outbox: &mut impl Outbox) {
+        for cohort in std::iter::once(&mut self.in_sync).chain(&mut self.lagging) {
+            cohort.packer.flush();
+            deliver(cohort, outbox);
+        }
+        self.reap();
+    }
+
+    pub(super) fn reap(&mut self) {
+        let cohorts = || std::iter::once(&self.in_sync).chain(&self.lagging);
+        if cohorts().all(|cohort| cohort.packer.is_flushed()) {
+            self.adverts.reap();
+        }
+    }
+}
+
+/// Whether a cohort is owed something, and one of its members has room for it.
+pub(super) fn can_go_on(cohort: &Cohort, outbox: &impl Outbox) -> bool {
+    let has_room = |member: &Member| outbox.backlog(member.id) <= BACKLOG_RESUME;
+    !cohort.is_level() && cohort.members.iter().any(has_room)
+}
+
+pub(super) fn is_slow(member: &Member, outbox: &impl Outbox) -> bool {
+    outbox.backlog(member.id) > BACKLOG_MAX
+}
+
+pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) {
+    for packed in cohort.packer.take_packed() {
+        send(&packed, &cohort.members, outbox);
+    }
+}
+
+fn send(packed: &Packed, members: &[Member], outbox: &mut impl Outbox) {
+    for member in members {
+        let told = match packed.audience {
+            Audience::All => true,
+            Audience::AllBut(source) => member.source != source,
+            Audience::Only(source) => member.source == source,
+        };
+        if told {
+            outbox.send(member.id, packed.message.clone());
+        }
+    }
+}
+
+fn end_of_rib(members: &mut [Member], outbox: &mut impl Outbox) {
+    for member in members {
+        for family in std::mem::take(&mut member.owed).iter() {
+            let mut message = Vec::new();
+            codec::encode_end_of_rib(family, &mut message);
+            outbox.send(member.id, Bytes::from(message));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Following the desired state: instances, neighbors and routes come, change and go live.
+//!
+//! A session is reset only for what OPEN negotiates or the connection is bound to; socket options,
+//! import, export and next hops change under it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use codec::notification::cease;
+use codec::{Notification, RouteRefresh};
+use rib::RibWriter;
+
+use super::command::{Action, SocketOptions};
+use super::instance::Instance;
+use super::peer::{Peer, PeerId, socket_options};
+use super::{Shard, Wire};
+use crate::config::{Delta, Import, InstanceId, Neighbor};
+use crate::session::{Session, SessionConfig};
+use crate::time::Time;
+
+impl Shard {
+    pub(super) fn add_instance(&mut self, id: InstanceId, writer: RibWriter) {
+        #[cfg_attr(
+            not(any(test, feature = "planted-faults")),
+            expect(unused_mut, reason = "only faults change it")
+        )]
+        let mut instance = Instance::new(writer);
+        #[cfg(any(test, feature = "planted-faults"))]
+        {
+            instance.fault = self.fault;
+        }
+        self.instances.insert(id, instance);
+    }
+
+    pub(super) fn handle_delta(&mut self, now: Time, delta: Delta) {
+        match delta {
+            Delta::Instance(id, settings) => {
+                let Some(instance) = self.instances.get_mut(&id) else {
+                    return;
+                };
+                let was_enabled = instance.enabled();
+                let enabled = settings.enabled;
+                instance.settings = Some(settings);
+                if was_enabled != enabled {
+                    self.enable(now, id, enabled);
+                }
+            }
+            Delta::InstanceGone(id) => {
+                for peer in self.peers_of(id) {
+                    self.remove_peer(now, peer);
+                }
+                self.instances.remove(&id);
+            }
+            Delta::Neighbor(id, neighbor) => match self.peers.find(id, neighbor.address) {
+                Some(peer) => self.change_peer(now, peer, neighbor),
+                None => self.add_peer(now, id, neighbor),
+            },
+            Delta::NeighborGone(id, address) => {
+                if let Some(peer) = self.peers.find(id, address) {
+                    self.remove_peer(now, peer);
+                }
+            }
+            Delta::Origins(id, changes) => {
+                if let Some(instance) = self.instances.get_mut(&id) {
+                    instance.originate(changes);
+                }
+            }
+        }
+    }
+
+    fn peers_of(&self, instance: InstanceId) -> Vec<PeerId> {
+        let peers = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.instance == instance);
+        peers.map(|(id, _)| id).collect()
+    }
+
+    fn enable(&mut self, now: Time, instance: InstanceId, enabled: bool) {
+        for id in self.peers_of(instance) {
+            if enabled {
+                self.start(now, id);
+            } else {
+                self.stop(now, id, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN));
+            }
+        }
+    }
+
+    fn start(&mut self, now: Time, id: PeerId) {
+        if self.shut_down {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.session.handle_start(now);
+            self.drain(now, id);
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: Time, id: PeerId, notification: Notification) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.session.handle_stop(now, notification);
+            self.drain(now, id);
+        }
+    }
+
+    pub(super) fn reset(
+        &mut self,
+        now: Time,
+        instance: Option<&str>,
+        address: Option<IpAddr>,
+    ) -> usize {
+        let mut count = 0;
+        for id in self.peers.ids() {
+            let Some(peer) = self.peers.get_mut(id) else {
+                continue;
+            };
+            let name = self.instances.get(&peer.instance).map(Instance::name);
+            let meant = instance.is_none_or(|wanted| name == Some(wanted))
+                && address.is_none_or(|wanted| wanted == peer.neighbor.address);
+            if meant {
+                let notification = Notification::cease(cease::ADMINISTRATIVE_RESET);
+                peer.session.handle_reset(now, notification);
+                self.drain(now, id);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn add_peer(&mut self, now: Time, instance: InstanceId, neighbor: Arc<Neighbor>) {
+        let Some(enabled) = self.instances.get(&instance).map(Instance::enabled) else {
+            return;
+        };
+        // Each session has jitter of its own, and the same one in every replay.
+        let seeds = ahash::RandomState::with_seeds(self.seed, 1, 2, 3);
+        let seed = seeds.hash_one((instance, neighbor.address));
+        let id = self.peers.add(Peer {
+            instance,
+            session: Session::new(SessionConfig::of(&neighbor), seed),
+            neighbor,
+            connections: [None, None],
+            next_incoming: None,
+            established: None,
+            armed: None,
+        });
+        if enabled {
+            self.start(now, id);
+        }
+    }
+
+    fn remove_peer(&mut self, now: Time, id: PeerId) {
+        self.stop(now, id, Notification::cease(cease::PEER_DECONFIGURED));
+        self.peers.remove(id);
+    }
+
+    /// Follows new settings of a live neighbor: what can be changed under a session is.
+    fn change_peer(&mut self, now: Time, id: PeerId, neighbor: Arc<Neighbor>) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let old = std::mem::replace(&mut peer.neighbor, Arc::clone(&neighbor));
+        let options = socket_options(&neighbor);
+        let options_changed = options != socket_options(&old);
+        let mut reset = peer
+            .session
+            .handle_config(now, SessionConfig::of(&neighbor));
+        if options_changed && !reset && peer.established.is_none() {
+            // What is under way fails under the old key or TTL: begin anew.
+            let notification = Notification::cease(cease::OTHER_CONFIGURATION_CHANGE);
+            peer.session.handle_reset(now, notification);
+            reset = true;
+        }
+        self.drain(now, id);
+        if reset {
+            return;
+        }
+        if options_changed {
+            self.set_options(id, options);
+        }
+        self.change_import(id, old.import, neighbor.import);
+        self.change_view(id);
+    }
+
+    fn set_options(&mut self, id: PeerId, options: SocketOptions) {
+        let options = Arc::new(options);
+        let connections = self.peers.get(id).map(|peer| peer.connections);
+        for connection in connections.into_iter().flatten().flatten() {
+            self.actions.push_back(Action::SetOptions {
+                connection,
+                options: Arc::clone(&options),
+            });
+        }
+    }
+
+    fn change_import(&mut self, id: PeerId, old: Import, new: Import) {
+        if old == new {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Some(established) = &mut peer.established else {
+            return;
+        };
+        match new {
+            Import::None => {
+                let ids = std::mem::take(&mut established.adj_rib_in);
+                established.rejected = Default::default();
+                if let Some(instance) = self.instances.get_mut(&peer.instance) {
+                    instance.tear_down(established.source, ids, false);
+                }
+            }
+            Import::All => {
+                for counted in &mut established.counted {
+                    counted.clear();
+                }
+            }
+        }
+        // What was not kept has to be asked for again; so has what is to be counted.
+        let connection = established.connection;
+        for family in established.negotiated.families.iter() {
+            let refresh = RouteRefresh {
+                afi: family.afi(),
+                safi: family.safi(),
+                subtype: 0,
+            };
+            let mut message = Vec::new();
+            codec::encode_route_refresh(&refresh, &mut message);
+            self.connections
+                .send(connection, Bytes::from(message), false);
+        }
+    }
+
+    /// The peer changes groups if what it is told has to look different now.
+    fn change_view(&mut self, id: PeerId) {
+        let Some(view) = self.view_of(id) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let (Some(established), Some(instance)) = (
+            &mut peer.established,
+            self.instances.get_mut(&peer.instance),
+        ) else {
+            return;
+        };
+        let (source, old) = (established.source, established.group);
+        let Some(group) = instance.group(old) else {
+            return;
+        };
+        if *group.view() == view {
+            return;
+        }
+        let told = group.told_ids(source);
+        let place = instance.group_of(view);
+        established.group = place;
+        let adj_rib_in = established.adj_rib_in.clone();
+        let mut outbox = Wire {
+            peers: &self.peers,
+            connections: &mut self.connections,
+        };
+        instance.leave(old, id, source, &mut outbox);
+        let rib = Arc::clone(instance.writer.rib());
+        if let Some(group) = instance.group_mut(place) {
+            group.join(id, source, Some(told), &mut outbox);
+            group.adopt(&rib, &rib.guard(), &adj_rib_in);
+        }
+    }
+}

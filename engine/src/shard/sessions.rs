@@ -1,0 +1,200 @@
+//! What sessions ask for, carried out: connections, messages, and their place in table and groups.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use codec::Family;
+use rib::{SourceInfo, SourceKind};
+
+use super::command::{Action, ConnectTarget};
+use super::peer::{Established, PeerId, socket_options};
+use super::{Shard, Wire};
+use crate::group::{ExportView, own_next_hop};
+use crate::session::{Negotiated, SessionAction, Slot};
+use crate::time::Time;
+
+impl Shard {
+    /// Does what the session asks, in order.
+    pub(super) fn drain(&mut self, now: Time, id: PeerId) {
+        while let Some(action) = self.next_session_action(id) {
+            self.perform(now, id, action);
+        }
+        self.peers.arm(id);
+    }
+
+    fn next_session_action(&mut self, id: PeerId) -> Option<SessionAction> {
+        self.peers.get_mut(id)?.session.poll_action()
+    }
+
+    fn perform(&mut self, now: Time, id: PeerId, action: SessionAction) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        match action {
+            SessionAction::Connect => {
+                let connection = self.connections.add(id, Slot::Outgoing);
+                peer.connections[Slot::Outgoing as usize] = Some(connection);
+                let neighbor = &peer.neighbor;
+                let to = Arc::new(ConnectTarget {
+                    remote: SocketAddr::new(neighbor.address, neighbor.port),
+                    local: neighbor.local_address,
+                    options: socket_options(neighbor),
+                });
+                self.actions.push_back(Action::Connect { connection, to });
+            }
+            SessionAction::Accepted => {
+                peer.connections[Slot::Incoming as usize] = peer.next_incoming.take();
+            }
+            SessionAction::Transmit(slot, message) => {
+                if let Some(connection) = peer.connection(slot) {
+                    // A KEEPALIVE need not wait behind the table that it keeps alive.
+                    let urgent = peer.established.is_some() && is_keepalive(&message);
+                    self.connections.send(connection, message, urgent);
+                }
+            }
+            SessionAction::Close(slot) => self.close(id, slot),
+            SessionAction::Abort(slot) => {
+                if let Some(connection) = peer.connection(slot) {
+                    self.connections.clear_queue(connection);
+                }
+                self.close(id, slot);
+            }
+            SessionAction::Established(slot, negotiated) => self.up(now, id, slot, negotiated),
+            SessionAction::Down(_) => self.down(id),
+        }
+    }
+
+    fn close(&mut self, id: PeerId, slot: Slot) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if let Some(connection) = peer.connections[slot as usize].take() {
+            self.connections.close(connection);
+            self.actions.push_back(Action::Close { connection });
+        }
+    }
+
+    fn up(&mut self, now: Time, id: PeerId, slot: Slot, negotiated: Arc<Negotiated>) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Some(connection) = peer.connection(slot) else {
+            return;
+        };
+        let Some(instance) = self.instances.get_mut(&peer.instance) else {
+            return;
+        };
+        let kind = match negotiated.peer_asn == peer.neighbor.local_asn {
+            true => SourceKind::Internal,
+            false => SourceKind::External,
+        };
+        let source = instance.writer.add_source(SourceInfo {
+            kind,
+            asn: negotiated.peer_asn,
+            router_id: negotiated.peer_router_id,
+            address: Some(peer.neighbor.address),
+        });
+        peer.established = Some(Established {
+            connection,
+            negotiated,
+            source,
+            group: 0,
+            since: now,
+            adj_rib_in: Default::default(),
+            rejected: Default::default(),
+            counted: Default::default(),
+            malformed_updates: 0,
+        });
+        let Some(view) = self.view_of(id) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Some(instance) = self.instances.get_mut(&peer.instance) else {
+            return;
+        };
+        let place = instance.group_of(view);
+        if let Some(established) = &mut peer.established {
+            established.group = place;
+        }
+        let mut outbox = Wire {
+            peers: &self.peers,
+            connections: &mut self.connections,
+        };
+        if let Some(group) = instance.group_mut(place) {
+            group.join(id, source, None, &mut outbox);
+        }
+    }
+
+    fn down(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Some(established) = peer.established.take() else {
+            return;
+        };
+        let instance_id = peer.instance;
+        self.connections.clear_queue(established.connection);
+        let Some(instance) = self.instances.get_mut(&instance_id) else {
+            return;
+        };
+        let mut outbox = Wire {
+            peers: &self.peers,
+            connections: &mut self.connections,
+        };
+        instance.leave(established.group, id, established.source, &mut outbox);
+        instance.tear_down(established.source, established.adj_rib_in, true);
+    }
+
+    /// What a peer whose session is up is told, as far as it changes bytes.
+    pub(super) fn view_of(&self, id: PeerId) -> Option<ExportView> {
+        let peer = self.peers.get(id)?;
+        let established = peer.established.as_ref()?;
+        let negotiated = &established.negotiated;
+        let neighbor = &peer.neighbor;
+        let local = negotiated.local_address.ip();
+        let own = |family| {
+            if !negotiated.families.contains(family) {
+                return None;
+            }
+            let next_hop = own_next_hop(family, neighbor, local, self.interfaces.as_ref());
+            if let Err(why) = next_hop {
+                tracing::warn!(
+                    peer = %neighbor.address,
+                    %family,
+                    "own routes of this family are not announced to the peer: {why}"
+                );
+            }
+            next_hop.ok()
+        };
+        Some(ExportView {
+            peer: peer.kind(),
+            local_asn: neighbor.local_asn,
+            four_octet_as: negotiated.wire.four_octet_as,
+            families: negotiated.families,
+            own_next_hop: Family::ALL.map(own),
+            next_hop_self: neighbor.next_hop_self,
+            export: neighbor.export,
+            send_communities: neighbor.send_communities,
+        })
+    }
+
+    /// Tells sessions whose queue went from empty to not, for the send hold timer (RFC 9687).
+    pub(super) fn report_backlogs(&mut self, now: Time) {
+        while let Some(connection) = self.connections.pop_backlogged() {
+            let Some(live) = self.connections.get(connection) else {
+                continue;
+            };
+            let (id, slot, backlog) = (live.peer, live.slot, live.backlog());
+            if let Some(peer) = self.peers.get_mut(id) {
+                peer.session.handle_backlog(now, slot, backlog);
+                self.peers.arm(id);
+            }
+        }
+    }
+}
+
+fn is_keepalive(message: &[u8]) -> bool {
+    message.len() == codec::HEADER_LEN
+}
