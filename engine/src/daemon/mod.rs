@@ -10,6 +10,8 @@ mod dispatcher;
 mod handle;
 mod listening;
 mod placement;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{BuildHasher, Hasher};
 use std::io;
