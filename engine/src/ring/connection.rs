@@ -122,6 +122,7 @@ async fn connect<C: Core, I: Io>(
     let now = shared.clock.now();
     if connection.phase.get() != Phase::Connecting {
         // No longer wanted. A connection that came about all the same is closed by the drop.
+        discard(&shared, connection.id);
         shared.forget(connection.id);
         return;
     }
@@ -304,7 +305,17 @@ async fn finish<C: Core, I: Io>(shared: Rc<Shared<C, I>>, connection: Rc<Connect
         connection.stopped.notified().await;
     }
     connection.phase.set(Phase::Ended);
+    discard(&shared, connection.id);
     shared.forget(connection.id);
+}
+
+/// Has the core let go of what can no longer be sent.
+fn discard<C: Core, I: Io>(shared: &Shared<C, I>, id: ConnectionId) {
+    let mut slices = Vec::new();
+    let mut core = shared.core.borrow_mut();
+    while core.poll_transmit(id, &mut slices, WRITE_OCTETS) > 0 {
+        slices.clear();
+    }
 }
 
 /// True: the direction's task has ended in time.

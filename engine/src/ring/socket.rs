@@ -298,7 +298,11 @@ pub(super) fn connect_words(error: &io::Error, target: &ConnectTarget) -> String
             Some(local) => format!("the local address {local} cannot be used, or has no free port"),
             None => "no local address or no free port".to_owned(),
         },
-        Some(libc::ECONNRESET) => "the peer reset the connection".to_owned(),
+        // The last is what a connection says that was reset as soon as it stood.
+        Some(libc::ECONNRESET | libc::ENOTCONN) => {
+            "the peer reset the connection at once (does it know this address as a neighbor?)"
+                .to_owned()
+        }
         Some(libc::EACCES | libc::EPERM) => {
             "not permitted (by a firewall of this machine?)".to_owned()
         }

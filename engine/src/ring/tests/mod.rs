@@ -425,3 +425,37 @@ fn ttl_security_drops_what_comes_from_too_far() {
         }
     });
 }
+
+#[test]
+fn ipv6_connections_have_the_same_options() {
+    let Ok(socket) = listen("[::1]:0".parse().unwrap()) else {
+        println!("skipped: this machine has no IPv6");
+        return;
+    };
+    let local: IpAddr = "::1".parse().unwrap();
+    let signed = set_password(&socket, local, Some(b"six")).is_ok();
+    socket.set_nonblocking(false).unwrap();
+    let remote = socket.local_addr().unwrap().as_socket().unwrap();
+    on_both(|driver| {
+        let shard = start(driver);
+        let options = SocketOptions {
+            password: signed.then(|| b"six"[..].into()),
+            send_ttl: Some(255),
+            min_ttl: Some(255),
+        };
+        let target = ConnectTarget {
+            local: Some(local),
+            options,
+            ..target(remote)
+        };
+        shard.connect(1, target);
+        let (accepted, _) = socket.accept().unwrap();
+        shard.wait(|event| matches!(event, Event::Connected(..)).then_some(()));
+        let mut accepted = TcpStream::from(accepted);
+        accepted.set_read_timeout(Some(SOON)).unwrap();
+        accepted.write_all(b"six").unwrap();
+        let mut answer = [0; 3];
+        accepted.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"six");
+    });
+}
