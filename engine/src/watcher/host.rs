@@ -8,7 +8,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use codec::{IpPrefix, Ipv4Prefix, Ipv6Prefix};
+use codec::IpPrefix;
+
+use crate::interfaces::{self, InterfaceAddress};
 
 /// Lines read of a routing table; a node may hold the whole Internet's, and its gateways stand in
 /// front.
@@ -46,10 +48,11 @@ pub struct SystemHost;
 impl Host for SystemHost {
     fn network(&self) -> HostNetwork {
         let mut network = HostNetwork::default();
-        match if_addrs::get_if_addrs() {
-            Ok(interfaces) => interfaces
-                .iter()
-                .for_each(|interface| network.add_interface(&interface.addr)),
+        match interfaces::addresses() {
+            Ok(addresses) => {
+                network.addresses = addresses.iter().map(|entry| entry.address).collect();
+                network.subnets = addresses.iter().map(InterfaceAddress::subnet).collect();
+            }
             Err(error) => {
                 tracing::warn!(%error, "the node's addresses can't be read: the guard does not know them");
             }
@@ -74,14 +77,6 @@ impl Host for SystemHost {
 }
 
 impl HostNetwork {
-    fn add_interface(&mut self, address: &if_addrs::IfAddr) {
-        self.addresses.push(address.ip());
-        self.subnets.push(match address {
-            if_addrs::IfAddr::V4(v4) => IpPrefix::V4(Ipv4Prefix::masked(v4.ip, v4.prefixlen)),
-            if_addrs::IfAddr::V6(v6) => IpPrefix::V6(Ipv6Prefix::masked(v6.ip, v6.prefixlen)),
-        });
-    }
-
     /// The same network always compares equal.
     fn normalize(&mut self) {
         self.addresses.sort_unstable();

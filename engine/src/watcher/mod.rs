@@ -4,11 +4,13 @@
 //! and the thread that does so while the daemon runs. Nothing here knows a session, a shard or a
 //! table: what leaves is a list of [`Delta`]s.
 
+mod directory;
 mod evaluate;
 pub mod explain;
 mod fault;
 mod guard;
 mod host;
+mod knowledge;
 pub mod manifest;
 mod prefix_set;
 pub mod resource;
@@ -18,10 +20,13 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watch;
 
 pub use evaluate::{DEFAULT_INSTANCE, Evaluation, Options, evaluate};
 pub use fault::{Fault, Severity};
 pub use host::{Host, HostNetwork, SystemHost};
+pub use knowledge::{Knowledge, SharedKnowledge};
 pub use store::{InForce, Store};
+pub use watch::Watcher;
 
 pub use crate::config::{Delta, DesiredState, InstanceSettings, OriginChange, diff};

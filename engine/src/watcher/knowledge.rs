@@ -1,0 +1,56 @@
+//! What the watcher knows at one moment, for whoever asks: a snapshot that no question holds up.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use codec::IpPrefix;
+
+use super::evaluate::Options;
+use super::explain::{Explanation, explain};
+use super::fault::Fault;
+use super::host::HostNetwork;
+use super::store::InForce;
+use crate::config::{DesiredState, RouteSource};
+
+/// The newest [`Knowledge`]; replaced as a whole before the deltas that follow from it go out.
+pub type SharedKnowledge = Arc<ArcSwap<Knowledge>>;
+
+/// Resources in force and what they came to.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    pub(crate) in_force: Arc<InForce>,
+    pub(crate) network: Arc<HostNetwork>,
+    pub(crate) options: Options,
+    pub(crate) state: Arc<DesiredState>,
+    pub(crate) faults: Arc<[Fault]>,
+}
+
+impl Knowledge {
+    /// What is wrong at this moment, sorted by file and line.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// The desired state.
+    pub fn state(&self) -> &Arc<DesiredState> {
+        &self.state
+    }
+
+    /// What the resources have to do with a prefix.
+    pub fn explain(&self, prefix: IpPrefix) -> Explanation {
+        explain(
+            prefix,
+            &self.in_force,
+            &self.network,
+            &self.options,
+            &self.state,
+        )
+    }
+
+    /// The first of the rules that ask for an own route.
+    pub fn source(&self, instance: &str, prefix: IpPrefix) -> Option<&RouteSource> {
+        let mut instances = self.state.instances.values();
+        let instance = instances.find(|candidate| &*candidate.name == instance)?;
+        instance.origins.get(&prefix)?.sources.first()
+    }
+}

@@ -1,0 +1,336 @@
+//! The thread on a real directory: what people and tools do to files, and what comes of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+
+use crossbeam_channel::{Receiver, unbounded};
+use tempfile::TempDir;
+
+use super::*;
+use crate::watcher::tests::TestHost;
+
+/// Longer than a deletion takes to count.
+const QUIET: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Scene {
+    _root: TempDir,
+    path: PathBuf,
+    deltas: Receiver<Vec<Delta>>,
+    routes: BTreeSet<String>,
+    watcher: Watcher,
+}
+
+const CONFIG: &str = "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\n\
+    metadata: {name: cilium-config}\nspec:\n  bgpPeering:\n    localASN: 65001\n    \
+    guard: {allow: [10.0.0.0/8]}\n    neighbors: [{peerAddress: 10.0.0.6, peerASN: 65001}]\n";
+
+fn policy(name: &str, cidr: &str) -> String {
+    format!(
+        "---\napiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: {name}}}\n\
+         spec: {{endpointSelector: {{}}, egress: [{{toCIDR: [{cidr}]}}]}}\n"
+    )
+}
+
+impl Scene {
+    /// A directory `m` that holds the settings.
+    fn new() -> Scene {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("m");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("config.yaml"), CONFIG).unwrap();
+        let mut scene = Scene::start(root, path);
+        scene.wait_for("the settings", |scene| scene.watcher.state().is_some());
+        scene
+    }
+
+    fn start(root: TempDir, path: PathBuf) -> Scene {
+        let (sender, deltas) = unbounded();
+        let output = move |deltas| sender.send(deltas).unwrap();
+        let options = Options::default();
+        let watcher = Watcher::start(path.clone(), options, Box::new(TestHost), output).unwrap();
+        Scene {
+            _root: root,
+            path,
+            deltas,
+            routes: BTreeSet::new(),
+            watcher,
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.at(name), text).unwrap();
+    }
+
+    fn take(&mut self, deltas: Vec<Delta>) {
+        for delta in deltas {
+            if let Delta::Origins(_, changes) = delta {
+                for change in changes {
+                    let prefix = change.prefix.to_string();
+                    match change.attributes {
+                        Some(_) => self.routes.insert(prefix),
+                        None => self.routes.remove(&prefix),
+                    };
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, what: &str, until: impl Fn(&Scene) -> bool) {
+        let clock = Clock::system();
+        while !until(self) {
+            assert!(
+                clock.now() < Time(0) + PATIENCE,
+                "{what}: {:?}",
+                self.routes
+            );
+            if let Ok(deltas) = self.deltas.recv_timeout(Duration::from_millis(10)) {
+                self.take(deltas);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn expect(&mut self, routes: &[&str]) {
+        let wanted: BTreeSet<String> = routes.iter().map(ToString::to_string).collect();
+        self.wait_for(&format!("{routes:?}"), |scene| scene.routes == wanted);
+    }
+
+    /// Nothing at all is told for a while.
+    #[track_caller]
+    fn expect_quiet(&mut self) {
+        if let Ok(deltas) = self.deltas.recv_timeout(QUIET) {
+            panic!("{deltas:?}");
+        }
+    }
+
+    fn said(&self) -> String {
+        let knowledge = self.watcher.knowledge.load();
+        let lines: Vec<String> = knowledge.faults().iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    }
+}
+
+impl Watcher {
+    fn state(&self) -> Option<Arc<DesiredState>> {
+        let state = Arc::clone(self.knowledge.load().state());
+        (!state.instances.is_empty()).then_some(state)
+    }
+}
+
+#[test]
+fn files_come_change_and_go() {
+    let mut scene = Scene::new();
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24"));
+    scene.expect(&["10.1.0.0/24"]);
+    scene.write("p.yaml", &policy("p", "10.2.0.0/24"));
+    scene.expect(&["10.2.0.0/24"]);
+    scene.write(".hidden.yaml", &policy("q", "10.3.0.0/24"));
+    scene.write("notes.txt", &policy("q", "10.3.0.0/24"));
+    scene.write("q.json", "{\"apiVersion\": \"v1\", \"kind\": \"Event\"}");
+    scene.expect_quiet();
+    fs::remove_file(scene.at("p.yaml")).unwrap();
+    scene.expect(&[]);
+}
+
+#[test]
+fn a_half_written_file_changes_nothing() {
+    let mut scene = Scene::new();
+    let text = policy("p", "10.1.0.0/24") + &policy("q", "10.2.0.0/24");
+    scene.write("p.yaml", &text);
+    scene.expect(&["10.1.0.0/24", "10.2.0.0/24"]);
+    let next = policy("p", "10.1.0.0/24") + &policy("q", "10.3.0.0/24");
+    // A writer that is slow.
+    let mut file = fs::File::create(scene.at("p.yaml")).unwrap();
+    file.write_all(&next.as_bytes()[..policy("p", "10.1.0.0/24").len()])
+        .unwrap();
+    file.sync_all().unwrap();
+    scene.expect_quiet();
+    // Another file meanwhile.
+    scene.write("r.yaml", &policy("r", "10.9.0.0/24"));
+    scene.expect(&["10.1.0.0/24", "10.2.0.0/24", "10.9.0.0/24"]);
+    file.write_all(&next.as_bytes()[policy("p", "10.1.0.0/24").len()..])
+        .unwrap();
+    drop(file);
+    scene.expect(&["10.1.0.0/24", "10.3.0.0/24", "10.9.0.0/24"]);
+    // A writer that dies.
+    let mut file = fs::File::create(scene.at("p.yaml")).unwrap();
+    file.write_all(&text.as_bytes()[..text.len() - 20]).unwrap();
+    drop(file);
+    scene.expect_quiet();
+    assert!(
+        scene.said().contains("its last good form stays in force"),
+        "{}",
+        scene.said()
+    );
+}
+
+#[test]
+fn a_file_truncated_and_written_again() {
+    let mut scene = Scene::new();
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24"));
+    scene.expect(&["10.1.0.0/24"]);
+    scene.write("p.yaml", "");
+    scene.expect_quiet();
+    assert!(
+        scene.said().contains("no documents any more"),
+        "{}",
+        scene.said()
+    );
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24"));
+    scene.expect_quiet();
+    assert_eq!(scene.said(), "");
+}
+
+#[test]
+fn renames_withdraw_nothing() {
+    let mut scene = Scene::new();
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24"));
+    scene.expect(&["10.1.0.0/24"]);
+    fs::rename(scene.at("p.yaml"), scene.at("q.yaml")).unwrap();
+    scene.expect_quiet();
+    // As editors save: the old file goes to a backup, a new one is written, the backup goes.
+    fs::rename(scene.at("q.yaml"), scene.at("q.yaml~")).unwrap();
+    scene.write("q.yaml", &policy("p", "10.1.0.0/24"));
+    fs::remove_file(scene.at("q.yaml~")).unwrap();
+    scene.expect_quiet();
+    // Atomically, as tools do.
+    scene.write("q.yaml.tmp", &policy("p", "10.2.0.0/24"));
+    fs::rename(scene.at("q.yaml.tmp"), scene.at("q.yaml")).unwrap();
+    scene.expect(&["10.2.0.0/24"]);
+    // Away for good.
+    fs::rename(
+        scene.at("q.yaml"),
+        scene.path.parent().unwrap().join("q.yaml"),
+    )
+    .unwrap();
+    scene.expect(&[]);
+}
+
+#[test]
+fn a_directory_that_vanishes_changes_nothing() {
+    let mut scene = Scene::new();
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24"));
+    scene.expect(&["10.1.0.0/24"]);
+    let aside = scene.path.with_extension("aside");
+    fs::rename(&scene.path, &aside).unwrap();
+    scene.expect_quiet();
+    assert!(scene.said().contains("can't be listed"), "{}", scene.said());
+    fs::rename(&aside, &scene.path).unwrap();
+    scene.wait_for("the directory", |scene| scene.said().is_empty());
+    scene.write("p.yaml", &policy("p", "10.2.0.0/24"));
+    scene.expect(&["10.2.0.0/24"]);
+    fs::remove_dir_all(&scene.path).unwrap();
+    scene.expect_quiet();
+    // It comes back empty, then with one file of two.
+    fs::create_dir(&scene.path).unwrap();
+    scene.wait_for("a notice", |scene| {
+        scene.said().contains("without manifests")
+    });
+    scene.expect_quiet();
+    scene.write("p.yaml", &policy("p", "10.3.0.0/24"));
+    scene.expect(&["10.3.0.0/24"]);
+    assert!(scene.watcher.state().is_some());
+}
+
+#[test]
+fn it_waits_for_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("later");
+    let mut scene = Scene::start(root, path);
+    scene.expect_quiet();
+    fs::create_dir(&scene.path).unwrap();
+    scene.write("c.yaml", &(CONFIG.to_owned() + &policy("p", "10.1.0.0/24")));
+    scene.expect(&["10.1.0.0/24"]);
+}
+
+#[test]
+fn a_config_map_mount_is_swapped_as_one_change() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("m");
+    let version = |number: u32, cidrs: [&str; 2]| {
+        let data = path.join(format!("..version-{number}"));
+        fs::create_dir_all(&data).unwrap();
+        fs::write(data.join("config.yaml"), CONFIG).unwrap();
+        for (name, cidr) in ["a", "b"].iter().zip(cidrs) {
+            fs::write(data.join(format!("{name}.yaml")), policy(name, cidr)).unwrap();
+        }
+        symlink(data.file_name().unwrap(), path.join("..data_tmp")).unwrap();
+        fs::rename(path.join("..data_tmp"), path.join("..data")).unwrap();
+    };
+    version(1, ["10.1.0.0/24", "10.2.0.0/24"]);
+    for name in ["config.yaml", "a.yaml", "b.yaml"] {
+        symlink(Path::new("..data").join(name), path.join(name)).unwrap();
+    }
+    let mut scene = Scene::start(root, path.clone());
+    scene.expect(&["10.1.0.0/24", "10.2.0.0/24"]);
+    version(2, ["10.3.0.0/24", "10.4.0.0/24"]);
+    let deltas = scene.deltas.recv_timeout(PATIENCE).unwrap();
+    assert!(
+        matches!(&deltas[..], [Delta::Origins(_, changes)] if changes.len() == 4),
+        "{deltas:?}"
+    );
+    scene.expect_quiet();
+}
+
+#[test]
+fn many_files_at_once() {
+    let mut scene = Scene::new();
+    for i in 0..500 {
+        scene.write(
+            &format!("{i}.yaml"),
+            &policy(&format!("p{i}"), &format!("10.1.{}.{}/32", i >> 8, i & 255)),
+        );
+    }
+    scene.wait_for("all", |scene| scene.routes.len() == 500);
+    for i in 0..500 {
+        fs::remove_file(scene.at(&format!("{i}.yaml"))).unwrap();
+    }
+    scene.expect(&[]);
+}
+
+#[test]
+fn special_files_do_not_hold_it_up() {
+    let mut scene = Scene::new();
+    let fifo = scene.at("fifo.yaml");
+    let status = std::process::Command::new("mkfifo").arg(&fifo).status();
+    if !status.is_ok_and(|status| status.success()) {
+        println!("skipped: no mkfifo");
+        return;
+    }
+    symlink("/dev/zero", scene.at("zero.yaml")).unwrap();
+    symlink("nowhere", scene.at("dangling.yaml")).unwrap();
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24"));
+    scene.expect(&["10.1.0.0/24"]);
+    assert!(
+        scene.said().contains("not a regular file"),
+        "{}",
+        scene.said()
+    );
+}
+
+#[test]
+fn questions_are_answered_from_the_newest_state() {
+    let mut scene = Scene::new();
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24, 127.0.0.0/8"));
+    scene.expect(&["10.1.0.0/24"]);
+    let knowledge = scene.watcher.knowledge().load_full();
+    let net: ipnet::IpNet = "10.1.0.0/24".parse().unwrap();
+    assert!(knowledge.explain(net.into()).originated);
+    let source = knowledge.source("default", net.into()).unwrap();
+    assert_eq!(&*source.name, "p");
+    assert!(knowledge.source("other", net.into()).is_none());
+    assert!(
+        knowledge
+            .faults()
+            .iter()
+            .any(|f| f.message.contains("127.0.0.0/8"))
+    );
+}
