@@ -31,8 +31,8 @@ pub use placement::shard_of;
 use crate::interfaces::SystemInterfaces;
 use crate::ring::{
     Directory, Handover, InboxSender, IoMode, ListenFailure, ListenPlan, Message, ShardStart,
-    ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned, spawn_shard,
-    usable_cpus,
+    ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned,
+    raise_descriptor_limit, spawn_shard, usable_cpus,
 };
 use crate::shard::{Shard, ShardCommand, ShardOptions};
 use crate::time::Clock;
@@ -81,6 +81,9 @@ impl Engine {
         let count = options.shards.map_or_else(default_shards, usize::from);
         let count = count.clamp(1, usize::from(ShardId::LIMIT));
         tracing::info!(shards = count, io = %driver, "{why}");
+        if let Err(error) = raise_descriptor_limit() {
+            tracing::warn!("the limit of descriptors, and so of peers, stays as it is: {error}");
+        }
 
         let (senders, inboxes): (Vec<_>, Vec<_>) =
             (0..count).map(|_| inbox::<ShardCommand>()).unzip();

@@ -18,6 +18,7 @@ mod drive;
 mod epoll;
 mod inbox;
 mod io;
+mod limits;
 mod port_owner;
 mod probe;
 mod socket;
@@ -32,6 +33,7 @@ pub use control::{
 pub use core::{Action, ConnectTarget, ConnectionId, Core, ShardMask, SocketOptions};
 pub use cpus::{default_shards, usable as usable_cpus};
 pub use inbox::{Inbox, InboxFull, InboxSender, Message, inbox};
+pub use limits::raise_descriptor_limit;
 pub use probe::{IoDriver, IoMode, Unavailable, choose};
 pub use socket::{PasswordUnusable, listen, set_password};
 pub use thread::{ShardStart, ShardThread, spawn_shard};
