@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod group;
 pub mod interfaces;
 pub mod model;
+pub mod node;
 pub mod ring;
 pub mod session;
 pub mod shard;

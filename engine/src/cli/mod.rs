@@ -4,7 +4,9 @@
 //! Results go to standard output; errors to standard error, as one sentence with the mend.
 
 mod ask;
+mod log;
 mod output;
+mod run;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon
+    Run(run::RunArgs),
     /// Show the sessions, and the faults in force
     Peers(ask::PeersArgs),
     /// Show routes: the Loc-RIB, the Adj-RIB-In or the Adj-RIB-Out
@@ -40,6 +44,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match command {
+        Command::Run(args) => run::run(args),
         Command::Peers(args) => ask::peers(args),
         Command::Routes(args) => ask::routes(args),
         Command::Explain(args) => ask::explain(args),

@@ -1,0 +1,140 @@
+//! A whole node: the watcher that reads resources, the engine that speaks BGP, and the admin
+//! socket, started and stopped in the right order.
+//!
+//! `run` has one of these, `demo` has two. Nothing here decides anything. Invariant: the watcher
+//! ends before the engine does, so that a stopping node is not given new work.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use codec::IpPrefix;
+
+use crate::admin::server;
+use crate::admin::socket::AdminSocket;
+use crate::daemon::{Engine, EngineHandle, EngineOptions, Grounds, Resources};
+use crate::model::{Claim, Fault, Source};
+use crate::ring::IoMode;
+use crate::watcher::{Options, SharedKnowledge, SystemHost, Watcher};
+
+/// What a node is started with.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The directory of resources.
+    pub manifests: PathBuf,
+    /// The node's name in them.
+    pub node_name: String,
+    /// Threads that carry sessions; none: as many as there are CPUs to use, at most 8.
+    pub shards: Option<u8>,
+    /// Whether each shard is bound to a CPU.
+    pub pin: bool,
+    /// How shards reach the network.
+    pub io: IoMode,
+    /// Where questions are answered; none: nowhere.
+    pub admin: Option<PathBuf>,
+}
+
+/// A running node. Stops when dropped.
+pub struct Node {
+    // Dropped in this order.
+    _watcher: Watcher,
+    engine: Engine,
+    handle: EngineHandle,
+}
+
+impl Node {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// One sentence with the mend.
+    pub fn start(options: NodeOptions) -> Result<Node, String> {
+        // First, since it tells whether another daemon is at work here.
+        let socket = options
+            .admin
+            .as_deref()
+            .map(AdminSocket::bind)
+            .transpose()?;
+        let (engine, mut dispatcher) = Engine::start(&EngineOptions {
+            shards: options.shards,
+            pin: options.pin,
+            io: options.io,
+        })
+        .map_err(|error| error.to_string())?;
+        let known_as = Options {
+            node_name: options.node_name,
+            allow_second_speaker: false,
+        };
+        let output = move |deltas| dispatcher.dispatch(deltas);
+        let watcher = Watcher::start(options.manifests, known_as, Box::new(SystemHost), output)
+            .map_err(|error| {
+                format!("cannot start a thread: {error}; raise the limit on threads")
+            })?;
+        let resources = Arc::new(Known(watcher.knowledge()));
+        let handle = engine.handle().with_resources(resources);
+        if let Some(socket) = socket {
+            let serving = server::serve(socket, handle.clone());
+            engine.control().spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the admin socket is gone; start the daemon again");
+                }
+            });
+        }
+        Ok(Node {
+            _watcher: watcher,
+            engine,
+            handle,
+        })
+    }
+
+    /// What asks the node. Cheap to clone.
+    pub fn handle(&self) -> EngineHandle {
+        self.handle.clone()
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// One sentence: the node cannot listen where the resources ask it to.
+    pub fn wait_for_signal(&mut self) -> Result<(), String> {
+        self.engine
+            .wait_for_signal()
+            .map_err(|error| error.to_string())
+    }
+
+    /// Closes every session with Cease/Administrative Shutdown and ends all threads, within 2 s.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+/// What the watcher knows, in the words of the admin model.
+struct Known(SharedKnowledge);
+
+impl Resources for Known {
+    fn faults(&self) -> Vec<Fault> {
+        self.0.load().faults().iter().map(Fault::from).collect()
+    }
+
+    fn explain(&self, prefix: IpPrefix) -> Vec<Grounds> {
+        let knowledge = self.0.load();
+        let explained = knowledge.explain(prefix);
+        let claims = explained.claims.iter().map(|claim| Claim {
+            source: Source::from(&claim.source),
+            location: Some(claim.location.clone()),
+            originates: claim.originates,
+            reason: claim.reason.clone(),
+        });
+        vec![Grounds {
+            instance: DEFAULT_INSTANCE.to_owned(),
+            claims: claims.collect(),
+            near: explained.near.iter().map(ToString::to_string).collect(),
+            notes: explained.notes,
+        }]
+    }
+
+    fn source(&self, instance: &str, prefix: IpPrefix) -> Option<Source> {
+        self.0.load().source(instance, prefix).map(Source::from)
+    }
+}
+
+/// The instance that `CiliumConfig` describes, the only one so far.
+const DEFAULT_INSTANCE: &str = "default";
