@@ -4,6 +4,7 @@
 //! and the thread that does so while the daemon runs. Nothing here knows a session, a shard or a
 //! table: what leaves is a list of [`Delta`]s.
 
+mod check;
 mod directory;
 mod evaluate;
 pub mod explain;
@@ -22,6 +23,7 @@ mod tests;
 mod view;
 mod watch;
 
+pub use check::{Checked, check};
 pub use evaluate::{DEFAULT_INSTANCE, Evaluation, Options, evaluate};
 pub use fault::{Fault, Severity};
 pub use host::{Host, HostNetwork, SystemHost};

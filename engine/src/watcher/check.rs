@@ -1,0 +1,158 @@
+//! `check`: everything that `run` would say to a directory, and what it would come to. Starts
+//! nothing, waits for nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::directory::{Changes, Directory};
+use super::evaluate::{Options, evaluate};
+use super::fault::{Fault, Severity};
+use super::host::{Host, SystemHost};
+use super::manifest::CONFIG_NAME;
+use crate::config::DesiredState;
+use crate::time::Time;
+
+/// What `check` found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Faults and warnings, by file and line.
+    pub faults: Vec<Fault>,
+    /// What `run` would do.
+    pub state: DesiredState,
+    /// Kinds that are not read, with how many objects there are of each.
+    pub passed_over: BTreeMap<String, usize>,
+}
+
+impl Checked {
+    /// Whether all is well: no fault and, if `strict`, no warning.
+    pub fn passes(&self, strict: bool) -> bool {
+        let mut faults = self.faults.iter();
+        !faults.any(|fault| strict || fault.severity == Severity::Fault)
+    }
+}
+
+/// Reads a directory and works out what `run` would do with it on this machine, as the node of
+/// this name. A directory that can't be listed is a fault.
+pub fn check(directory: &Path, node_name: &str) -> Checked {
+    check_on(&SystemHost, directory, node_name)
+}
+
+fn check_on(host: &dyn Host, directory: &Path, node_name: &str) -> Checked {
+    let label: Arc<str> = directory.to_string_lossy().trim_end_matches('/').into();
+    let about_directory = |severity, message: String| Fault {
+        file: Arc::clone(&label),
+        line: 0,
+        severity,
+        path: String::new(),
+        message,
+    };
+    let mut followed = Directory::new(directory);
+    let staged = match followed.scan(Time(0)) {
+        Ok(staged) => staged,
+        Err(error) => {
+            let message = format!("the directory can't be listed: {error}");
+            return Checked {
+                faults: vec![about_directory(Severity::Fault, message)],
+                ..Checked::default()
+            };
+        }
+    };
+    followed.commit(Time(0), staged, &Changes::default());
+    let store = followed.store();
+    let in_force = store.settle();
+    let options = Options {
+        node_name: node_name.to_owned(),
+        allow_second_speaker: false,
+    };
+    let evaluation = evaluate(&in_force, host, &options, &DesiredState::default());
+    let mut faults = in_force.faults;
+    faults.extend(evaluation.warnings);
+    if in_force.config.is_none() {
+        let message = format!(
+            "there is no valid CiliumConfig named {CONFIG_NAME}, and no ConfigMap of that name \
+             with bgpPeering: nothing is announced"
+        );
+        faults.push(about_directory(Severity::Warning, message));
+    }
+    faults.sort_unstable();
+    faults.dedup();
+    let passed_over = store.passed_over().into_iter();
+    Checked {
+        faults,
+        state: evaluation.state,
+        passed_over: passed_over.map(|(kind, n)| (kind.to_owned(), n)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watcher::tests::TestHost;
+    use std::fs;
+
+    const CONFIG: &str = "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\n\
+        metadata: {name: cilium-config}\nspec:\n  bgpPeering:\n    localASN: 65001\n    \
+        guard: {allow: [10.0.0.0/8]}\n    neighbors: [{peerAddress: 10.0.0.6, peerASN: 65001}]\n";
+    const POLICY: &str = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n\
+        metadata: {name: p}\nspec: {egress: [{toCIDR: [10.0.1.0/24]}]}\n";
+
+    fn check_files(files: &[(&str, &str)]) -> Checked {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(directory.path().join(name), text).unwrap();
+        }
+        check_on(&TestHost, directory.path(), "node-1")
+    }
+
+    fn said(checked: &Checked) -> String {
+        let lines: Vec<String> = checked.faults.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn faults_fail_and_warnings_fail_when_strict() {
+        let checked = check_files(&[("c.yaml", CONFIG), ("p.yaml", POLICY)]);
+        assert_eq!(said(&checked), "");
+        assert!(checked.passes(true));
+        let instance = checked.state.instances.values().next().unwrap();
+        assert_eq!(instance.origins.len(), 1);
+        let misspelt = POLICY.replace("toCIDR", "toCidr");
+        let checked = check_files(&[("c.yaml", CONFIG), ("p.yaml", &misspelt)]);
+        assert!(checked.passes(false) && !checked.passes(true));
+        assert!(said(&checked).contains("/p.yaml:4: warning: spec.egress[0].toCidr"));
+        let checked = check_files(&[("c.yaml", CONFIG), ("p.yaml", "a: [")]);
+        assert!(!checked.passes(false));
+    }
+
+    #[test]
+    fn without_settings_or_directory() {
+        let checked = check_files(&[("p.yaml", POLICY)]);
+        assert!(said(&checked).contains("there is no valid CiliumConfig"));
+        let checked = check(Path::new("/nonexistent/manifests"), "node-1");
+        assert!(said(&checked).contains("/nonexistent/manifests: the directory can't be listed"));
+        assert!(!checked.passes(false));
+    }
+
+    #[test]
+    fn the_examples_are_without_a_word_of_blame() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        for (name, routes) in [
+            ("quickstart", 5),
+            ("article", 2),
+            ("guarded", 5),
+            ("large", 3),
+        ] {
+            let checked = check_on(&TestHost, &examples.join(name), "node-1");
+            assert_eq!(said(&checked), "", "{name}");
+            let instance = checked.state.instances.values().next().unwrap();
+            assert_eq!(
+                instance.origins.len(),
+                routes,
+                "{name}: {:?}",
+                instance.origins
+            );
+            assert!(!instance.neighbors.is_empty(), "{name}");
+        }
+    }
+}
