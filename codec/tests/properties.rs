@@ -3,10 +3,8 @@
 mod support;
 
 use codec::{
-    AsPath, AttributeSet, AttributeWriter, Family, FamilySet, Ipv4Prefix, Ipv6Prefix, MAX_LEN,
-    Message, NextHop, NlriField, Origin, PeerKind, Prefix, WireFormat, encode_mp_update,
-    encode_nlri, encode_notification, encode_open, encode_update, frame, mp_update_room,
-    parse_message, parse_update, update_room,
+    AttributeSet, Family, FamilySet, MAX_LEN, Message, NlriField, PeerKind, WireFormat,
+    encode_notification, encode_open, frame, parse_message, parse_update,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -128,68 +126,6 @@ fn any_block() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A valid UPDATE of either kind, and its prefixes in words.
-fn any_update() -> impl Strategy<Value = (Vec<u8>, Vec<String>, Vec<u8>)> {
-    (
-        vec(1u32.., 0..300),
-        vec(any::<u32>(), 0..40),
-        vec(any::<[u32; 3]>(), 0..8),
-        proptest::option::of(any::<u32>()),
-        vec((any::<u128>(), 0u8..=128), 1..60),
-        any::<bool>(),
-    )
-        .prop_map(|(asns, communities, large, med, prefixes, v6)| {
-            let next_hop = NextHop::V6("2001:db8::1".parse().unwrap());
-            let mut attributes = Vec::new();
-            let mut writer = AttributeWriter::new(&mut attributes);
-            writer.origin(Origin::Igp);
-            writer.as_path(&AsPath::default(), &asns, true);
-            if !v6 {
-                writer.next_hop([192, 0, 2, 1].into());
-            }
-            med.iter().for_each(|med| writer.med(*med));
-            writer.communities(&communities);
-            writer.large_communities(&large);
-            assert!(!writer.overflowed());
-
-            let room = match v6 {
-                true => mp_update_room(MAX_LEN, &next_hop, attributes.len()),
-                false => update_room(MAX_LEN, attributes.len()),
-            };
-            let (mut nlri, mut words) = (Vec::new(), Vec::new());
-            for (bits, length) in prefixes {
-                let end = nlri.len();
-                let word = if v6 {
-                    let prefix = Ipv6Prefix::from_left_aligned(bits, length);
-                    encode_nlri(prefix, None, &mut nlri);
-                    prefix.to_string()
-                } else {
-                    let prefix = Ipv4Prefix::from_left_aligned(bits, length.min(32));
-                    encode_nlri(prefix, None, &mut nlri);
-                    prefix.to_string()
-                };
-                if nlri.len() > room {
-                    nlri.truncate(end);
-                    break;
-                }
-                words.push(word);
-            }
-            let mut message = Vec::new();
-            if v6 {
-                encode_mp_update(
-                    Family::Ipv6Unicast,
-                    &next_hop,
-                    &attributes,
-                    &nlri,
-                    &mut message,
-                );
-            } else {
-                encode_update(&attributes, &nlri, &mut message);
-            }
-            (message, words, attributes)
-        })
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
@@ -219,7 +155,7 @@ proptest! {
 
     #[test]
     fn mutated_messages(
-        (mut message, _, _) in any_update(),
+        (mut message, _, _) in support::generated::any_update(),
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         format in any_format(),
     ) {
@@ -231,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_written_reads_back((message, words, attributes) in any_update()) {
+    fn what_was_written_reads_back((message, words, attributes) in support::generated::any_update()) {
         prop_assert!(message.len() <= MAX_LEN);
         let format = WireFormat { families: FamilySet::ALL, ..WireFormat::default() };
         let Ok(Message::Update(body)) = parse_message(&message) else {

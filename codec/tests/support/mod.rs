@@ -3,6 +3,7 @@
 //! They are not part of the repository: the variable `RINGBGP_TEST_DATA` names their directory.
 #![allow(dead_code)] // each test file uses its part
 
+pub(crate) mod generated;
 pub(crate) mod mrt;
 
 use std::fs;
