@@ -357,7 +357,8 @@ fn value_fault(
         code::ATOMIC_AGGREGATE => wrong_length(!value.is_empty()),
         code::AGGREGATOR => aggregator_fault(value, width),
         code::AS4_AGGREGATOR => aggregator_fault(value, Width::Four),
-        code::AS4_PATH if value.len() < 6 => wrong_length(true),
+        // Too long is judged as in AS_PATH: both together must fit in one attribute.
+        code::AS4_PATH if !(6..=MAX_AS_PATH_OCTETS).contains(&value.len()) => wrong_length(true),
         code::AS4_PATH => AsPath::new(value)
             .fault(true)
             .map(|words| (OPTIONAL_ATTRIBUTE, words)),
@@ -444,6 +445,6 @@ fn with_attribute(notification: Notification, attribute: &RawAttribute<'_>) -> N
     notification.with_data(&data)
 }
 
-/// The longest AS_PATH that is taken, in octets with four-octet AS numbers: room for all that
-/// happens to it on the way out, in an attribute of at most 65535.
-const MAX_AS_PATH_OCTETS: usize = 32_768;
+/// The longest AS_PATH that is taken, in octets with four-octet AS numbers. Twice that, which is
+/// what merging an AS4_PATH can come to, fits in one attribute with room for what is prepended.
+const MAX_AS_PATH_OCTETS: usize = 32_000;

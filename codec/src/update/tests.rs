@@ -229,4 +229,23 @@ fn absurd_paths_are_withdrawn() {
     };
     let update = parse_update(&message, &two_octet).unwrap();
     update.canonical(NlriField::Plain, &mut Vec::new());
+    assert_eq!(merged(&[2, 1, 0x5b, 0xa0], &path, &[]), "23456");
+}
+
+#[test]
+fn the_longest_merged_path_fits() {
+    // 60 sets and a sequence that AS4_PATH does not know, 31 sets of 255 that it does.
+    let mut path: Vec<u8> = (0..60).flat_map(|_| [1, 1, 0, 9]).collect();
+    for _ in 0..30 {
+        path.extend_from_slice(&[2, 255]);
+        path.extend_from_slice(&[1; 510]);
+    }
+    let mut as4_path = Vec::new();
+    for _ in 0..31 {
+        as4_path.extend_from_slice(&[1, 255]);
+        as4_path.extend_from_slice(&[1; 1020]);
+    }
+    let words = merged(&path, &as4_path, &[]);
+    assert!(words.starts_with("{9} ") && words.ends_with("16843009}"));
+    assert!(words.split(' ').count() > 15_000);
 }
