@@ -35,12 +35,18 @@ fn ring_builder() -> io_uring::Builder {
     builder
 }
 
-/// Makes a ring as the shards would, and drops it.
+/// Makes a ring as the shards would, and drops it. On a thread of its own: the kernel takes a ring
+/// apart later, and then interrupts whatever system call the thread that made it waits in.
 ///
 /// # Errors
 /// The kernel's answer.
 pub(super) fn try_ring() -> io::Result<()> {
-    ring_builder().build(ENTRIES).map(drop)
+    let probe = std::thread::Builder::new()
+        .name("bgp-probe".to_owned())
+        .spawn(|| ring_builder().build(ENTRIES).map(drop))?;
+    probe
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the probe panicked")))
 }
 
 /// io_uring.
