@@ -266,12 +266,20 @@ fn a_password_is_changed_under_a_live_session() {
         until("established", || {
             one.is_established() && other.is_established()
         });
+        let uptimes = |one: &Node, other: &Node| {
+            [one, other].map(|node| node.peer().and_then(|peer| peer.uptime_seconds))
+        };
+        // A session that was reset would count from 0 again.
+        until("up for a while", || {
+            uptimes(&one, &other).iter().all(|up| *up >= Some(2))
+        });
         let [a, b] = signed(b"second");
         insert(&mut one, a);
         insert(&mut other, b);
         one.originate(10, 100);
         until("told", || other.count(RoutesKind::Available) == 10);
-        assert!(one.peer().unwrap().last_error.is_none());
+        let after = uptimes(&one, &other);
+        assert!(after.iter().all(|up| *up >= Some(2)), "{after:?}");
     }
 }
 
