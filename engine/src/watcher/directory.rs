@@ -307,8 +307,7 @@ impl Directory {
     }
 
     fn schedule(&mut self, name: String, at: Time) {
-        let is_stored = self.store.names().any(|stored| **stored == *name);
-        if is_stored {
+        if self.store.contains(&name) {
             self.removals.entry(name).or_insert(at);
         }
     }

@@ -105,7 +105,7 @@ fn warn_of_empty_allow(view: &View<'_>, warnings: &mut Vec<Fault>) {
         let message = "is empty while advertise.networkPolicies is Applied: a toCIDR is a \
                        destination, and announcing it draws its traffic to this node; name what \
                        may be announced";
-        let at = (view.config.line, "guard.allow".to_owned());
+        let at = (view.config.line, view.settings_path("guard.allow"));
         warnings.push(warning(view, at, message.into()));
     }
 }
@@ -156,7 +156,7 @@ fn password(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         Auth::None => return Password::None,
         Auth::Secret(name) => view.secret(name),
         Auth::File(path) => {
-            let shown = path.display();
+            let shown = manifest::printable(&path.to_string_lossy());
             match host.password_file(path) {
                 Ok(mut content) => {
                     while content

@@ -271,7 +271,7 @@ fn new_ones(
             file: Arc::clone(&view.config.file),
             line: view.config.line,
             severity: Severity::Warning,
-            path: "guard.maxPrefixes".into(),
+            path: view.settings_path("guard.maxPrefixes"),
             message: format!(
                 "{count} {family} prefixes are asked for and {max} allowed: \
                  {held_back} are held back, what stands stays"

@@ -68,6 +68,11 @@ impl Store {
         self.files.keys()
     }
 
+    /// Whether there is a file of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.files.contains_key(name)
+    }
+
     /// A file has this text now.
     pub fn put(&mut self, name: &str, text: &[u8]) {
         let label = self.label(name);
@@ -207,7 +212,7 @@ impl Store {
     }
 
     fn label(&self, name: &str) -> Arc<str> {
-        format!("{}/{name}", self.directory).into()
+        manifest::printable(&format!("{}/{name}", self.directory)).into()
     }
 }
 

@@ -110,6 +110,14 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Where a field of the settings is written.
+    pub(crate) fn settings_path(&self, field: &str) -> String {
+        match self.config.key.kind {
+            Kind::ConfigMap => format!("data.bgpPeering.{field}"),
+            _ => format!("spec.bgpPeering.{field}"),
+        }
+    }
+
     /// All policies, whether they count or not.
     pub(crate) fn policies(&self) -> impl Iterator<Item = (&'a Resource, &'a Policy)> + use<'a> {
         let all = self.in_force.resources.values();

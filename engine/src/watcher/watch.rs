@@ -295,6 +295,7 @@ impl Turn {
             faults: faults.into(),
         }));
         if !deltas.is_empty() {
+            log_change(&deltas);
             (self.output)(deltas);
         }
         // A large state takes its time to go; nobody waits for that any more.
@@ -336,6 +337,28 @@ impl Turn {
             }
         }
     }
+}
+
+/// One line a change, however many routes it has.
+fn log_change(deltas: &[Delta]) {
+    let (mut announced, mut withdrawn, mut settings) = (0, 0, 0);
+    for delta in deltas {
+        match delta {
+            Delta::Origins(_, changes) => {
+                let gone = changes.iter().filter(|change| change.attributes.is_none());
+                let gone = gone.count();
+                withdrawn += gone;
+                announced += changes.len() - gone;
+            }
+            _ => settings += 1,
+        }
+    }
+    tracing::info!(
+        announced,
+        withdrawn,
+        settings,
+        "the resources ask for a change"
+    );
 }
 
 /// Whether an event can change anything.

@@ -102,7 +102,7 @@ fn cidr_set(element: &Field<'_>, report: &mut Report) -> Option<CidrEntry> {
     fields.close_leniently(&[], report);
     let target = match (cidr, group, groups) {
         (Some(field), None, None) => CidrTarget::Cidr(field.lenient_prefix(report)?),
-        (None, Some(field), None) => CidrTarget::Group(field.scalar(report)?.into()),
+        (None, Some(field), None) => CidrTarget::Group(field.name(report)?.into()),
         (None, None, Some(field)) => CidrTarget::Groups(selector(&field, false, report)),
         _ => {
             element.fault(
@@ -173,6 +173,7 @@ pub(super) fn cilium_node(document: &mut Fields<'_>, report: &mut Report) -> Nod
         }
     }
     let ipam = spec.get("ipam").and_then(|field| field.fields(report));
+    spec.close_leniently(&[], report);
     if let Some(mut ipam) = ipam {
         pod_cidrs(ipam.get("podCIDRs"), &mut node.pod_cidrs, report);
         let pools = ipam.get("pools").and_then(|field| field.fields(report));
@@ -183,6 +184,7 @@ pub(super) fn cilium_node(document: &mut Fields<'_>, report: &mut Report) -> Nod
                 pod_cidrs(pool.get("cidrs"), &mut node.pod_cidrs, report);
             }
         }
+        ipam.close_leniently(&["pool"], report);
     }
     node.pod_cidrs.sort_unstable();
     node.pod_cidrs.dedup();

@@ -134,6 +134,18 @@ impl<'n> Field<'n> {
         }
     }
 
+    /// The name of an object.
+    pub(super) fn name(&self, report: &mut Report) -> Option<String> {
+        const LENGTH_MAX: usize = 253;
+        let name = self.scalar(report)?;
+        let is_fit = |c: char| !c.is_control() && !c.is_whitespace();
+        if name.is_empty() || name.len() > LENGTH_MAX || !name.chars().all(is_fit) {
+            let accepted = "a name: 1 to 253 characters without spaces";
+            return self.refuse(report, accepted);
+        }
+        Some(name)
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, words: &[(&str, T)], report: &mut Report) -> Option<T> {
         if let Value::String(text) = &self.node.value
@@ -297,7 +309,7 @@ impl<'n> Fields<'n> {
 
     fn field(&self, entry: &'n Entry) -> Field<'n> {
         Field {
-            path: self.path_of(&entry.key),
+            path: self.path_of(&shorten(&entry.key)),
             line: entry.line,
             node: &entry.node,
         }

@@ -36,20 +36,18 @@ pub(super) fn config_map(document: &mut Fields<'_>, report: &mut Report) -> Conf
         }
     }
     let namespace = data.get("bgp-secrets-namespace");
-    let namespace = namespace.and_then(|field| field.scalar(report));
-    map.secrets_namespace = namespace.filter(|name| !name.is_empty()).map(Arc::from);
+    let is_empty = |field: &Field<'_>| field.node.value == node::Value::String(String::new());
+    let namespace = namespace.filter(|field| !is_empty(field));
+    map.secrets_namespace = namespace
+        .and_then(|field| field.name(report))
+        .map(Arc::from);
     let speaks = data.get("enable-bgp-control-plane");
     let speaks = speaks.and_then(|field| field.scalar(report));
     map.cilium_speaks = speaks.as_deref() == Some("true");
     if let Some(field) = data.get("bgpPeering") {
         map.peering = embedded_peering(&field, report);
     }
-    // The other keys are Cilium's own and many; only a misspelt bgpPeering is worth a word.
-    for (key, field) in data.all() {
-        if key != "bgpPeering" && key.eq_ignore_ascii_case("bgpPeering") {
-            field.warn(report, "it is not read; did you mean bgpPeering?");
-        }
-    }
+    data.close_leniently(&[], report);
     map
 }
 
@@ -96,6 +94,7 @@ pub(super) fn node(document: &mut Fields<'_>, report: &mut Report) -> NodeBody {
         if let Some(one) = one.filter(|_| node.pod_cidrs.is_empty()) {
             node.pod_cidrs.extend(one.lenient_prefix(report));
         }
+        spec.close_leniently(&[], report);
     }
     let status = document.get("status");
     if let Some(mut status) = status.and_then(|field| field.fields(report)) {

@@ -35,20 +35,16 @@ pub(super) fn metadata(
     let field = document.require("metadata", "with the object's name", report)?;
     let mut fields = field.fields(report)?;
     let name = fields.require("name", "the object's name", report);
-    let name = name.and_then(|field| field.scalar(report));
+    let name = name.and_then(|field| field.name(report));
     let namespace = fields.get("namespace");
-    let namespace = namespace.and_then(|field| field.scalar(report));
+    let namespace = namespace.map(|field| field.name(report));
     let labels = fields.get("labels");
     let labels = labels.map_or_else(Labels::new, |field| labels_of(&field, report));
     fields.close_leniently(METADATA, report);
     let name = name?;
-    if name.is_empty() {
-        report.fault(field.line, "metadata.name", "is empty: the object's name");
-        return None;
-    }
     let namespace = match (kind.is_namespaced(), namespace) {
         (false, _) => Arc::from(""),
-        (true, Some(namespace)) => Arc::from(namespace),
+        (true, Some(namespace)) => Arc::from(namespace?),
         (true, None) => Arc::from(DEFAULT_NAMESPACE),
     };
     let key = Key {

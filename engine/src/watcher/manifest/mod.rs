@@ -25,6 +25,7 @@ use node::Value;
 
 pub use kubernetes::{PASSWORD_MAX, password};
 pub use node::FILE_SIZE_MAX;
+pub(crate) use node::printable;
 
 /// The object, and the ConfigMap, that hold the settings.
 pub const CONFIG_NAME: &str = "cilium-config";
@@ -106,6 +107,7 @@ fn read_document(root: &Field<'_>, file: &Arc<str>, contents: &mut Contents, rep
     contents.documents += 1;
     if unsupported::is_kind(group, &kind) {
         let path = fields.path_of("kind");
+        let kind = node::shorten(&kind);
         report.fault(root.line, &path, format!("{kind} is not supported yet"));
         return;
     }

@@ -255,12 +255,9 @@ fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Auth {
             file.fault(report, "authSecretRef is there too: one of the two");
             Auth::None
         }
-        (Some(field), None) => match field.string(report) {
-            Some("") | None => {
-                field.fault(report, "the name of a Secret is expected");
-                Auth::None
-            }
+        (Some(field), None) => match field.name(report) {
             Some(name) => Auth::Secret(Arc::from(name)),
+            None => Auth::None,
         },
         (None, Some(field)) => match field.string(report) {
             Some("") | None => {

@@ -89,13 +89,27 @@ impl Node {
 
 /// A piece of somebody's text that is fit for one line of a message.
 pub(crate) fn shorten(text: &str) -> String {
-    const LENGTH_MAX: usize = 80;
+    shorten_to(80, text)
+}
+
+/// A path on one line.
+pub(crate) fn printable(path: &str) -> String {
+    shorten_to(4096, path)
+}
+
+fn shorten_to(length_max: usize, text: &str) -> String {
     let mut short: String = text
         .chars()
-        .take(LENGTH_MAX)
-        .flat_map(char::escape_debug)
+        .take(length_max)
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_debug().collect()
+            } else {
+                vec![c]
+            }
+        })
         .collect();
-    if text.chars().nth(LENGTH_MAX).is_some() {
+    if text.chars().nth(length_max).is_some() {
         short.push('…');
     }
     short
@@ -143,7 +157,7 @@ fn line_of(location: &serde_saphyr::Location) -> u32 {
 }
 
 fn first_line(message: &str) -> String {
-    shorten(message.lines().next().unwrap_or("not YAML"))
+    shorten_to(240, message.lines().next().unwrap_or_default())
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -429,6 +429,27 @@ fn documents_that_are_no_objects() {
 }
 
 #[test]
+fn every_message_is_one_line() {
+    let odd = "\"a\\nb\\e[31m\"";
+    for text in [
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {odd}}}\n"),
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: a, namespace: {odd}}}\n"),
+        format!("apiVersion: v1\nkind: Node\nmetadata: {{name: a, labels: {{{odd}: [1]}}}}\n"),
+        format!("apiVersion: ringbgp.io/v1\nkind: {odd}\nmetadata: {{name: a}}\n"),
+        format!("apiVersion: cilium.io/{odd}\nkind: CiliumNode\nmetadata: {{name: a}}\n"),
+    ] {
+        let contents = read_text(&text);
+        assert!(!contents.faults.is_empty(), "{text}");
+        for line in said(&contents) {
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
+    let contents = with(&format!("  authSecretRef: {odd}\n  {odd}: 1\n"));
+    assert_eq!(contents.faults.len(), 2);
+    assert!(!said(&contents).concat().contains(char::is_control));
+}
+
+#[test]
 fn the_operators_kind_of_the_same_name_is_passed_over() {
     let contents = read_text(
         "apiVersion: cilium.io/v1alpha1\nkind: CiliumConfig\nmetadata: {name: cilium}\n\

@@ -334,3 +334,26 @@ fn questions_are_answered_from_the_newest_state() {
             .any(|f| f.message.contains("127.0.0.0/8"))
     );
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn from_a_closed_file_to_its_deltas() {
+    let scene = Scene::new();
+    let clock = Clock::system();
+    let mut times: Vec<Duration> = (0..500)
+        .map(|round| {
+            let cidrs = (0..100).map(|i| format!("10.{}.{i}.0/32", round % 250));
+            let text = policy("p", &cidrs.collect::<Vec<_>>().join(", "));
+            let path = scene.at("p.yaml");
+            fs::write(&path, text).unwrap();
+            let closed = clock.now();
+            scene.deltas.recv_timeout(PATIENCE).unwrap();
+            clock.now().saturating_since(closed)
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "p50 {:?} p99 {:?} max {:?}",
+        times[250], times[495], times[499]
+    );
+}
