@@ -3,7 +3,10 @@
 //! Invariant: a [`Pinned`] is made only from a guard of the very collector through which the
 //! table's writers retire memory. All that the unsafe modules hand out for `'g` rests on it.
 
-use crossbeam_epoch::{Collector, Guard};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
 /// A guard that was checked against the table's collector.
 #[derive(Clone, Copy)]
@@ -22,4 +25,29 @@ impl<'g> Pinned<'g> {
     pub(crate) fn guard(self) -> &'g Guard {
         self.0
     }
+}
+
+/// Collectors, beside the process-wide one, that a thread stays registered with.
+const MAX_HANDLES: usize = 4;
+
+thread_local! {
+    static HANDLES: RefCell<VecDeque<LocalHandle>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Pins the current thread in a collector that is not the process-wide one.
+pub(crate) fn pin(collector: &Collector) -> Guard {
+    HANDLES.with_borrow_mut(|handles| {
+        if let Some(handle) = handles
+            .iter()
+            .find(|handle| handle.collector() == collector)
+        {
+            return handle.pin();
+        }
+        // A guard outlives its handle, so the oldest can go whatever it is used for.
+        handles.truncate(MAX_HANDLES - 1);
+        let handle = collector.register();
+        let guard = handle.pin();
+        handles.push_front(handle);
+        guard
+    })
 }

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::attributes::{AttributeStore, Attributes};
 use crate::best::{Candidate, Selection, select};
 use crate::dirty::Marks;
-use crate::epoch::Pinned;
+use crate::epoch::{self, Pinned};
 use crate::ids::{AttributeId, PrefixId, ShardId, ShardMask, SourceId};
 use crate::path::{Path, PathBuffer, PathFlags, Paths};
 use crate::slot::{Slot, Snapshot};
@@ -107,7 +107,7 @@ impl Rib {
         if self.collector_is_default {
             crossbeam_epoch::pin()
         } else {
-            self.collector.register().pin()
+            epoch::pin(&self.collector)
         }
     }
 

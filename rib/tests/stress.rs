@@ -57,13 +57,12 @@ fn attributes(shard: u8, med: u32) -> Vec<u8> {
     bytes
 }
 
-fn table() -> (Arc<Rib>, Collector) {
-    let collector = Collector::new();
+fn table() -> Arc<Rib> {
     let options = RibOptions {
         shards: WRITERS,
         selection: Selection::default(),
     };
-    (Rib::with_collector(options, collector.clone()), collector)
+    Rib::with_collector(options, Collector::new())
 }
 
 fn source(writer: &mut RibWriter, n: u8) -> SourceId {
@@ -135,9 +134,8 @@ impl Mirror {
 }
 
 /// Reads what it can reach and checks that it fits together.
-fn read(rib: &Rib, collector: &Collector, random: &mut Random) {
-    let handle = collector.register();
-    let guard = handle.pin();
+fn read(rib: &Rib, random: &mut Random) {
+    let guard = rib.guard();
     let prefix = prefix(random.below(PREFIXES)).erase();
     let Some(id) = rib.lookup(prefix, &guard) else {
         return;
@@ -175,7 +173,7 @@ fn check_paths(rib: &Rib, id: PrefixId, guard: &rib::Guard) {
 
 #[test]
 fn writers_and_readers_do_not_disturb_each_other() {
-    let (rib, collector) = table();
+    let rib = table();
     let done = AtomicBool::new(false);
     let reads = AtomicU64::new(0);
     let mut writers: Vec<_> = (0..WRITERS)
@@ -188,11 +186,11 @@ fn writers_and_readers_do_not_disturb_each_other() {
     thread::scope(|scope| {
         let readers: Vec<_> = (0..READERS)
             .map(|n| {
-                let (rib, collector, done, reads) = (&rib, &collector, &done, &reads);
+                let (rib, done, reads) = (&rib, &done, &reads);
                 scope.spawn(move || {
                     let mut random = Random(77 + n as u64);
                     while !done.load(Ordering::Acquire) {
-                        read(rib, collector, &mut random);
+                        read(rib, &mut random);
                         reads.fetch_add(1, Ordering::Relaxed);
                     }
                 })
@@ -240,7 +238,7 @@ fn writers_and_readers_do_not_disturb_each_other() {
 #[test]
 fn a_race_for_a_prefix_has_one_winner() {
     for round in 0..(steps() / 1500).max(4) {
-        let (rib, _) = table();
+        let rib = table();
         let writers: Vec<_> = (0..WRITERS)
             .map(|shard| rib.writer(ShardId(shard)))
             .collect();
@@ -281,7 +279,7 @@ fn a_race_for_a_prefix_has_one_winner() {
 /// chooses: the best path that stands at last is the one of the newest identities.
 #[test]
 fn the_choice_follows_a_source_that_changes() {
-    let (rib, _) = table();
+    let rib = table();
     let mut changing = rib.writer(ShardId(0));
     let mut steady = rib.writer(ShardId(1));
     let prefix = prefix(5);
