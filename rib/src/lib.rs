@@ -23,6 +23,8 @@ mod ids;
 mod inbox;
 mod interner;
 mod memory;
+#[cfg(all(test, loom))]
+mod models;
 mod path;
 mod rib;
 #[allow(unsafe_code)]

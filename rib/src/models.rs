@@ -1,0 +1,279 @@
+//! The lock-free protocols under a model checker: every interleaving, up to a number of
+//! preemptions, of the code that runs in production. Run by `rib/sanitize loom`.
+//!
+//! Reclamation is not modelled (the collector's own atomics are the real ones); AddressSanitizer
+//! looks after that. Each model is as small as shows the race that it is named after.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use codec::{Family, Ipv4Prefix};
+use crossbeam_epoch::Collector;
+use loom::thread;
+
+use crate::best::Selection;
+use crate::epoch::{self, Pinned};
+use crate::ids::{AttributeId, PrefixId, ShardId, SourceId};
+use crate::inbox::Inbox;
+use crate::path::{Path, PathFlags};
+use crate::rib::{Rib, RibOptions};
+use crate::sources::{SourceInfo, SourceKind};
+use crate::table::{Spare, Table};
+use crate::trie::Key;
+use crate::writer::RibWriter;
+
+const FAMILY: Family = Family::Ipv4Unicast;
+
+fn key(address: [u8; 4], length: u8) -> Key {
+    Ipv4Prefix::masked(Ipv4Addr::from(address), length).into()
+}
+
+/// Both claim ids for the same keys, in the same nodes that are not there yet.
+fn race_for_keys(first: [Key; 2], second: [Key; 2]) {
+    loom::model(move || {
+        let collector = Collector::new();
+        let table = Arc::new(Table::new(FAMILY));
+        let claim = {
+            let (table, collector) = (table.clone(), collector.clone());
+            move |keys: [Key; 2]| {
+                let guard = epoch::pin(&collector);
+                let pinned = Pinned::new(&guard, &collector);
+                let mut spare = Spare::default();
+                keys.map(|key| {
+                    let id = table.claim(key, pinned, &mut spare).unwrap();
+                    // What this thread entered stays where it is, whatever the other does.
+                    assert_eq!(table.trie.lookup(key, pinned), Some(id));
+                    (key, id)
+                })
+            }
+        };
+        let other = {
+            let claim = claim.clone();
+            thread::spawn(move || claim(second))
+        };
+        let ours = claim(first);
+        let theirs = other.join().unwrap();
+        let guard = epoch::pin(&collector);
+        let pinned = Pinned::new(&guard, &collector);
+        for (key, id) in ours.into_iter().chain(theirs) {
+            assert_eq!(table.trie.lookup(key, pinned), Some(id), "{key:?} was lost");
+            assert_eq!(crate::table::key_of(table.prefix(id)), key);
+            assert!(table.slot(id).is_some());
+        }
+        for ((ours, our_id), (theirs, their_id)) in ours.into_iter().zip(theirs) {
+            assert_eq!(ours == theirs, our_id == their_id);
+        }
+    });
+}
+
+#[test]
+fn one_prefix_gets_one_id() {
+    let key = key([10, 0, 0, 0], 3);
+    race_for_keys([key, key], [key, key]);
+}
+
+#[test]
+fn prefixes_below_a_node_that_is_made_meanwhile_are_kept() {
+    race_for_keys(
+        [key([10, 0, 0, 0], 6), key([12, 0, 0, 0], 6)],
+        [key([8, 0, 0, 0], 5), key([14, 0, 0, 0], 7)],
+    );
+}
+
+fn attributes() -> [u8; 4] {
+    [0x40, 1, 1, 0]
+}
+
+fn table(shards: u8) -> Arc<Rib> {
+    let options = RibOptions {
+        shards,
+        selection: Selection::default(),
+    };
+    Rib::with_collector(options, Collector::new())
+}
+
+fn prefix() -> Ipv4Prefix {
+    Ipv4Prefix::masked(Ipv4Addr::UNSPECIFIED, 0)
+}
+
+fn info(router_id: u32) -> SourceInfo {
+    SourceInfo {
+        kind: SourceKind::External,
+        asn: 65000,
+        router_id: router_id.into(),
+        address: None,
+    }
+}
+
+/// A writer with a source and attributes of its own, and the path that says both.
+fn speaker(rib: &Arc<Rib>, shard: u8, router_id: u32) -> (RibWriter, Path) {
+    let mut writer = rib.writer(ShardId(shard));
+    let source = writer.add_source(info(router_id));
+    let attributes = writer.intern(&attributes()).unwrap();
+    let path = Path {
+        attributes,
+        source,
+        path_id: 0,
+        flags: PathFlags::NONE,
+    };
+    (writer, path)
+}
+
+#[test]
+fn no_path_is_lost_when_two_writers_meet_in_a_slot() {
+    loom::model(|| {
+        let rib = table(2);
+        let (mut ours, path) = speaker(&rib, 0, 2);
+        let (mut theirs, their_path) = speaker(&rib, 1, 1);
+        ours.upsert(prefix(), path).unwrap();
+        let other = thread::spawn(move || theirs.upsert(prefix(), their_path).unwrap());
+        let gone = ours.withdraw(prefix(), path.source, 0).unwrap();
+        let came = other.join().unwrap();
+        let guard = rib.guard();
+        let paths = rib.paths(FAMILY, gone.id, &guard);
+        assert_eq!(&paths[..], [their_path]);
+        assert_eq!(paths.best(), Some(their_path));
+        // The lower router id wins whether or not the other path is there: its coming is always a
+        // change, the other's going is one only if it went first.
+        assert!(came.best_changed);
+        rib.audit();
+    });
+}
+
+#[test]
+fn a_reader_sees_paths_and_best_that_fit_together() {
+    loom::model(|| {
+        let rib = table(2);
+        let (mut ours, path) = speaker(&rib, 0, 2);
+        let (mut theirs, their_path) = speaker(&rib, 1, 1);
+        let id = ours.upsert(prefix(), path).unwrap().id;
+        let other = thread::spawn(move || {
+            theirs.upsert(prefix(), their_path).unwrap();
+            theirs.withdraw(prefix(), their_path.source, 0).unwrap();
+        });
+        let guard = rib.guard();
+        let paths = rib.paths(FAMILY, id, &guard);
+        let expected = if paths.len() == 2 { their_path } else { path };
+        assert_eq!(paths.best(), Some(expected));
+        for path in paths.iter() {
+            assert_eq!(rib.attributes(path.attributes, &guard).bytes, attributes());
+            rib.source(path.source, &guard);
+        }
+        drop(guard);
+        other.join().unwrap();
+    });
+}
+
+/// A path that goes and comes back with its source changed, while the other writer chooses.
+#[test]
+fn the_choice_follows_a_source_that_changes() {
+    loom::model(|| {
+        let rib = table(2);
+        let (mut ours, path) = speaker(&rib, 0, 2);
+        let (mut theirs, their_path) = speaker(&rib, 1, 1);
+        theirs.upsert(prefix(), their_path).unwrap();
+        let other = thread::spawn(move || {
+            theirs.withdraw(prefix(), their_path.source, 0);
+            theirs.set_source(their_path.source, info(3));
+            theirs.upsert(prefix(), their_path).unwrap();
+        });
+        ours.upsert(prefix(), path).unwrap();
+        other.join().unwrap();
+        let guard = rib.guard();
+        assert_eq!(rib.best(FAMILY, PrefixId(0), &guard), Some(path));
+        rib.audit();
+    });
+}
+
+fn read(rib: &Rib) -> Option<(SourceId, AttributeId)> {
+    let guard = rib.guard();
+    let best = rib.best(FAMILY, PrefixId(0), &guard)?;
+    Some((best.source, best.attributes))
+}
+
+/// Looks at what is marked; the last look is what the shard believes.
+fn look(reader: &mut RibWriter, seen: &mut Option<(SourceId, AttributeId)>) {
+    let mut taken = Vec::new();
+    reader.take_dirty(usize::MAX, &mut taken);
+    if !taken.is_empty() {
+        *seen = read(reader.rib());
+    }
+}
+
+#[test]
+fn no_change_is_missed_by_a_reader_that_looks_meanwhile() {
+    loom::model(|| {
+        let rib = table(2);
+        let (mut writer, path) = speaker(&rib, 0, 1);
+        let mut reader = rib.writer(ShardId(1));
+        reader.subscribe(FAMILY, true);
+        let other = thread::spawn(move || {
+            writer.upsert(prefix(), path).unwrap();
+            let first = writer.publish();
+            writer.withdraw(prefix(), path.source, 0).unwrap();
+            first | writer.publish()
+        });
+        let mut seen = None;
+        look(&mut reader, &mut seen);
+        let looked_early = seen;
+        let woken = other.join().unwrap();
+        assert_eq!(woken, ShardId(1).mask(), "nobody woke the reader");
+        look(&mut reader, &mut seen);
+        assert_eq!(
+            seen, None,
+            "{looked_early:?} stands though it was withdrawn"
+        );
+        assert!(!reader.has_dirty());
+        reader.audit();
+    });
+}
+
+#[test]
+fn no_change_is_missed_by_a_shard_that_subscribes_meanwhile() {
+    loom::model(|| {
+        let rib = table(2);
+        let (mut writer, path) = speaker(&rib, 0, 1);
+        let mut reader = rib.writer(ShardId(1));
+        let other = thread::spawn(move || {
+            writer.upsert(prefix(), path).unwrap();
+            writer.publish();
+        });
+        reader.subscribe(FAMILY, true);
+        let mut seen = read(&rib);
+        other.join().unwrap();
+        look(&mut reader, &mut seen);
+        assert_eq!(seen, Some((path.source, path.attributes)));
+    });
+}
+
+#[test]
+fn an_inbox_hands_over_everything_once_in_order() {
+    loom::model(|| {
+        let inbox = Arc::new(Inbox::new());
+        let pushers: Vec<_> = [10, 20]
+            .map(|base| {
+                let inbox = inbox.clone();
+                thread::spawn(move || [inbox.push(base), inbox.push(base + 1)])
+            })
+            .into_iter()
+            .collect();
+        let mut taken = Vec::new();
+        inbox.take(|value| taken.push(value));
+        let first = taken.len();
+        let woken: Vec<[bool; 2]> = pushers.into_iter().map(|p| p.join().unwrap()).collect();
+        inbox.take(|value| taken.push(value));
+        for base in [10, 20] {
+            let own = taken
+                .iter()
+                .copied()
+                .filter(|value| value / 10 == base / 10);
+            assert!(own.eq([base, base + 1]));
+        }
+        // One wake for what the early look found, if it found anything, and one for the rest.
+        let wakes = woken.iter().flatten().filter(|woken| **woken).count();
+        assert_eq!(
+            wakes,
+            usize::from(first > 0) + usize::from(first < taken.len())
+        );
+    });
+}
