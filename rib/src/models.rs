@@ -24,60 +24,84 @@ use crate::writer::RibWriter;
 
 const FAMILY: Family = Family::Ipv4Unicast;
 
+/// Explores `model` twice, with either side of its races going first by default: the checker
+/// remembers one access to each atomic, so what it goes back to depends on which it saw first.
+fn explore(model: impl Fn(bool) + Send + Sync + Copy + 'static) {
+    for swapped in [false, true] {
+        loom::model(move || model(swapped));
+    }
+}
+
+/// What two threads come to that race each other.
+fn race<A: 'static, B: 'static>(
+    swapped: bool,
+    first: impl FnOnce() -> A + 'static,
+    second: impl FnOnce() -> B + 'static,
+) -> (A, B) {
+    if swapped {
+        let second = thread::spawn(second);
+        let first = thread::spawn(first);
+        let second = second.join().unwrap();
+        (first.join().unwrap(), second)
+    } else {
+        let first = thread::spawn(first);
+        let second = thread::spawn(second);
+        let first = first.join().unwrap();
+        (first, second.join().unwrap())
+    }
+}
+
 fn key(address: [u8; 4], length: u8) -> Key {
     Ipv4Prefix::masked(Ipv4Addr::from(address), length).into()
 }
 
 /// Both claim ids for the same keys, in the same nodes that are not there yet.
-fn race_for_keys(first: [Key; 2], second: [Key; 2]) {
-    loom::model(move || {
-        let collector = Collector::new();
-        let table = Arc::new(Table::new(FAMILY));
-        let claim = {
-            let (table, collector) = (table.clone(), collector.clone());
-            move |keys: [Key; 2]| {
-                let guard = epoch::pin(&collector);
-                let pinned = Pinned::new(&guard, &collector);
-                let mut spare = Spare::default();
-                keys.map(|key| {
-                    let id = table.claim(key, pinned, &mut spare).unwrap();
-                    // What this thread entered stays where it is, whatever the other does.
-                    assert_eq!(table.trie.lookup(key, pinned), Some(id));
-                    (key, id)
-                })
-            }
-        };
-        let other = {
-            let claim = claim.clone();
-            thread::spawn(move || claim(second))
-        };
-        let ours = claim(first);
-        let theirs = other.join().unwrap();
-        let guard = epoch::pin(&collector);
-        let pinned = Pinned::new(&guard, &collector);
-        for (key, id) in ours.into_iter().chain(theirs) {
-            assert_eq!(table.trie.lookup(key, pinned), Some(id), "{key:?} was lost");
-            assert_eq!(crate::table::key_of(table.prefix(id)), key);
-            assert!(table.slot(id).is_some());
+fn race_for_keys(swapped: bool, first: [Key; 2], second: [Key; 2]) {
+    let collector = Collector::new();
+    let table = Arc::new(Table::new(FAMILY));
+    let claim = {
+        let (table, collector) = (table.clone(), collector.clone());
+        move |keys: [Key; 2]| {
+            let guard = epoch::pin(&collector);
+            let pinned = Pinned::new(&guard, &collector);
+            let mut spare = Spare::default();
+            keys.map(|key| {
+                let id = table.claim(key, pinned, &mut spare).unwrap();
+                // What this thread entered stays where it is, whatever the other does.
+                assert_eq!(table.trie.lookup(key, pinned), Some(id));
+                (key, id)
+            })
         }
-        for ((ours, our_id), (theirs, their_id)) in ours.into_iter().zip(theirs) {
-            assert_eq!(ours == theirs, our_id == their_id);
-        }
-    });
+    };
+    let other = claim.clone();
+    let (ours, theirs) = race(swapped, move || claim(first), move || other(second));
+    let guard = epoch::pin(&collector);
+    let pinned = Pinned::new(&guard, &collector);
+    for (key, id) in ours.into_iter().chain(theirs) {
+        assert_eq!(table.trie.lookup(key, pinned), Some(id), "{key:?} was lost");
+        assert_eq!(crate::table::key_of(table.prefix(id)), key);
+        assert!(table.slot(id).is_some());
+    }
+    for ((our_key, our_id), (their_key, their_id)) in ours.into_iter().zip(theirs) {
+        assert_eq!(our_key == their_key, our_id == their_id);
+    }
 }
 
 #[test]
 fn one_prefix_gets_one_id() {
-    let key = key([10, 0, 0, 0], 3);
-    race_for_keys([key, key], [key, key]);
+    explore(|swapped| {
+        let key = key([10, 0, 0, 0], 3);
+        race_for_keys(swapped, [key, key], [key, key]);
+    });
 }
 
 #[test]
 fn prefixes_below_a_node_that_is_made_meanwhile_are_kept() {
-    race_for_keys(
-        [key([10, 0, 0, 0], 6), key([12, 0, 0, 0], 6)],
-        [key([8, 0, 0, 0], 5), key([14, 0, 0, 0], 7)],
-    );
+    explore(|swapped| {
+        let first = [key([10, 0, 0, 0], 6), key([12, 0, 0, 0], 6)];
+        let second = [key([8, 0, 0, 0], 5), key([14, 0, 0, 0], 7)];
+        race_for_keys(swapped, first, second);
+    });
 }
 
 fn attributes() -> [u8; 4] {
@@ -121,14 +145,16 @@ fn speaker(rib: &Arc<Rib>, shard: u8, router_id: u32) -> (RibWriter, Path) {
 
 #[test]
 fn no_path_is_lost_when_two_writers_meet_in_a_slot() {
-    loom::model(|| {
+    explore(|swapped| {
         let rib = table(2);
         let (mut ours, path) = speaker(&rib, 0, 2);
         let (mut theirs, their_path) = speaker(&rib, 1, 1);
         ours.upsert(prefix(), path).unwrap();
-        let other = thread::spawn(move || theirs.upsert(prefix(), their_path).unwrap());
-        let gone = ours.withdraw(prefix(), path.source, 0).unwrap();
-        let came = other.join().unwrap();
+        let (gone, came) = race(
+            swapped,
+            move || ours.withdraw(prefix(), path.source, 0).unwrap(),
+            move || theirs.upsert(prefix(), their_path).unwrap(),
+        );
         let guard = rib.guard();
         let paths = rib.paths(FAMILY, gone.id, &guard);
         assert_eq!(&paths[..], [their_path]);
@@ -142,43 +168,47 @@ fn no_path_is_lost_when_two_writers_meet_in_a_slot() {
 
 #[test]
 fn a_reader_sees_paths_and_best_that_fit_together() {
-    loom::model(|| {
+    explore(|swapped| {
         let rib = table(2);
         let (mut ours, path) = speaker(&rib, 0, 2);
         let (mut theirs, their_path) = speaker(&rib, 1, 1);
         let id = ours.upsert(prefix(), path).unwrap().id;
-        let other = thread::spawn(move || {
+        let write = move || {
             theirs.upsert(prefix(), their_path).unwrap();
             theirs.withdraw(prefix(), their_path.source, 0).unwrap();
-        });
-        let guard = rib.guard();
-        let paths = rib.paths(FAMILY, id, &guard);
-        let expected = if paths.len() == 2 { their_path } else { path };
-        assert_eq!(paths.best(), Some(expected));
-        for path in paths.iter() {
-            assert_eq!(rib.attributes(path.attributes, &guard).bytes, attributes());
-            rib.source(path.source, &guard);
-        }
-        drop(guard);
-        other.join().unwrap();
+        };
+        let read = move || {
+            let guard = rib.guard();
+            let paths = rib.paths(FAMILY, id, &guard);
+            let expected = if paths.len() == 2 { their_path } else { path };
+            assert_eq!(paths.best(), Some(expected));
+            for path in paths.iter() {
+                assert_eq!(rib.attributes(path.attributes, &guard).bytes, attributes());
+                rib.source(path.source, &guard);
+            }
+        };
+        race(swapped, write, read);
     });
 }
 
 /// A path that goes and comes back with its source changed, while the other writer chooses.
 #[test]
 fn the_choice_follows_a_source_that_changes() {
-    loom::model(|| {
+    explore(|swapped| {
         let rib = table(2);
         let (mut ours, path) = speaker(&rib, 0, 2);
         let (mut theirs, their_path) = speaker(&rib, 1, 1);
         theirs.upsert(prefix(), their_path).unwrap();
-        let other = thread::spawn(move || {
+        let change = move || {
             theirs.withdraw(prefix(), their_path.source, 0);
             theirs.set_source(their_path.source, info(3));
             theirs.upsert(prefix(), their_path).unwrap();
-        });
-        ours.upsert(prefix(), path).unwrap();
-        other.join().unwrap();
+        };
+        race(
+            swapped,
+            move || ours.upsert(prefix(), path).unwrap(),
+            change,
+        );
         let guard = rib.guard();
         assert_eq!(rib.best(FAMILY, PrefixId(0), &guard), Some(path));
         rib.audit();
@@ -202,27 +232,27 @@ fn look(reader: &mut RibWriter, seen: &mut Option<(SourceId, AttributeId)>) {
 
 #[test]
 fn no_change_is_missed_by_a_reader_that_looks_meanwhile() {
-    loom::model(|| {
+    explore(|swapped| {
         let rib = table(2);
         let (mut writer, path) = speaker(&rib, 0, 1);
         let mut reader = rib.writer(ShardId(1));
         reader.subscribe(FAMILY, true);
-        let other = thread::spawn(move || {
+        let write = move || {
             writer.upsert(prefix(), path).unwrap();
-            let first = writer.publish();
+            let woken = writer.publish();
             writer.withdraw(prefix(), path.source, 0).unwrap();
-            first | writer.publish()
-        });
-        let mut seen = None;
-        look(&mut reader, &mut seen);
-        let looked_early = seen;
-        let woken = other.join().unwrap();
+            woken | writer.publish()
+        };
+        let look_once = move || {
+            let mut seen = None;
+            look(&mut reader, &mut seen);
+            (reader, seen)
+        };
+        let (woken, (mut reader, early)) = race(swapped, write, look_once);
         assert_eq!(woken, ShardId(1).mask(), "nobody woke the reader");
+        let mut seen = early;
         look(&mut reader, &mut seen);
-        assert_eq!(
-            seen, None,
-            "{looked_early:?} stands though it was withdrawn"
-        );
+        assert_eq!(seen, None, "{early:?} stands though it was withdrawn");
         assert!(!reader.has_dirty());
         reader.audit();
     });
@@ -230,17 +260,20 @@ fn no_change_is_missed_by_a_reader_that_looks_meanwhile() {
 
 #[test]
 fn no_change_is_missed_by_a_shard_that_subscribes_meanwhile() {
-    loom::model(|| {
+    explore(|swapped| {
         let rib = table(2);
         let (mut writer, path) = speaker(&rib, 0, 1);
         let mut reader = rib.writer(ShardId(1));
-        let other = thread::spawn(move || {
+        let write = move || {
             writer.upsert(prefix(), path).unwrap();
             writer.publish();
-        });
-        reader.subscribe(FAMILY, true);
-        let mut seen = read(&rib);
-        other.join().unwrap();
+        };
+        let subscribe = move || {
+            reader.subscribe(FAMILY, true);
+            let seen = read(reader.rib());
+            (reader, seen)
+        };
+        let ((), (mut reader, mut seen)) = race(swapped, write, subscribe);
         look(&mut reader, &mut seen);
         assert_eq!(seen, Some((path.source, path.attributes)));
     });
@@ -248,19 +281,24 @@ fn no_change_is_missed_by_a_shard_that_subscribes_meanwhile() {
 
 #[test]
 fn an_inbox_hands_over_everything_once_in_order() {
-    loom::model(|| {
+    explore(|swapped| {
         let inbox = Arc::new(Inbox::new());
-        let pushers: Vec<_> = [10, 20]
-            .map(|base| {
-                let inbox = inbox.clone();
-                thread::spawn(move || [inbox.push(base), inbox.push(base + 1)])
-            })
-            .into_iter()
-            .collect();
-        let mut taken = Vec::new();
-        inbox.take(|value| taken.push(value));
+        let pusher = |base: u32| {
+            let inbox = inbox.clone();
+            move || [inbox.push(base), inbox.push(base + 1)]
+        };
+        let other = thread::spawn(pusher(10));
+        let taker = {
+            let inbox = inbox.clone();
+            move || {
+                let mut taken = Vec::new();
+                inbox.take(|value| taken.push(value));
+                taken
+            }
+        };
+        let (woken, mut taken) = race(swapped, pusher(20), taker);
+        let woken = [woken, other.join().unwrap()];
         let first = taken.len();
-        let woken: Vec<[bool; 2]> = pushers.into_iter().map(|p| p.join().unwrap()).collect();
         inbox.take(|value| taken.push(value));
         for base in [10, 20] {
             let own = taken
