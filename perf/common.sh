@@ -29,7 +29,7 @@ spec:
     listenPort: $port
     routerID: 192.0.2.1
     localASN: 65001
-    guard: {allow: [{prefix: 20.0.0.0/8, ge: 8, le: 32}]}
+    guard: {allow: [{prefix: 20.0.0.0/7, ge: 8, le: 32}]}
     neighbors:
     - peerASN: 65002
       passive: true
