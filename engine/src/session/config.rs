@@ -27,6 +27,8 @@ pub struct SessionConfig {
     /// A sentence that says why this session must not be started (a key that cannot be had,
     /// another speaker on the node); none: it may.
     pub withheld: Option<Arc<str>>,
+    /// Connections are signed (RFC 2385). A peer with another key is silent: only words need this.
+    pub keyed: bool,
     /// Timers.
     pub timers: Timers,
     /// The address families offered.
@@ -48,6 +50,7 @@ impl SessionConfig {
                 Password::Missing(why) => Some(why.clone()),
                 Password::None | Password::Key(_) => None,
             },
+            keyed: matches!(neighbor.password, Password::Key(_)),
             timers: neighbor.timers,
             families: neighbor.families,
         }

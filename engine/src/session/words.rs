@@ -120,9 +120,15 @@ pub(super) fn lost(peer: IpAddr, state: State, why: &str) -> String {
 
 /// The connection could not be had.
 pub(super) fn unreachable(config: &SessionConfig, why: &str) -> String {
+    // A kernel drops what is signed with another key in silence (RFC 2385 §2).
+    let keys = if config.keyed {
+        ", and that both sides have the same MD5 password"
+    } else {
+        ""
+    };
     format!(
         "cannot connect to peer {} port {} ({why}): see whether BGP runs there and the path is \
-         open",
+         open{keys}",
         config.peer_address, config.peer_port
     )
 }

@@ -40,6 +40,7 @@ fn config() -> SessionConfig {
         peer_asn: PeerAsn::Number(65002),
         passive: false,
         withheld: None,
+        keyed: false,
         timers: Timers::default(),
         families: FamilySet::ALL,
     }
