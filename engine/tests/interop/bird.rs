@@ -88,6 +88,7 @@ protocol bgp ringbgp {{
   local {local} as {asn};
   neighbor {peer} as {peer_asn};
   direct;
+  strict bind yes;
   connect delay time 1;
   connect retry time 1;
   error wait time 1, 2;{options}

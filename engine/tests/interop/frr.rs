@@ -26,11 +26,12 @@ pub(crate) struct Frr {
 impl Frr {
     /// Starts FRR as `spec` says.
     pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Frr {
-        Frr::start_with(lab, &configuration(spec), spec.peer())
+        Frr::start_with(lab, &configuration(spec), spec.local(), spec.peer())
     }
 
-    /// Starts FRR with a configuration of bgpd of one's own; `peer` is ringbgp's address in it.
-    pub(crate) fn start_with(lab: &Lab, bgpd_conf: &str, peer: &str) -> Frr {
+    /// Starts FRR with a configuration of bgpd of one's own; `local` and `peer` are its address and
+    /// ringbgp's in it.
+    pub(crate) fn start_with(lab: &Lab, bgpd_conf: &str, local: &str, peer: &str) -> Frr {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
         fs::write(at("zebra.conf"), "").expect("zebra.conf is written");
@@ -38,7 +39,7 @@ impl Frr {
         // Both daemons become the user frr before they write here.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))
             .expect("the directory's mode is set");
-        let start = |name: &str, program: &str| {
+        let start = |name: &str, program: &str, more: &[&str]| {
             let mut command = lab.router.command(program);
             command
                 .arg("--config_file")
@@ -49,12 +50,13 @@ impl Frr {
                 .arg(directory.path())
                 .arg("--socket")
                 .arg(at("zserv.api"))
-                .args(["--vty_port", "0", "--log", "stdout"]);
+                .args(["--vty_port", "0", "--log", "stdout"])
+                .args(more);
             Process::start(name, &mut command, &at(&format!("{name}.log")))
         };
-        let zebra = start("zebra", ZEBRA);
+        let zebra = start("zebra", ZEBRA, &[]);
         wait_for_socket(&at("zebra.vty"));
-        let bgpd = start("bgpd", BGPD);
+        let bgpd = start("bgpd", BGPD, &["--listenon", local]);
         wait_for_socket(&at("bgpd.vty"));
         Frr {
             _bgpd: bgpd,

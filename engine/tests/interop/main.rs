@@ -10,11 +10,18 @@
 //! later change that has arrived while the earlier one had no effect.
 
 mod bird;
+mod daemon;
 mod frr;
 mod gobgp;
 mod lab;
 mod openbgpd;
 mod process;
 mod router;
+mod scripted;
 
+mod article;
 mod drivers;
+mod files;
+mod live;
+mod misbehaviour;
+mod sessions;

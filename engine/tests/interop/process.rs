@@ -37,6 +37,21 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// SIGTERM; the exit code once it is gone.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+        eventually(
+            &format!("{} ends after SIGTERM", self.name),
+            || match self.child.try_wait() {
+                Ok(Some(status)) => Ok(status.code()),
+                Ok(None) => Err("still running".to_owned()),
+                Err(error) => Err(error.to_string()),
+            },
+        )
+    }
+
     /// Everything that it has printed.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
