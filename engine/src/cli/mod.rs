@@ -3,8 +3,11 @@
 //! Exit codes: 0 done, 1 a fault in what was asked, 2 usage, 3 the daemon can't be reached.
 //! Results go to standard output; errors to standard error, as one sentence with the mend.
 
+mod announcements;
 mod ask;
+mod check;
 mod log;
+mod node_name;
 mod output;
 mod run;
 
@@ -24,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the daemon
     Run(run::RunArgs),
+    /// Say what is wrong with manifests and what would be announced to whom; start nothing
+    Check(check::CheckArgs),
     /// Show the sessions, and the faults in force
     Peers(ask::PeersArgs),
     /// Show routes: the Loc-RIB, the Adj-RIB-In or the Adj-RIB-Out
@@ -45,6 +50,7 @@ pub fn main() -> ExitCode {
     };
     let result = match command {
         Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(args),
         Command::Peers(args) => ask::peers(args),
         Command::Routes(args) => ask::routes(args),
         Command::Explain(args) => ask::explain(args),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::log::{self, LogArgs};
+use super::node_name::NodeArgs;
 use super::output::Failure;
 use crate::admin::DEFAULT_SOCKET;
 use crate::node::{Node, NodeOptions};
@@ -33,29 +34,6 @@ pub(super) struct RunArgs {
     admin: PathBuf,
     #[command(flatten)]
     log: LogArgs,
-}
-
-/// Which node this is.
-#[derive(Debug, Args)]
-pub(super) struct NodeArgs {
-    /// This node's name in the resources [default: the hostname]
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    node_name: Option<String>,
-}
-
-impl NodeArgs {
-    /// The name as given, else the hostname.
-    ///
-    /// # Errors
-    /// If there is neither.
-    pub(super) fn resolve(self) -> Result<String, Failure> {
-        let given = self.node_name.filter(|name| !name.is_empty());
-        given.or_else(hostname).ok_or_else(|| {
-            Failure::Asked(
-                "this machine has no hostname; give the node's name with --node-name".to_owned(),
-            )
-        })
-    }
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -88,10 +66,4 @@ enum Io {
     Uring,
     /// epoll
     Epoll,
-}
-
-fn hostname() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.to_owned())
 }

@@ -1,0 +1,264 @@
+//! What a desired state would have announced to whom, without starting anything.
+//!
+//! The next hop is worked out by the function that sessions use; only the session's local address
+//! is an estimate, the one that the kernel would choose now.
+
+use std::fmt::Write;
+use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
+
+use codec::{Family, IpPrefix};
+use serde::Serialize;
+
+use crate::admin::render;
+use crate::config::{DesiredState, Export, Instance, Neighbor, Origin, Password};
+use crate::group::{Interfaces, own_next_hop};
+use crate::model::attributes::{community, large_community};
+use crate::model::{Source, afi_name};
+
+/// One own route and whom it goes to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Announcement {
+    instance: String,
+    afi: &'static str,
+    safi: &'static str,
+    prefix: String,
+    local_pref: u32,
+    communities: Option<Vec<String>>,
+    large_communities: Option<Vec<String>>,
+    peers: Arc<[Receiver]>,
+    sources: Vec<Source>,
+}
+
+/// Whether a neighbor is told own routes of one family once its session stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receiver {
+    peer_address: String,
+    announced: bool,
+    /// None if not announced, or if only the session will tell.
+    next_hop: Option<String>,
+    /// Why it is not announced.
+    reason: Option<String>,
+}
+
+/// Every own route, by instance and prefix.
+pub(super) fn announcements(
+    desired: &DesiredState,
+    interfaces: &dyn Interfaces,
+) -> Vec<Announcement> {
+    let enabled = desired.instances.values().filter(|i| i.enabled);
+    enabled
+        .flat_map(|instance| {
+            let by_family = Family::ALL.map(|family| receivers(instance, family, interfaces));
+            let origins = instance.origins.iter();
+            origins.map(move |(prefix, origin)| {
+                let peers = Arc::clone(&by_family[prefix.family().index()]);
+                announcement(instance, *prefix, origin, peers)
+            })
+        })
+        .collect()
+}
+
+fn announcement(
+    instance: &Instance,
+    prefix: IpPrefix,
+    origin: &Origin,
+    peers: Arc<[Receiver]>,
+) -> Announcement {
+    let attributes = &origin.attributes;
+    let communities = attributes.communities.iter();
+    let communities: Vec<String> = communities.map(|c| community(*c)).collect();
+    let large = attributes.large_communities.iter();
+    let large: Vec<String> = large.map(|c| large_community(*c)).collect();
+    Announcement {
+        instance: instance.name.to_string(),
+        afi: afi_name(prefix.family()),
+        safi: "unicast",
+        prefix: prefix.to_string(),
+        local_pref: attributes.local_preference,
+        communities: (!communities.is_empty()).then_some(communities),
+        large_communities: (!large.is_empty()).then_some(large),
+        peers,
+        sources: origin.sources.iter().map(Source::from).collect(),
+    }
+}
+
+fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Arc<[Receiver]> {
+    let neighbors = instance.neighbors.values();
+    neighbors
+        .map(|neighbor| {
+            let (announced, next_hop, reason) = match told(neighbor, family, interfaces) {
+                Ok(next_hop) => (true, next_hop, None),
+                Err(reason) => (false, None, Some(reason)),
+            };
+            Receiver {
+                peer_address: neighbor.address.to_string(),
+                announced,
+                next_hop,
+                reason,
+            }
+        })
+        .collect()
+}
+
+/// The next hop that `neighbor` is told with own routes of `family`, as far as it can be known; or
+/// why it is told none.
+fn told(
+    neighbor: &Neighbor,
+    family: Family,
+    interfaces: &dyn Interfaces,
+) -> Result<Option<String>, String> {
+    if !neighbor.families.contains(family) {
+        return Err(format!("{family} is not among its families"));
+    }
+    if neighbor.export == Export::None {
+        return Err("its export is none".to_owned());
+    }
+    if let Password::Missing(why) = &neighbor.password {
+        return Err(format!("its session stays idle: {why}"));
+    }
+    let local = neighbor
+        .local_address
+        .or_else(|| source_towards(neighbor.address));
+    let Some(local) = local else {
+        return Ok(None);
+    };
+    let next_hop = own_next_hop(family, neighbor, local, interfaces)?;
+    Ok(Some(next_hop.address().to_string()))
+}
+
+/// The address that the kernel would connect from. Nothing is sent: connecting a datagram socket
+/// only looks up the route.
+fn source_towards(peer: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match peer {
+        IpAddr::V4(_) => [0; 4].into(),
+        IpAddr::V6(_) => [0; 16].into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((peer, BGP_PORT)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The announcements for people.
+pub(super) fn text(announcements: &[Announcement]) -> String {
+    let mut text = String::new();
+    for announcement in announcements {
+        push(announcement, &mut text);
+    }
+    let _ = match announcements.len() {
+        1 => writeln!(text, "1 own route on this node."),
+        count => writeln!(text, "{count} own routes on this node."),
+    };
+    text
+}
+
+fn push(announcement: &Announcement, text: &mut String) {
+    let _ = write!(text, "{}", announcement.prefix);
+    if announcement.instance != "default" {
+        let _ = write!(text, " (instance {})", announcement.instance);
+    }
+    let _ = write!(text, ", local preference {}", announcement.local_pref);
+    for (name, values) in [
+        ("communities", &announcement.communities),
+        ("large communities", &announcement.large_communities),
+    ] {
+        if let Some(values) = values {
+            let _ = write!(text, ", {name} {}", values.join(" "));
+        }
+    }
+    text.push('\n');
+    for source in &announcement.sources {
+        let _ = writeln!(text, "  by {} {}", render::resource(source), source.rule);
+    }
+    if announcement.peers.is_empty() {
+        text.push_str("  to nobody: there are no neighbors\n");
+    }
+    for peer in announcement.peers.iter() {
+        let address = &peer.peer_address;
+        let _ = match (&peer.reason, &peer.next_hop) {
+            (Some(reason), _) => writeln!(text, "  not to {address}: {reason}"),
+            (None, Some(next_hop)) => writeln!(text, "  to {address}, next hop {next_hop}"),
+            (None, None) => writeln!(text, "  to {address}"),
+        };
+    }
+}
+
+const BGP_PORT: u16 = 179;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watcher::check;
+
+    struct NoInterfaces;
+
+    impl Interfaces for NoInterfaces {
+        fn beside(&self, _local: IpAddr) -> Vec<IpAddr> {
+            Vec::new()
+        }
+    }
+
+    fn desired(neighbors: &str) -> DesiredState {
+        let directory = tempfile::tempdir().unwrap();
+        let config = format!(
+            "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\n\
+             metadata: {{name: cilium-config}}\nspec:\n  bgpPeering:\n    localASN: 65001\n    \
+             guard: {{allow: [10.0.0.0/8, '2001:db8::/32']}}\n    neighbors: {neighbors}\n    \
+             advertise: {{attributes: {{communities: {{standard: ['65000:1']}}}}}}\n"
+        );
+        let policy = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n\
+                      metadata: {name: web}\n\
+                      spec: {endpointSelector: {}, egress: [{toCIDR: [10.0.1.0/24, '2001:db8:1::/48']}]}\n";
+        std::fs::write(directory.path().join("c.yaml"), config).unwrap();
+        std::fs::write(directory.path().join("p.yaml"), policy).unwrap();
+        let checked = check(directory.path(), "node-1");
+        assert_eq!(checked.faults, [], "the manifests are right");
+        checked.state
+    }
+
+    #[test]
+    fn routes_are_shown_with_rule_neighbors_and_next_hops() {
+        let neighbors = "[{peerAddress: 127.0.0.2, peerASN: 65001, localAddress: 127.0.0.1}]";
+        let announcements = announcements(&desired(neighbors), &NoInterfaces);
+        let by = "  by CiliumNetworkPolicy default/web spec.egress[0].toCIDR";
+        let why = "the session's interface has no or several global IPv6 addresses: set \
+                   nextHop.ipv6";
+        assert_eq!(
+            text(&announcements),
+            format!(
+                "10.0.1.0/24, local preference 100, communities 65000:1\n{by}[0]\n  \
+                 to 127.0.0.2, next hop 127.0.0.1\n\
+                 2001:db8:1::/48, local preference 100, communities 65000:1\n{by}[1]\n  \
+                 not to 127.0.0.2: {why}\n\
+                 2 own routes on this node.\n"
+            )
+        );
+        let json = serde_json::to_value(&announcements).unwrap();
+        assert_eq!(json[0]["peers"][0]["nextHop"], "127.0.0.1");
+        assert_eq!(json[1]["peers"][0]["nextHop"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn a_switched_off_instance_announces_nothing() {
+        let mut desired = desired("[]");
+        let shown = text(&announcements(&desired, &NoInterfaces));
+        assert!(
+            shown.contains("to nobody: there are no neighbors"),
+            "{shown}"
+        );
+        desired
+            .instances
+            .values_mut()
+            .for_each(|i| i.enabled = false);
+        let shown = text(&announcements(&desired, &NoInterfaces));
+        assert_eq!(shown, "0 own routes on this node.\n");
+    }
+
+    #[test]
+    fn the_source_address_is_the_kernels_choice() {
+        let loopback: IpAddr = [127, 0, 0, 1].into();
+        assert_eq!(source_towards(loopback), Some(loopback));
+    }
+}

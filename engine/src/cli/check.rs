@@ -1,0 +1,74 @@
+//! `ringbgp check`: says what is wrong with manifests and what this node would announce to whom.
+//! Starts nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::announcements::{Announcement, announcements, text};
+use super::node_name::NodeArgs;
+use super::output::{Failure, Format, json, print};
+use crate::interfaces::SystemInterfaces;
+use crate::model::Fault;
+use crate::watcher;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// A directory of Kubernetes YAML
+    #[arg(long, value_name = "DIR")]
+    manifests: PathBuf,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Let warnings fail the check too
+    #[arg(long)]
+    strict: bool,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// What `check -o json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    faults: Vec<Fault>,
+    announcements: Vec<Announcement>,
+    /// Kinds that are not read, with how many objects there are of each.
+    passed_over: BTreeMap<String, usize>,
+}
+
+pub(super) fn check(args: CheckArgs) -> Result<(), Failure> {
+    let checked = watcher::check(&args.manifests, &args.node.resolve()?);
+    let passes = checked.passes(args.strict);
+    let report = Report {
+        faults: checked.faults.iter().map(Fault::from).collect(),
+        announcements: announcements(&checked.state, &SystemInterfaces),
+        passed_over: checked.passed_over,
+    };
+    if args.output == Format::Json {
+        print(&(json(&report)? + "\n"))?;
+    } else {
+        report.faults.iter().for_each(|fault| eprintln!("{fault}"));
+        for (kind, count) in &report.passed_over {
+            eprintln!("{count} of kind {kind} passed over: the kind is not read");
+        }
+        print(&text(&report.announcements))?;
+    }
+    if passes {
+        return Ok(());
+    }
+    let warnings = report.faults.iter().filter(|f| f.warning).count();
+    Err(Failure::Asked(format!(
+        "{} and {} in {}; mend them and check again",
+        count(report.faults.len() - warnings, "fault"),
+        count(warnings, "warning"),
+        args.manifests.display()
+    )))
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
