@@ -11,9 +11,13 @@ mod node_name;
 mod output;
 mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use crate::demo;
+use output::Failure;
 
 /// A BGP speaker for the nodes of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -29,6 +33,8 @@ enum Command {
     Run(run::RunArgs),
     /// Say what is wrong with manifests and what would be announced to whom; start nothing
     Check(check::CheckArgs),
+    /// See routes arrive at a router and go as files change; needs no privileges
+    Demo(DemoArgs),
     /// Show the sessions, and the faults in force
     Peers(ask::PeersArgs),
     /// Show routes: the Loc-RIB, the Adj-RIB-In or the Adj-RIB-Out
@@ -37,6 +43,13 @@ enum Command {
     Explain(ask::ExplainArgs),
     /// Close sessions with Cease/Administrative Reset; they come up again
     Reset(ask::ResetArgs),
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// A directory of Kubernetes YAML with a neighbor on a loopback address [default: an example]
+    #[arg(long, value_name = "DIR")]
+    manifests: Option<PathBuf>,
 }
 
 /// Runs the command that the process was started with.
@@ -51,6 +64,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(args),
+        Command::Demo(args) => demo::run(args.manifests.as_deref()).map_err(Failure::Asked),
         Command::Peers(args) => ask::peers(args),
         Command::Routes(args) => ask::routes(args),
         Command::Explain(args) => ask::explain(args),

@@ -1,5 +1,6 @@
 //! The binary as scripts meet it: exit codes, what goes to which stream.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
@@ -9,7 +10,7 @@ use engine::admin::{server, socket::AdminSocket};
 use crate::fake::Fake;
 
 /// Runs the binary; gives exit code, standard output, standard error.
-fn ringbgp(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn ringbgp(arguments: &[&str]) -> (i32, String, String) {
     let Output {
         status,
         stdout,
@@ -89,6 +90,37 @@ fn answers_go_to_standard_output_in_the_form_asked_for() {
     let (code, stdout, _) = ringbgp(&["reset", "10.0.0.6", "--admin", admin]);
     assert_eq!((code, stdout.as_str()), (0, "1 peer reset.\n"));
 }
+
+#[test]
+fn check_names_faults_and_says_what_would_be_announced() {
+    let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart");
+    let check = ["check", "--node-name", "node-1", "--manifests"];
+    let (code, stdout, stderr) = ringbgp(&[&check[..], &[quickstart]].concat());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("  to 127.0.0.2, next hop "), "{stdout}");
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    fs::write(directory.path().join("p.yaml"), POLICY_WITH_HOST_BITS).unwrap();
+    let (code, stdout, stderr) = ringbgp(&[&check[..], &[path, "-o", "json"]].concat());
+    assert_eq!((code, stderr.as_str()), (0, ""), "warnings pass");
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(report["announcements"], serde_json::json!([]));
+    assert_eq!(ringbgp(&[&check[..], &[path, "--strict"]].concat()).0, 1);
+
+    fs::write(directory.path().join("c.yaml"), "a: [").unwrap();
+    let (code, _, stderr) = ringbgp(&[&check[..], &[path]].concat());
+    assert_eq!(code, 1);
+    assert!(stderr.contains("c.yaml:1: "), "{stderr}");
+    assert!(stderr.contains("p.yaml:5: warning: "), "{stderr}");
+}
+
+const POLICY_WITH_HOST_BITS: &str = "apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: p}
+spec:
+  egress: [{toCIDR: [10.0.1.7/24]}]
+";
 
 #[test]
 fn what_the_daemon_does_not_know_is_1() {

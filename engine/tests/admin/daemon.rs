@@ -1,0 +1,173 @@
+//! The daemon and the demo as processes, on loopback addresses and free ports.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::command_line::ringbgp;
+
+/// A process whose standard output is read line by line; it is killed if the test fails.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringbgp"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Running { child, lines }
+    }
+
+    /// Waits for a line that contains `words`.
+    fn wait_for(&self, words: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no line contains {words:?}"));
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal; gives the exit code.
+    fn end_by(mut self, signal: &str) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args([signal, &pid]).status().unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The example with ports that are free here.
+fn copy_quickstart(to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart");
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let text = text.replace("1790", &free_port().to_string());
+        fs::write(to.join(entry.file_name()), text).unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn the_demo_shows_routes_come_and_go() {
+    let directory = tempfile::tempdir().unwrap();
+    copy_quickstart(directory.path());
+    let demo = Running::start(&["demo", "--manifests", directory.path().to_str().unwrap()]);
+    demo.wait_for("session with the node up");
+    demo.wait_for("+ 2001:db8:1::/48 arrived");
+    fs::write(directory.path().join("more.yaml"), MORE).unwrap();
+    let line = demo.wait_for("+ 198.51.100.128/25 arrived");
+    assert!(line.contains(" ms: next hop "), "{line}");
+    demo.wait_for("by CiliumNetworkPolicy default/more spec.egress[0].toCIDR[0]");
+    fs::remove_file(directory.path().join("more.yaml")).unwrap();
+    demo.wait_for("- 198.51.100.128/25 gone");
+    assert_eq!(demo.end_by("-INT"), Some(0));
+}
+
+#[test]
+fn the_daemon_answers_and_ends_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    copy_quickstart(directory.path());
+    let admin = directory.path().join("admin.sock");
+    let admin = admin.to_str().unwrap();
+    let manifests = directory.path().to_str().unwrap();
+    let run = [
+        "run",
+        "--shards",
+        "1",
+        "--node-name",
+        "node-1",
+        "--admin",
+        admin,
+    ];
+    let run = [&run[..], &["--manifests", manifests]].concat();
+    let daemon = Running::start(&run);
+    let mut tries = 0;
+    while ringbgp(&["routes", "available", "10.244.1.0/24", "--admin", admin]).0 != 0 {
+        thread::sleep(Duration::from_millis(50));
+        tries += 1;
+        assert!(tries < 200, "the daemon does not answer");
+    }
+    let (code, stdout, _) = ringbgp(&["peers", "-o", "json", "--admin", admin]);
+    assert_eq!(code, 0);
+    let peers: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(peers[0]["peerAddress"], "127.0.0.2");
+    assert_eq!(peers[0]["uptimeSeconds"], serde_json::Value::Null);
+    let (code, _, stderr) = ringbgp(&["reset", "127.0.0.9", "--admin", admin]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("127.0.0.9"), "{stderr}");
+
+    let (code, _, stderr) = ringbgp(&run);
+    assert_eq!(code, 1, "its socket is taken");
+    assert!(stderr.contains("another daemon answers"), "{stderr}");
+    assert_eq!(daemon.end_by("-TERM"), Some(0));
+    assert!(!Path::new(admin).exists());
+}
+
+#[test]
+fn a_taken_port_is_1_and_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let config = CONFIG.replace("PORT", &port.to_string());
+    fs::write(directory.path().join("c.yaml"), config).unwrap();
+    let admin = directory.path().join("admin.sock");
+    let (code, _, stderr) = ringbgp(&[
+        "run",
+        "--manifests",
+        directory.path().to_str().unwrap(),
+        "--admin",
+        admin.to_str().unwrap(),
+        "--log-level",
+        "error",
+    ]);
+    assert_eq!(code, 1);
+    assert!(
+        stderr.contains(&format!("port {port} is taken")),
+        "{stderr}"
+    );
+}
+
+const MORE: &str = "apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: more}
+spec: {endpointSelector: {}, egress: [{toCIDR: [198.51.100.128/25]}]}
+";
+
+const CONFIG: &str = "apiVersion: cilium.io/v2alpha1
+kind: CiliumConfig
+metadata: {name: cilium-config}
+spec: {bgpPeering: {localASN: 65001, listenAddresses: [127.0.0.1], listenPort: PORT}}
+";
+
+/// Far more than anything here takes, for slow machines.
+const PATIENCE: Duration = Duration::from_secs(20);
