@@ -162,6 +162,8 @@ pub fn explanation(explanation: &Explanation) -> String {
     let _ = write!(text, "{}: ", explanation.prefix);
     let _ = match (told, all) {
         (_, 0) => write!(text, "announced to nobody: there are no peers"),
+        (0, 1) => write!(text, "not announced to the one peer"),
+        (1, 1) => write!(text, "announced to the one peer"),
         (0, _) => write!(text, "not announced to any of {all} peers"),
         _ => write!(text, "announced to {told} of {all} peers"),
     };
@@ -169,6 +171,9 @@ pub fn explanation(explanation: &Explanation) -> String {
         let _ = write!(text, " (instance {})", explanation.instance);
     }
     text.push('\n');
+    if explanation.claims.is_empty() && explanation.notes.is_empty() {
+        text.push_str("No resource asks for it.\n");
+    }
     push_claims(&mut text, &explanation.claims);
     for note in &explanation.notes {
         let _ = writeln!(text, "Note: {note}");
@@ -194,7 +199,6 @@ pub fn explanation(explanation: &Explanation) -> String {
 
 fn push_claims(text: &mut String, claims: &[Claim]) {
     if claims.is_empty() {
-        text.push_str("No resource asks for it.\n");
         return;
     }
     text.push_str("Asked for by\n");
@@ -440,7 +444,7 @@ mod tests {
         });
         assert_eq!(
             text,
-            "0.0.0.0/0: not announced to any of 1 peers\n\
+            "0.0.0.0/0: not announced to the one peer\n\
              Asked for by\n  CiliumNetworkPolicy default/world spec.egress[0].toCIDRSet[0] \
              (world.yaml:9)\n    no own route: the guard always refuses 0.0.0.0/0\n\
              Note: guard.maxPrefixes holds it back\n\

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::output::Failure;
 
@@ -32,10 +33,13 @@ enum LogFormat {
 /// # Errors
 /// If the level is not understood.
 pub(super) fn start(args: &LogArgs) -> Result<(), Failure> {
-    let filter = EnvFilter::builder().parse(&args.log_level).map_err(|_| {
+    let level = &args.log_level;
+    // Alone, an unknown word would be taken for a module whose every event is wanted.
+    let is_known = level.contains('=') || level.parse::<LevelFilter>().is_ok();
+    let filter = EnvFilter::builder().parse(level).ok().filter(|_| is_known);
+    let filter = filter.ok_or_else(|| {
         Failure::Usage(format!(
-            "{:?} is not a log level; error, warn, info, debug and trace are accepted",
-            args.log_level
+            "{level:?} is not a log level; error, warn, info, debug and trace are accepted"
         ))
     })?;
     let builder = tracing_subscriber::fmt()

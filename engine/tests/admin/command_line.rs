@@ -50,6 +50,9 @@ fn usage_is_2_and_help_and_version_are_0() {
         "{stderr}"
     );
     assert_eq!(ringbgp(&["--help"]).0, 0);
+    let (code, _, stderr) = ringbgp(&["run", "--manifests", "/nowhere", "--log-level", "loud"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("\"loud\" is not a log level"), "{stderr}");
     let (code, stdout, _) = ringbgp(&["--version"]);
     assert_eq!(code, 0);
     assert!(stdout.starts_with("ringbgp 0."), "{stdout}");
