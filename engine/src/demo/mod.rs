@@ -38,6 +38,7 @@ pub fn run(manifests: Option<&Path>) -> Result<(), String> {
     let clock = Clock::system();
     let stage = Stage::set(manifests)?;
     let router = Router::of(&check(stage.manifests(), NODE_NAME).state)?;
+    router.look_for_room()?;
     let routers_own = stage.write_router(&router.manifest())?;
     // The router stands first: who dials does so once, and not again two minutes later.
     let router_node = start(&routers_own, "router", None)?;

@@ -1,7 +1,7 @@
 //! The demo's external router: a second engine whose manifest is derived from what the node's
 //! manifests say of their neighbor.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use crate::config::{DesiredState, Neighbor, Password, PeerAsn};
 
@@ -48,6 +48,21 @@ impl Router {
             }),
             node_asn: neighbor.local_asn,
         })
+    }
+
+    /// Looks whether the router can listen: another demo may be running.
+    ///
+    /// # Errors
+    /// One sentence with the mend.
+    pub(crate) fn look_for_room(&self) -> Result<(), String> {
+        match TcpListener::bind(self.address) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!(
+                "the router cannot listen on {}: {error}; end what does, or change peerAddress or \
+                 peerPort in a copy of the manifests and name it with --manifests",
+                self.address
+            )),
+        }
     }
 
     /// What the router's engine reads.

@@ -84,6 +84,9 @@ fn the_demo_shows_routes_come_and_go() {
     let demo = Running::start(&["demo", "--manifests", directory.path().to_str().unwrap()]);
     demo.wait_for("session with the node up");
     demo.wait_for("+ 2001:db8:1::/48 arrived");
+    let (code, _, stderr) = ringbgp(&["demo", "--manifests", directory.path().to_str().unwrap()]);
+    assert_eq!(code, 1, "a second one has no room");
+    assert!(stderr.contains("cannot listen on 127.0.0.2"), "{stderr}");
     fs::write(directory.path().join("more.yaml"), MORE).unwrap();
     let line = demo.wait_for("+ 198.51.100.128/25 arrived");
     assert!(line.contains(" ms: next hop "), "{line}");
