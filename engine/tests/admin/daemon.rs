@@ -9,6 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::command_line::ringbgp;
 
 /// A process whose standard output is read line by line; it is killed if the test fails.
@@ -47,9 +49,8 @@ impl Running {
     }
 
     /// Sends a signal; gives the exit code.
-    fn end_by(mut self, signal: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args([signal, &pid]).status().unwrap();
+    fn end_by(mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
         self.child.wait().unwrap().code()
     }
 }
@@ -93,7 +94,7 @@ fn the_demo_shows_routes_come_and_go() {
     demo.wait_for("by CiliumNetworkPolicy default/more spec.egress[0].toCIDR[0]");
     fs::remove_file(directory.path().join("more.yaml")).unwrap();
     demo.wait_for("- 198.51.100.128/25 gone");
-    assert_eq!(demo.end_by("-INT"), Some(0));
+    assert_eq!(demo.end_by(Signal::INT), Some(0));
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     let (code, _, stderr) = ringbgp(&run);
     assert_eq!(code, 1, "its socket is taken");
     assert!(stderr.contains("another daemon answers"), "{stderr}");
-    assert_eq!(daemon.end_by("-TERM"), Some(0));
+    assert_eq!(daemon.end_by(Signal::TERM), Some(0));
     assert!(!Path::new(admin).exists());
 }
 

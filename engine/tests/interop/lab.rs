@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::output;
 use crate::router::RouterKind;
@@ -131,11 +133,9 @@ fn ip(arguments: &[&str]) -> Result<(), String> {
 
 fn remove_namespace(name: &str) {
     let pids = output(Command::new("ip").args(["netns", "pids", name])).unwrap_or_default();
-    for pid in pids.split_whitespace() {
-        let _ = Command::new("kill")
-            .args(["-9", pid])
-            .stderr(Stdio::null())
-            .status();
+    let pids = pids.split_whitespace().filter_map(|pid| pid.parse().ok());
+    for pid in pids.filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
     }
     let _ = ip(&["netns", "del", name]);
 }

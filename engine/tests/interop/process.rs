@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use engine::time::Clock;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running program. Dropped, it is killed; if the test is failing then, its log is printed.
 pub(crate) struct Process {
@@ -39,9 +40,8 @@ impl Process {
 
     /// SIGTERM; the exit code once it is gone.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let _ = Command::new("kill")
-            .arg(self.child.id().to_string())
-            .status();
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("a signal can be sent");
         eventually(
             &format!("{} ends after SIGTERM", self.name),
             || match self.child.try_wait() {
