@@ -1,0 +1,311 @@
+//! The routing table at the size of the Internet's.
+//!
+//! Budgets: 5 M upserts a second and core at a million prefixes (200 ns each), 20 ns a best path,
+//! 48 octets a prefix with one path and 24 a further path, attributes aside. The prefixes are those
+//! of `prefixes/fulltable.ipv4.txt.gz` under `RINGBGP_TEST_DATA`, else as many made-up ones.
+
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::Arc;
+
+use codec::{AsPath, AttributeWriter, Family, Ipv4Prefix, Origin, Prefix};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rib::{
+    AttributeId, Candidate, IdSet, Path, PathFlags, PrefixId, Rib, RibOptions, RibWriter,
+    Selection, ShardId, SourceId, SourceInfo, SourceKind, Summary, select,
+};
+
+const FAMILY: Family = Family::Ipv4Unicast;
+const ATTRIBUTE_SETS: u32 = 100_000;
+
+/// The table's prefixes in ascending order.
+fn prefixes() -> Vec<Ipv4Prefix> {
+    let mut prefixes = recorded().unwrap_or_else(made_up);
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes
+}
+
+fn recorded() -> Option<Vec<Ipv4Prefix>> {
+    let root = std::env::var_os("RINGBGP_TEST_DATA")?;
+    let file = std::path::PathBuf::from(root).join("prefixes/fulltable.ipv4.txt.gz");
+    let unpacked = Command::new("gzip").arg("-dc").arg(file).output().ok()?;
+    let text = String::from_utf8(unpacked.stdout).ok()?;
+    let prefix = |line: &str| {
+        let (address, length) = line.split_whitespace().next()?.split_once('/')?;
+        Ipv4Prefix::new(address.parse().ok()?, length.parse().ok()?)
+    };
+    Some(text.lines().filter_map(prefix).collect()).filter(|prefixes: &Vec<_>| !prefixes.is_empty())
+}
+
+/// Lengths as in the table: three in five a /24, most others a little shorter.
+fn made_up() -> Vec<Ipv4Prefix> {
+    let mut random = Random(1);
+    let lengths = [24, 24, 24, 24, 24, 24, 23, 22, 20, 16];
+    let mut made_up = |_| {
+        let length = lengths[random.below(10) as usize];
+        let address = 0x0100_0000 + random.below(0xdf00_0000 >> 10) * (1 << 10);
+        Ipv4Prefix::masked(Ipv4Addr::from(address + (random.below(4) << 8)), length)
+    };
+    (0..1_000_000).map(&mut made_up).collect()
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 32) * u64::from(limit) >> 32) as u32
+    }
+
+    fn shuffled<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
+        let mut items = items.to_vec();
+        for at in (1..items.len()).rev() {
+            items.swap(at, self.below(at as u32 + 1) as usize);
+        }
+        items
+    }
+}
+
+fn canonical(n: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut writer = AttributeWriter::new(&mut out);
+    writer.origin(Origin::Igp);
+    writer.as_path(&AsPath::default(), &[65002, 3356, 174, 100_000 + n], true);
+    writer.next_hop(Ipv4Addr::new(192, 0, 2, 1));
+    writer.communities(&[0x0d1c_0001, 0x0d1c_0002, 0x0d1c_0064]);
+    out
+}
+
+/// One shard with one peer.
+struct Speaker {
+    writer: RibWriter,
+    source: SourceId,
+    attributes: Vec<AttributeId>,
+}
+
+impl Speaker {
+    fn new(rib: &Arc<Rib>, shard: u8) -> Speaker {
+        let mut writer = rib.writer(ShardId(shard));
+        writer.subscribe(FAMILY, true);
+        let source = writer.add_source(SourceInfo {
+            kind: SourceKind::External,
+            asn: 65002,
+            router_id: Ipv4Addr::new(192, 0, 2, 1 + shard),
+            address: Some(Ipv4Addr::new(192, 0, 2, 1 + shard).into()),
+        });
+        let mut intern = |n| writer.intern(&canonical(n)).expect("room for a few");
+        let attributes = (0..ATTRIBUTE_SETS).map(&mut intern).collect();
+        Speaker {
+            writer,
+            source,
+            attributes,
+        }
+    }
+
+    /// As a shard does: a guard for an UPDATE's worth of prefixes, then publish, take, flush.
+    fn announce(&mut self, prefixes: &[Ipv4Prefix], salt: usize) {
+        let mut taken = Vec::new();
+        for (turn, part) in prefixes.chunks(512).enumerate() {
+            let guard = Rib::pin();
+            for (at, prefix) in part.iter().enumerate() {
+                let set = (turn * 97 + at / 8 + salt) % self.attributes.len();
+                let path = Path {
+                    attributes: self.attributes[set],
+                    source: self.source,
+                    path_id: 0,
+                    flags: PathFlags::NONE,
+                };
+                let upserted = self.writer.upsert(*prefix, path);
+                black_box(upserted.expect("room for the table"));
+            }
+            drop(guard);
+            self.writer.publish();
+            taken.clear();
+            self.writer.take_dirty(usize::MAX, &mut taken);
+            self.writer.flush();
+        }
+    }
+}
+
+fn table(shards: u8) -> (Arc<Rib>, Vec<Speaker>) {
+    let rib = Rib::new(RibOptions {
+        shards,
+        selection: Selection::default(),
+    });
+    let speakers = (0..shards).map(|shard| Speaker::new(&rib, shard)).collect();
+    (rib, speakers)
+}
+
+/// Prints what the table takes.
+fn memory(rib: &Rib, what: &str) {
+    let memory = rib.memory(&Rib::pin());
+    let ids = f64::from(rib.id_limit(FAMILY));
+    let each = |octets: usize| octets as f64 / ids;
+    println!(
+        "memory, {what}: {ids} prefixes, octets a prefix: trie {:.1}, prefix {:.1}, slot {:.1}, \
+         lists {:.1}, marks {:.1}; in all {:.1}",
+        each(memory.tries),
+        each(memory.prefixes),
+        each(memory.slots),
+        each(memory.path_lists),
+        each(memory.marks),
+        each(memory.without_attributes()),
+    );
+}
+
+fn upsert(c: &mut Criterion) {
+    let sorted = prefixes();
+    let shuffled = Random(7).shuffled(&sorted);
+    let mut group = c.benchmark_group("rib/upsert");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements(sorted.len() as u64));
+    for (order, prefixes) in [("in order", &sorted), ("shuffled", &shuffled)] {
+        group.bench_function(format!("new, {order}"), |b| {
+            b.iter_batched(
+                || table(1),
+                |(rib, mut speakers)| {
+                    speakers[0].announce(prefixes, 0);
+                    (rib, speakers)
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    let (rib, mut speakers) = table(3);
+    speakers[0].announce(&sorted, 0);
+    memory(&rib, "one path");
+    for (order, prefixes) in [("in order", &sorted), ("shuffled", &shuffled)] {
+        let mut salt = 0;
+        group.bench_function(format!("other attributes, {order}"), |b| {
+            b.iter(|| {
+                salt += 1;
+                speakers[0].announce(prefixes, salt);
+            });
+        });
+    }
+    speakers[1].announce(&sorted, 0);
+    memory(&rib, "two paths");
+    let mut salt = 0;
+    group.bench_function("other attributes beside a second path, in order", |b| {
+        b.iter(|| {
+            salt += 1;
+            speakers[1].announce(&sorted, salt);
+        });
+    });
+    speakers[2].announce(&sorted, 0);
+    memory(&rib, "three paths");
+}
+
+fn read(c: &mut Criterion) {
+    let sorted = prefixes();
+    let shuffled = Random(7).shuffled(&sorted);
+    let (rib, mut speakers) = table(1);
+    speakers[0].announce(&sorted, 0);
+    let guard = Rib::pin();
+    let mut group = c.benchmark_group("rib/read");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements(sorted.len() as u64));
+    for (order, prefixes) in [("in order", &sorted), ("shuffled", &shuffled)] {
+        let erased: Vec<_> = prefixes.iter().map(|prefix| prefix.erase()).collect();
+        group.bench_function(format!("lookup, {order}"), |b| {
+            b.iter(|| erased.iter().filter_map(|p| rib.lookup(*p, &guard)).count());
+        });
+    }
+    let mut random = Random(3);
+    let addresses: Vec<_> = sorted
+        .iter()
+        .map(|_| Ipv4Prefix::masked(Ipv4Addr::from(random.below(0xe000_0000)), 32).erase())
+        .collect();
+    group.bench_function("longest match", |b| {
+        b.iter(|| {
+            addresses
+                .iter()
+                .filter_map(|p| rib.longest_match(*p, &guard))
+                .count()
+        });
+    });
+    group.bench_function("walk", |b| {
+        b.iter(|| {
+            let mut sum = 0u64;
+            rib.walk(FAMILY, None, None, usize::MAX, &guard, |id, _| {
+                sum += u64::from(id.0)
+            });
+            sum
+        });
+    });
+    group.bench_function("best, by id", |b| {
+        let ids = || (0..rib.id_limit(FAMILY)).map(PrefixId);
+        b.iter(|| {
+            ids()
+                .filter(|id| rib.best(FAMILY, *id, &guard).is_some())
+                .count()
+        });
+    });
+}
+
+fn best_path(c: &mut Criterion) {
+    let mut group = c.benchmark_group("rib/best path");
+    for paths in [2u32, 4, 16, 256] {
+        let mut random = Random(5);
+        let candidates = |meds: u32, random: &mut Random| -> Vec<Candidate> {
+            let mut candidate = |n| Candidate {
+                usable: true,
+                local: false,
+                external: true,
+                router_id: random.below(1000),
+                address: Some(Ipv4Addr::from(0x0a00_0000 + n).into()),
+                path_id: 0,
+                summary: Summary {
+                    med: random.below(meds),
+                    neighbor_as: 65000 + n / 2,
+                    path_length: 3,
+                    ..Summary::of(&canonical(n))
+                },
+            };
+            (0..paths).map(&mut candidate).collect()
+        };
+        for (what, meds) in [("equal MEDs", 1), ("MEDs", 3)] {
+            let candidates = candidates(meds, &mut random);
+            group.bench_function(format!("{paths} paths, {what}"), |b| {
+                b.iter(|| select(Selection::default(), black_box(&candidates)));
+            });
+        }
+    }
+}
+
+fn attributes(c: &mut Criterion) {
+    let (_, mut speakers) = table(1);
+    let writer = &mut speakers[0].writer;
+    let bytes: Vec<_> = (0..1000).map(|n| canonical(n * 97)).collect();
+    let mut group = c.benchmark_group("rib/attributes");
+    group.throughput(Throughput::Elements(bytes.len() as u64));
+    group.bench_function("intern and release, known", |b| {
+        b.iter(|| {
+            for bytes in &bytes {
+                let id = writer.intern(bytes).expect("room");
+                writer.release(black_box(id));
+            }
+        });
+    });
+    group.finish();
+    let mut group = c.benchmark_group("rib/id set");
+    group.throughput(Throughput::Elements(100_000));
+    group.bench_function("insert in order, then take", |b| {
+        let mut out = Vec::new();
+        b.iter(|| {
+            let mut set: IdSet = (0..100_000).map(PrefixId).collect();
+            out.clear();
+            set.take_first(usize::MAX, &mut out);
+            out.len()
+        });
+    });
+}
+
+criterion_group!(benches, upsert, read, best_path, attributes);
+criterion_main!(benches);
