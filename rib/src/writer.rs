@@ -117,11 +117,10 @@ impl RibWriter {
     /// nothing refers to. Call it each turn, without a guard, at a cost in step with the changes
     /// since the last call.
     pub fn flush(&mut self) {
-        let rib = self.rib.clone();
         for _ in 0..mem::take(&mut self.edits) / EDITS_A_COLLECTION {
-            rib.guard().flush();
+            self.rib.guard().flush();
         }
-        let guard = rib.guard();
+        let guard = self.rib.guard();
         self.retire_released(&guard);
         while let Some((done, _)) = self.waiting.front() {
             // Pairs with the release in `retire_released`.
@@ -129,8 +128,8 @@ impl RibWriter {
                 break;
             }
             if let Some((_, indices)) = self.waiting.pop_front() {
-                let pinned = rib.pinned(&guard);
-                self.interner.reclaim(indices, &rib.attributes, pinned);
+                let pinned = self.rib.pinned(&guard);
+                self.interner.reclaim(indices, &self.rib.attributes, pinned);
             }
         }
         guard.flush();
@@ -223,20 +222,21 @@ impl RibWriter {
             path.source.index() < self.source_paths.len(),
             "a source of another shard"
         );
-        let rib = self.rib.clone();
-        let guard = rib.guard();
-        let pinned = rib.pinned(&guard);
-        let table = rib.table(P::FAMILY);
+        let guard = self.rib.guard();
+        let pinned = self.rib.pinned(&guard);
+        let table = self.rib.table(P::FAMILY);
         let spare = &mut self.spares[P::FAMILY.index()];
         let number = table.claim(prefix.into(), pinned, spare)?;
         let slot = table.slot(number).expect("an id has its slot");
         let id = PrefixId(number);
         // Before the swap: once in the slot, other shards read what the count keeps alive.
         self.interner.add_path(path.attributes);
-        let edited = rib.edit(slot, pinned, |paths, removed| put(paths, removed, path));
+        let edited = self
+            .rib
+            .edit(slot, pinned, |paths, removed| put(paths, removed, path));
         let Some(edited) = edited else {
             self.interner
-                .drop_path(path.attributes, &rib.attributes, pinned);
+                .drop_path(path.attributes, &self.rib.attributes, pinned);
             return Ok(Upserted {
                 id,
                 new_path: false,
@@ -260,12 +260,12 @@ impl RibWriter {
         source: SourceId,
         path_id: u32,
     ) -> Option<Withdrawn> {
-        let rib = self.rib.clone();
-        let guard = rib.guard();
-        let number = rib
+        let guard = self.rib.guard();
+        let number = self
+            .rib
             .table(P::FAMILY)
             .trie
-            .lookup(prefix.into(), rib.pinned(&guard))?;
+            .lookup(prefix.into(), self.rib.pinned(&guard))?;
         self.take_out(P::FAMILY, PrefixId(number), source, Some(path_id), &guard)
     }
 
@@ -276,8 +276,7 @@ impl RibWriter {
         id: PrefixId,
         source: SourceId,
     ) -> Option<Withdrawn> {
-        let rib = self.rib.clone();
-        let guard = rib.guard();
+        let guard = self.rib.guard();
         self.take_out(family, id, source, None, &guard)
     }
 
@@ -294,11 +293,10 @@ impl RibWriter {
             source.index() < self.source_paths.len(),
             "a source of another shard"
         );
-        let rib = self.rib.clone();
-        let pinned = rib.pinned(guard);
-        let slot = rib.table(family).slot(id.0)?;
+        let pinned = self.rib.pinned(guard);
+        let slot = self.rib.table(family).slot(id.0)?;
         let left = Cell::new(0);
-        let edited = rib.edit(slot, pinned, |paths, removed| {
+        let edited = self.rib.edit(slot, pinned, |paths, removed| {
             left.set(take(paths, removed, source, path_id));
             !removed.is_empty()
         })?;
