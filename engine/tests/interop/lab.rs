@@ -1,6 +1,7 @@
 //! Two network namespaces with a cable between them.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -111,19 +112,20 @@ impl Drop for Namespace {
     }
 }
 
-/// Says loudly that a test is skipped, or fails it where nothing may be skipped.
-pub(crate) fn unavailable<T>(why: &str) -> Option<T> {
+/// Says loudly that a test is skipped, or fails it where no router may be missing.
+fn unavailable<T>(why: &str) -> Option<T> {
     if std::env::var("RINGBGP_REQUIRE_ROUTERS").is_ok_and(|value| value == "1") {
         panic!("{why}, and RINGBGP_REQUIRE_ROUTERS=1 asks for it");
     }
+    skipped(why)
+}
+
+/// Says loudly that a test is skipped.
+pub(crate) fn skipped<T>(why: &str) -> Option<T> {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
     // Past the capture of the test harness, so that it is seen.
-    let _ = std::io::Write::write_fmt(
-        &mut std::io::stderr(),
-        format_args!(
-            "SKIPPED: {}: {why}\n",
-            std::thread::current().name().unwrap_or("a test")
-        ),
-    );
+    let _ = writeln!(io::stderr(), "SKIPPED: {test}: {why}");
     None
 }
 

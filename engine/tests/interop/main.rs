@@ -23,5 +23,6 @@ mod article;
 mod drivers;
 mod files;
 mod live;
+mod malformed;
 mod misbehaviour;
 mod sessions;

@@ -138,11 +138,8 @@ impl Peer {
         eventually("a scripted session stands", || {
             let mut peer = Peer::connect(addresses, number);
             peer.send_open(PEER_ASN, addresses.host(number), hold_time);
-            match peer.read_until(|message| matches!(message, Message::Keepalive)) {
-                Ok(()) => {
-                    peer.send_keepalive();
-                    Ok(peer)
-                }
+            match peer.finish_open() {
+                Ok(()) => Ok(peer),
                 Err(end) => Err(format!("{end:?}")),
             }
         })
@@ -156,6 +153,18 @@ impl Peer {
 
     /// Sends an OPEN for both families.
     pub(crate) fn send_open(&mut self, asn: u32, identifier: Ipv4Addr, hold_time: u16) {
+        self.send_open_with(asn, identifier, hold_time, true);
+    }
+
+    /// Sends an OPEN for both families, with or without four-octet AS numbers.
+    pub(crate) fn send_open_with(
+        &mut self,
+        asn: u32,
+        identifier: Ipv4Addr,
+        hold_time: u16,
+        four_octet_as: bool,
+    ) {
+        self.wire.four_octet_as = four_octet_as;
         let mut capabilities: Vec<Capability> = Family::ALL
             .iter()
             .map(|family| Capability::Multiprotocol {
@@ -164,7 +173,9 @@ impl Peer {
             })
             .collect();
         capabilities.push(Capability::RouteRefresh);
-        capabilities.push(Capability::FourOctetAs(asn));
+        if four_octet_as {
+            capabilities.push(Capability::FourOctetAs(asn));
+        }
         let open = Open {
             version: 4,
             asn,
@@ -182,6 +193,24 @@ impl Peer {
         let mut octets = Vec::new();
         codec::encode_keepalive(&mut octets);
         self.send(&octets);
+    }
+
+    /// After an OPEN: waits for the daemon's KEEPALIVE and answers it.
+    pub(crate) fn wait_established(&mut self) {
+        if let Err(end) = self.finish_open() {
+            panic!("the session ended with {end:?}");
+        }
+    }
+
+    fn finish_open(&mut self) -> Result<(), End> {
+        self.read_until(|message| matches!(message, Message::Keepalive))?;
+        self.send_keepalive();
+        Ok(())
+    }
+
+    /// Reads what has come; how the connection ended, if it has.
+    pub(crate) fn poll_end(&mut self) -> Option<End> {
+        self.read_message().err()
     }
 
     /// Reads until the table is as wanted.
