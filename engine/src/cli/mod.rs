@@ -43,6 +43,9 @@ enum Command {
     Explain(ask::ExplainArgs),
     /// Close sessions with Cease/Administrative Reset; they come up again
     Reset(ask::ResetArgs),
+    /// Run seeds of the simulator (for developers)
+    #[command(hide = true)]
+    Simulate(crate::simulator::SimulateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Routes(args) => ask::routes(args),
         Command::Explain(args) => ask::explain(args),
         Command::Reset(args) => ask::reset(args),
+        Command::Simulate(args) => crate::simulator::command(&args).map_err(Failure::from),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -63,6 +63,12 @@ impl From<ClientError> for Failure {
     }
 }
 
+impl From<crate::simulator::Failure> for Failure {
+    fn from(failure: crate::simulator::Failure) -> Failure {
+        Failure::Asked(failure.to_string())
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {

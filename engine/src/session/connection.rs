@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::action::{Negotiated, State};
 use super::config::SessionConfig;
-use super::random::Random;
+use crate::random::Random;
 use crate::time::Time;
 
 /// A connection with what its state knows.

@@ -25,7 +25,6 @@ mod exchange;
 mod fsm;
 mod open;
 mod operator;
-mod random;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -39,10 +38,10 @@ use codec::Notification;
 pub use action::{Accept, Counters, Down, Negotiated, Received, SessionAction, Slot, State};
 pub use config::SessionConfig;
 
+use crate::random::Random;
 use crate::time::Time;
 use backoff::Ladder;
 use connection::{Connection, Phase, earliest};
-use random::Random;
 
 /// One peer's finite state machine.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::session::random::Random;
+use crate::random::Random;
 use crate::session::{Accept, Session, SessionAction, SessionConfig, Slot, State};
 use crate::time::Time;
 

@@ -1,19 +1,21 @@
-//! The session's own stream of numbers, from the seed that it was given.
+//! Numbers from a seed: for the jitter of sessions, and for everything in the simulator.
+//!
+//! No source of its own: the same seed gives the same numbers for ever, as replays depend on it.
 
 use std::time::Duration;
 
-/// splitmix64: small, and good enough to spread timers.
+/// splitmix64: small, and good enough to spread timers and to mix scenarios. Not for secrets.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
+pub(crate) struct Random {
     state: u64,
 }
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random { state: seed }
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,8 +23,30 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// From 0 to `limit`, without it; 0 if there is nothing below it.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        let drawn = self.next() % (limit as u64).max(1);
+        drawn as usize
+    }
+
+    /// True `times` in a hundred.
+    pub(crate) fn percent(&mut self, times: u64) -> bool {
+        self.next() % 100 < times
+    }
+
+    /// From nothing up to and with `most`.
+    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+        let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX - 1);
+        Duration::from_nanos(self.next() % (nanos + 1))
+    }
+
+    /// One of them. There must be one.
+    pub(crate) fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+        &from[self.below(from.len())]
+    }
+
     /// `duration` times a fresh uniform factor from 0.75 to 1.0 (RFC 4271 §10).
-    pub(super) fn jitter(&mut self, duration: Duration) -> Duration {
+    pub(crate) fn jitter(&mut self, duration: Duration) -> Duration {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let spread = nanos / 4;
         let less = if spread == 0 {

@@ -1,0 +1,280 @@
+//! What every router must hold once nothing moves any more: a plain, slow reference.
+//!
+//! Written from the standards' words and the contract, not from the engine: RFC 4271 §9.1.2.2 as
+//! eliminations from a list, export as one function of one route. No sharing, no memory of what
+//! was sent before. Read it beside RFC 4271 §5 and §9.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use codec::{Family, FamilySet, IpPrefix};
+
+use super::route::Route;
+use crate::config::{Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf};
+
+/// A session that is up, as the oracle sees it.
+#[derive(Debug)]
+pub(super) struct Peering<'w> {
+    /// How the node is configured for it.
+    pub(super) neighbor: &'w Neighbor,
+    /// The router's AS and identifier.
+    pub(super) asn: u32,
+    pub(super) router_id: Ipv4Addr,
+    /// What the router announces.
+    pub(super) routes: &'w BTreeMap<IpPrefix, Route>,
+    /// The families that both sides speak.
+    pub(super) families: FamilySet,
+    /// Our end of the connection.
+    pub(super) local: IpAddr,
+}
+
+/// The addresses of the node that are no session's: what `Auto` finds on the interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NodeAddresses {
+    pub(super) ipv4: Ipv4Addr,
+    pub(super) ipv6: Ipv6Addr,
+}
+
+/// A route in the node's table: who said it (`None`: the node itself), and what.
+#[derive(Clone, Debug)]
+struct Candidate {
+    from: Option<usize>,
+    external: bool,
+    router_id: Ipv4Addr,
+    address: Option<IpAddr>,
+    route: Route,
+}
+
+/// What the router of each peering must hold.
+pub(super) fn expected_tables(
+    instance: &Instance,
+    peerings: &[Peering<'_>],
+    node: NodeAddresses,
+) -> Vec<BTreeMap<IpPrefix, Route>> {
+    let mut prefixes: BTreeSet<IpPrefix> = instance.origins.keys().copied().collect();
+    for peering in peerings {
+        prefixes.extend(peering.routes.keys());
+    }
+    let mut tables = vec![BTreeMap::new(); peerings.len()];
+    for prefix in prefixes {
+        let Some(best) = best_path(candidates(instance, peerings, prefix)) else {
+            continue;
+        };
+        for (index, peering) in peerings.iter().enumerate() {
+            // Split horizon: whoever said it does not hear it.
+            if best.from == Some(index) || !peering.families.contains(prefix.family()) {
+                continue;
+            }
+            if let Some(route) = exported(&best, peering, prefix.family(), node) {
+                tables[index].insert(prefix, route);
+            }
+        }
+    }
+    tables
+}
+
+fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -> Vec<Candidate> {
+    // A path of our own beats every learned one: nothing else is looked at.
+    if let Some(origin) = instance.origins.get(&prefix) {
+        let attributes = &origin.attributes;
+        return vec![Candidate {
+            from: None,
+            external: false,
+            router_id: Ipv4Addr::UNSPECIFIED,
+            address: None,
+            route: Route {
+                origin: 0,
+                as_path: vec![],
+                next_hop: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                med: None,
+                local_pref: Some(attributes.local_preference),
+                communities: attributes.communities.clone(),
+                large_communities: attributes.large_communities.clone(),
+            },
+        }];
+    }
+    let mut candidates = Vec::new();
+    for (index, peering) in peerings.iter().enumerate() {
+        let Some(route) = peering.routes.get(&prefix) else {
+            continue;
+        };
+        if peering.families.contains(prefix.family()) && is_accepted(peering, route) {
+            let external = peering.asn != peering.neighbor.local_asn;
+            let mut route = route.clone();
+            if external {
+                // RFC 4271 §5.1.5: what an external peer says of LOCAL_PREF is ignored.
+                route.local_pref = None;
+            }
+            candidates.push(Candidate {
+                from: Some(index),
+                external,
+                router_id: peering.router_id,
+                address: Some(peering.neighbor.address),
+                route,
+            });
+        }
+    }
+    candidates
+}
+
+fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
+    let neighbor = peering.neighbor;
+    let own = route
+        .as_path
+        .iter()
+        .filter(|asn| **asn == neighbor.local_asn);
+    neighbor.import == Import::All
+        && own.count() <= usize::from(neighbor.allow_own_asn)
+        && route.next_hop != peering.local
+}
+
+/// RFC 4271 §9.1.2.2, step by step; each step strikes out what is worse.
+fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
+    let degree = |c: &Candidate| c.route.local_pref.unwrap_or(100);
+    let most = left.iter().map(degree).max()?;
+    left.retain(|c| degree(c) == most);
+    // a) fewest AS numbers in the AS_PATH.
+    let shortest = left.iter().map(|c| c.route.as_path.len()).min()?;
+    left.retain(|c| c.route.as_path.len() == shortest);
+    // b) lowest ORIGIN.
+    let lowest = left.iter().map(|c| c.route.origin).min()?;
+    left.retain(|c| c.route.origin == lowest);
+    // c) lowest MED among those of one neighbor AS; a missing one is 0.
+    let med = |c: &Candidate| c.route.med.unwrap_or(0);
+    let beaten = |c: &Candidate, all: &[Candidate]| {
+        all.iter().any(|other| {
+            other.route.as_path.first() == c.route.as_path.first() && med(other) < med(c)
+        })
+    };
+    let all = left.clone();
+    left.retain(|c| !beaten(c, &all));
+    // d) external before internal.
+    if left.iter().any(|c| c.external) {
+        left.retain(|c| c.external);
+    }
+    // f) lowest identifier, g) lowest address. e) is the same for all.
+    left.into_iter().min_by_key(|c| (c.router_id, c.address))
+}
+
+fn exported(
+    best: &Candidate,
+    peering: &Peering<'_>,
+    family: Family,
+    node: NodeAddresses,
+) -> Option<Route> {
+    let neighbor = peering.neighbor;
+    let to_external = peering.asn != neighbor.local_asn;
+    match (neighbor.export, best.from) {
+        (Export::None, _) | (Export::Originated, Some(_)) => return None,
+        (Export::Originated, None) | (Export::All, _) => {}
+    }
+    if best.from.is_some() && !is_advertisable(best, to_external) {
+        return None;
+    }
+    let myself = match neighbor.next_hop_self {
+        _ if best.from.is_none() => true,
+        NextHopSelf::Always => true,
+        NextHopSelf::Never => false,
+        NextHopSelf::Auto => to_external,
+    };
+    let next_hop = match myself {
+        true => own_next_hop(peering, family, node),
+        false => best.route.next_hop,
+    };
+    let mut route = best.route.clone();
+    route.next_hop = next_hop;
+    if to_external {
+        route.as_path.insert(0, neighbor.local_asn);
+        route.local_pref = None;
+        route.med = None;
+    } else {
+        route.local_pref = Some(route.local_pref.unwrap_or(100));
+    }
+    if !neighbor.send_communities.standard {
+        route.communities.clear();
+    }
+    if !neighbor.send_communities.large {
+        route.large_communities.clear();
+    }
+    Some(route)
+}
+
+/// RFC 4271 §9.2 (internal peers do not pass on what internal peers say) and RFC 1997.
+fn is_advertisable(best: &Candidate, to_external: bool) -> bool {
+    let has = |community| best.route.communities.contains(&community);
+    let internal_to_internal = !best.external && !to_external;
+    let no_advertise = has(0xffff_ff02);
+    let no_export = has(0xffff_ff01) || has(0xffff_ff03);
+    let forbidden = internal_to_internal || no_advertise || (no_export && to_external);
+    !forbidden
+}
+
+fn own_next_hop(peering: &Peering<'_>, family: Family, node: NodeAddresses) -> IpAddr {
+    let neighbor = peering.neighbor;
+    match family {
+        Family::Ipv4Unicast => match (neighbor.next_hop_ipv4, peering.local) {
+            (Some(address), _) => IpAddr::V4(address),
+            (None, IpAddr::V4(local)) => IpAddr::V4(local),
+            (None, IpAddr::V6(_)) => IpAddr::V4(node.ipv4),
+        },
+        Family::Ipv6Unicast => match (neighbor.next_hop_ipv6, peering.local) {
+            (NextHopIpv6::Address(address), _) => IpAddr::V6(address),
+            (_, IpAddr::V6(local)) => IpAddr::V6(local),
+            (NextHopIpv6::Mapped, IpAddr::V4(local)) => IpAddr::V6(local.to_ipv6_mapped()),
+            (NextHopIpv6::Auto, IpAddr::V4(_)) => IpAddr::V6(node.ipv6),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(number: usize, as_path: &[u32], med: u32, id: u8) -> Candidate {
+        Candidate {
+            from: Some(number),
+            external: true,
+            router_id: Ipv4Addr::new(0, 0, 0, id),
+            address: None,
+            route: Route {
+                origin: 0,
+                as_path: as_path.to_vec(),
+                next_hop: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                med: Some(med),
+                local_pref: None,
+                communities: vec![],
+                large_communities: vec![],
+            },
+        }
+    }
+
+    #[test]
+    fn med_compares_only_within_a_neighbor_as() {
+        // The classic: alone, 1 beats 2 by id; 3 takes 1 out by MED.
+        let one = candidate(1, &[10, 9], 50, 1);
+        let two = candidate(2, &[20, 9], 0, 2);
+        let three = candidate(3, &[10, 9], 10, 3);
+        let winner = |list: &[&Candidate]| {
+            best_path(list.iter().map(|c| (*c).clone()).collect()).and_then(|c| c.from)
+        };
+        assert_eq!(winner(&[&one, &two]), Some(1));
+        assert_eq!(winner(&[&one, &two, &three]), Some(2));
+        assert_eq!(winner(&[&three, &one]), Some(3));
+    }
+
+    #[test]
+    fn each_step_goes_before_the_next() {
+        let mut preferred = candidate(1, &[1, 2, 3], 9, 9);
+        preferred.route.local_pref = Some(200);
+        preferred.external = false;
+        let short = candidate(2, &[7], 9, 9);
+        let mut incomplete = candidate(3, &[7], 0, 1);
+        incomplete.route.origin = 2;
+        let mut internal = candidate(4, &[7], 9, 1);
+        internal.external = false;
+        let all = vec![incomplete, internal, short, preferred];
+        assert_eq!(best_path(all.clone()).and_then(|c| c.from), Some(1));
+        assert_eq!(best_path(all[..3].to_vec()).and_then(|c| c.from), Some(2));
+        assert_eq!(best_path(all[..2].to_vec()).and_then(|c| c.from), Some(4));
+    }
+}

@@ -1,0 +1,96 @@
+//! A route as a plain value: how simulated routers keep it and how the oracle expects it.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use codec::{AsPath, AttributeSet, AttributeWriter, Origin, WireFormat};
+
+/// What a route says of itself. AS_PATHs here are one AS_SEQUENCE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) origin: u8,
+    pub(super) as_path: Vec<u32>,
+    pub(super) next_hop: IpAddr,
+    pub(super) med: Option<u32>,
+    pub(super) local_pref: Option<u32>,
+    pub(super) communities: Vec<u32>,
+    pub(super) large_communities: Vec<[u32; 3]>,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "via {} path {:?} origin {}",
+            self.next_hop, self.as_path, self.origin
+        )?;
+        if let Some(med) = self.med {
+            write!(f, " med {med}")?;
+        }
+        if let Some(local_pref) = self.local_pref {
+            write!(f, " local-pref {local_pref}")?;
+        }
+        if !self.communities.is_empty() {
+            write!(f, " communities {:x?}", self.communities)?;
+        }
+        match self.large_communities.as_slice() {
+            [] => Ok(()),
+            [first] => write!(f, " large {first:?}"),
+            [first, .., last] => write!(f, " large {first:?} to {last:?}"),
+        }
+    }
+}
+
+impl Route {
+    /// Reads the canonical attributes of a received route.
+    pub(super) fn read(canonical: &[u8]) -> Result<Route, String> {
+        let set = AttributeSet::new(canonical);
+        let next_hop = set.next_hop().ok_or("a route without next hop")?;
+        let origin = set.origin().ok_or("a route without ORIGIN")?;
+        Ok(Route {
+            origin: origin as u8,
+            as_path: set.as_path().asns().collect(),
+            next_hop: next_hop.address(),
+            med: set.med(),
+            local_pref: set.local_pref(),
+            communities: set.communities().collect(),
+            large_communities: set.large_communities().collect(),
+        })
+    }
+
+    /// The attributes as they stand in an UPDATE, without MP_REACH_NLRI.
+    pub(super) fn write(&self, format: &WireFormat) -> Vec<u8> {
+        let mut segment = Vec::new();
+        if !self.as_path.is_empty() {
+            segment.push(2);
+            segment.push(u8::try_from(self.as_path.len()).unwrap_or(u8::MAX));
+            for asn in &self.as_path {
+                segment.extend_from_slice(&asn.to_be_bytes());
+            }
+        }
+        let path = AsPath::new(&segment);
+        let mut out = Vec::new();
+        let mut writer = AttributeWriter::new(&mut out);
+        writer.origin(Origin::from_octet(self.origin).unwrap_or(Origin::Incomplete));
+        writer.as_path(&path, &[], format.four_octet_as);
+        if let IpAddr::V4(next_hop) = self.next_hop {
+            writer.next_hop(next_hop);
+        }
+        if let Some(med) = self.med {
+            writer.med(med);
+        }
+        if let Some(local_pref) = self.local_pref {
+            writer.local_pref(local_pref);
+        }
+        if !self.communities.is_empty() {
+            writer.communities(&self.communities);
+        }
+        if !format.four_octet_as {
+            writer.as4_path(&path, &[]);
+        }
+        if !self.large_communities.is_empty() {
+            writer.large_communities(&self.large_communities);
+        }
+        out
+    }
+}

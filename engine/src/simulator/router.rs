@@ -1,0 +1,692 @@
+//! A simulated router: a plain BGP speaker on the codec alone.
+//!
+//! It shares no line with the engine's sessions, groups and table, so that a bug there cannot hide
+//! behind itself here. It is simple where the engine is fast: one queue of octets a connection, one
+//! ordered map as table, timers read on every step. What the engine sends must be flawless: an
+//! attribute fault, a message out of place or an unexpected NOTIFICATION fails the run.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use codec::{
+    Capability, Family, FamilySet, IpPrefix, Message, NextHop, NlriField, Notification, Open,
+    PeerKind, RouteRefresh, Update, WireFormat,
+};
+
+use super::network::{End, LinkId, Network};
+use super::route::Route;
+use crate::random::Random;
+use crate::time::Time;
+
+/// What a router is, for the whole run.
+#[derive(Clone, Debug)]
+pub(super) struct RouterSpec {
+    pub(super) index: usize,
+    /// Where it is reached, and its next hop in that family.
+    pub(super) address: IpAddr,
+    /// Its next hop in IPv6.
+    pub(super) address_ipv6: Ipv6Addr,
+    /// Its next hop in IPv4.
+    pub(super) address_ipv4: Ipv4Addr,
+    pub(super) asn: u32,
+    pub(super) router_id: Ipv4Addr,
+    /// The AS of the node that it peers with.
+    pub(super) node_asn: u32,
+    pub(super) dials: bool,
+    pub(super) listens: bool,
+    pub(super) hold_time: u16,
+    pub(super) families: FamilySet,
+    /// False: an old router that does not know 4-octet AS numbers.
+    pub(super) four_octet_as: bool,
+}
+
+/// A router in the run.
+#[derive(Debug)]
+pub(super) struct Router {
+    pub(super) spec: RouterSpec,
+    pub(super) up: bool,
+    /// What it announces.
+    pub(super) routes: BTreeMap<IpPrefix, Route>,
+    connections: Vec<Connection>,
+    dialling: Option<LinkId>,
+    dial_at: Option<Time>,
+    random: Random,
+}
+
+#[derive(Debug)]
+struct Connection {
+    link: LinkId,
+    end: End,
+    phase: Phase,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    hold_time: Duration,
+    expires: Time,
+    keepalive_at: Time,
+    format: WireFormat,
+    peer_id: Ipv4Addr,
+    table: BTreeMap<IpPrefix, Route>,
+    ended_ribs: FamilySet,
+    /// It sent garbage and waits for what that brings.
+    spoiled: bool,
+    /// Ended: goes once its octets are out.
+    ending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    OpenSent,
+    OpenConfirm,
+    Established,
+}
+
+impl Router {
+    pub(super) fn new(spec: RouterSpec, seed: u64) -> Router {
+        Router {
+            dial_at: spec.dials.then(Time::default),
+            spec,
+            up: true,
+            routes: BTreeMap::new(),
+            connections: Vec::new(),
+            dialling: None,
+            random: Random::new(seed),
+        }
+    }
+
+    /// The link of the session that is up, and what was negotiated on it.
+    pub(super) fn established(&self) -> Option<(LinkId, &WireFormat)> {
+        let connection = self.session()?;
+        Some((connection.link, &connection.format))
+    }
+
+    /// What the engine told us.
+    pub(super) fn table(&self) -> Option<&BTreeMap<IpPrefix, Route>> {
+        Some(&self.session()?.table)
+    }
+
+    /// Families whose End-of-RIB came.
+    pub(super) fn ended_ribs(&self) -> FamilySet {
+        self.session()
+            .map_or(FamilySet::NONE, |session| session.ended_ribs)
+    }
+
+    /// Whether everything it has to say is with the network.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.connections
+            .iter()
+            .all(|connection| connection.outbox.is_empty() && !connection.ending)
+    }
+
+    pub(super) fn links(&self) -> Vec<(LinkId, End)> {
+        self.connections.iter().map(|c| (c.link, c.end)).collect()
+    }
+
+    fn session(&self) -> Option<&Connection> {
+        let mut live = self.connections.iter().filter(|c| !c.ending && !c.spoiled);
+        live.find(|c| c.phase == Phase::Established)
+    }
+
+    // ----- what the run does to it ------------------------------------------------------------
+
+    /// Announces or changes a route.
+    pub(super) fn announce(
+        &mut self,
+        now: Time,
+        prefix: IpPrefix,
+        route: Route,
+        net: &mut Network,
+    ) {
+        self.routes.insert(prefix, route.clone());
+        for connection in self.connections.iter_mut().filter(|c| c.speaks(prefix)) {
+            connection.tell(&self.spec, &[prefix], &route);
+            connection.push(now, net);
+        }
+    }
+
+    /// Withdraws a route.
+    pub(super) fn withdraw(&mut self, now: Time, prefix: IpPrefix, net: &mut Network) {
+        self.routes.remove(&prefix);
+        for connection in self.connections.iter_mut().filter(|c| c.speaks(prefix)) {
+            let mut nlri = Vec::new();
+            encode_prefix(prefix, &mut nlri);
+            codec::encode_withdraw(prefix.family(), &nlri, &mut connection.outbox);
+            connection.push(now, net);
+        }
+    }
+
+    /// Asks for a family again.
+    pub(super) fn ask_refresh(&mut self, now: Time, family: Family, net: &mut Network) {
+        for connection in &mut self.connections {
+            if connection.phase == Phase::Established && connection.format.families.contains(family)
+            {
+                let refresh = RouteRefresh {
+                    afi: family.afi(),
+                    safi: family.safi(),
+                    subtype: RouteRefresh::REQUEST,
+                };
+                codec::encode_route_refresh(&refresh, &mut connection.outbox);
+                connection.push(now, net);
+            }
+        }
+    }
+
+    /// Its operator resets the sessions.
+    pub(super) fn clear(&mut self, now: Time, net: &mut Network) {
+        for connection in &mut self.connections {
+            connection.end_with(now, &Notification::cease(4), net);
+        }
+        self.settle();
+        self.redial(now);
+    }
+
+    /// It sends octets that are no message; true if there was a session to spoil.
+    pub(super) fn send_garbage(&mut self, now: Time, net: &mut Network) -> bool {
+        let session = self
+            .connections
+            .iter_mut()
+            .find(|c| c.phase == Phase::Established && !c.ending && !c.spoiled);
+        let Some(session) = session else {
+            return false;
+        };
+        session.spoiled = true;
+        let octets: Vec<u8> = (0..40).map(|_| (self.random.next() & 0x7f) as u8).collect();
+        session.outbox.extend(octets);
+        session.push(now, net);
+        true
+    }
+
+    /// Power is lost. Without a hold time nobody would ever find out, so then the link is cut.
+    pub(super) fn crash(&mut self, now: Time, net: &mut Network) {
+        self.up = false;
+        for connection in self.connections.drain(..) {
+            if connection.phase == Phase::Established && connection.hold_time.is_zero() {
+                net.reset(now, connection.link);
+            }
+            net.vanish(connection.link, connection.end);
+        }
+        if let Some(link) = self.dialling.take() {
+            net.vanish(link, End::Dialer);
+        }
+        self.dial_at = None;
+    }
+
+    /// Power is back.
+    pub(super) fn restart(&mut self, now: Time) {
+        self.up = true;
+        self.redial(now);
+    }
+
+    // ----- what the network brings ------------------------------------------------------------
+
+    pub(super) fn on_knock(&mut self, now: Time, link: LinkId, net: &mut Network) {
+        let crowded = self.connections.len() >= 2;
+        if !self.up || !self.spec.listens || crowded {
+            net.refuse(now, link);
+            return;
+        }
+        net.accept(now, link);
+        self.begin(now, link, End::Acceptor, net);
+    }
+
+    pub(super) fn on_connected(&mut self, now: Time, link: LinkId, net: &mut Network) {
+        if self.dialling == Some(link) {
+            self.dialling = None;
+            self.begin(now, link, End::Dialer, net);
+        } else {
+            net.close(now, link, End::Dialer);
+        }
+    }
+
+    pub(super) fn on_refused(&mut self, now: Time, link: LinkId) {
+        if self.dialling == Some(link) {
+            self.dialling = None;
+            self.redial(now);
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, now: Time, link: LinkId) {
+        self.connections
+            .retain(|connection| connection.link != link);
+        self.redial(now);
+    }
+
+    pub(super) fn on_room(&mut self, now: Time, link: LinkId, net: &mut Network) {
+        if let Some(connection) = self.connections.iter_mut().find(|c| c.link == link) {
+            connection.push(now, net);
+        }
+        self.settle();
+    }
+
+    /// # Errors
+    /// What the engine did wrong.
+    pub(super) fn on_octets(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        octets: &[u8],
+        net: &mut Network,
+    ) -> Result<(), String> {
+        if let Some(connection) = self.connection(link) {
+            connection.inbox.extend_from_slice(octets);
+        }
+        while let Some(message) = self.next_message(link)? {
+            self.on_message(now, link, &message, net)?;
+            self.settle();
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_time(&mut self, now: Time, net: &mut Network) {
+        for connection in &mut self.connections {
+            connection.on_time(now, net);
+        }
+        self.settle();
+        if self.dial_at.is_some_and(|at| at <= now) {
+            self.dial_at = None;
+            if self.up && self.connections.is_empty() && self.dialling.is_none() {
+                self.dialling = Some(net.dial(now, self.spec.index));
+            }
+        }
+        self.redial(now);
+    }
+
+    pub(super) fn next_time(&self) -> Option<Time> {
+        let timers = self
+            .connections
+            .iter()
+            .filter(|connection| !connection.ending)
+            .map(|connection| connection.expires.min(connection.keepalive_at));
+        timers.chain(self.dial_at).min()
+    }
+
+    // ----- inside -----------------------------------------------------------------------------
+
+    fn connection(&mut self, link: LinkId) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|c| c.link == link)
+    }
+
+    /// Connections that ended and have nothing left to say are gone.
+    fn settle(&mut self) {
+        self.connections
+            .retain(|connection| !(connection.ending && connection.outbox.is_empty()));
+    }
+
+    fn redial(&mut self, now: Time) {
+        let idle = self.connections.is_empty() && self.dialling.is_none();
+        if self.up && self.spec.dials && idle && self.dial_at.is_none() {
+            self.dial_at = Some(now + self.random.jitter(Duration::from_secs(5)));
+        }
+    }
+
+    fn begin(&mut self, now: Time, link: LinkId, end: End, net: &mut Network) {
+        let mut connection = Connection {
+            link,
+            end,
+            phase: Phase::OpenSent,
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            hold_time: Duration::ZERO,
+            expires: now + Duration::from_secs(240),
+            keepalive_at: Time(u64::MAX),
+            format: WireFormat::default(),
+            peer_id: Ipv4Addr::UNSPECIFIED,
+            table: BTreeMap::new(),
+            ended_ribs: FamilySet::NONE,
+            spoiled: false,
+            ending: false,
+        };
+        codec::encode_open(&self.open(), &mut connection.outbox);
+        connection.push(now, net);
+        self.connections.push(connection);
+    }
+
+    fn open(&self) -> Open {
+        let families = self.spec.families.iter();
+        let mut capabilities: Vec<Capability> = families
+            .map(|family| Capability::Multiprotocol {
+                afi: family.afi(),
+                safi: family.safi(),
+            })
+            .collect();
+        capabilities.push(Capability::RouteRefresh);
+        if self.spec.four_octet_as {
+            capabilities.push(Capability::FourOctetAs(self.spec.asn));
+        }
+        Open {
+            version: 4,
+            asn: self.spec.asn,
+            hold_time: self.spec.hold_time,
+            identifier: self.spec.router_id,
+            capabilities,
+        }
+    }
+
+    fn next_message(&mut self, link: LinkId) -> Result<Option<Vec<u8>>, String> {
+        let Some(connection) = self.connection(link) else {
+            return Ok(None);
+        };
+        if connection.ending {
+            connection.inbox.clear();
+            return Ok(None);
+        }
+        let length = codec::frame(&connection.inbox, codec::MAX_LEN)
+            .map_err(|fault| format!("the engine's octets are no message: {fault}"))?;
+        Ok(length.map(|length| connection.inbox.drain(..length).collect()))
+    }
+
+    fn on_message(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        message: &[u8],
+        net: &mut Network,
+    ) -> Result<(), String> {
+        let message = codec::parse_message(message)
+            .map_err(|fault| format!("the engine sent a malformed message: {fault}"))?;
+        let Some(connection) = self.connection(link) else {
+            return Ok(());
+        };
+        connection.expires = match connection.hold_time.is_zero() {
+            true if connection.phase == Phase::Established => Time(u64::MAX),
+            true => connection.expires,
+            false => now + connection.hold_time,
+        };
+        let phase = connection.phase;
+        match (phase, message) {
+            (_, Message::Notification(notification)) => {
+                self.on_notification(now, link, &notification, net)
+            }
+            (Phase::OpenSent, Message::Open(open)) => self.on_open(now, link, &open, net),
+            (Phase::OpenConfirm, Message::Keepalive) => {
+                self.on_up(now, link, net);
+                Ok(())
+            }
+            (Phase::Established, Message::Keepalive) => Ok(()),
+            (Phase::Established, Message::Update(body)) => self.on_update(link, body),
+            (Phase::Established, Message::RouteRefresh(refresh)) => {
+                self.on_refresh(now, link, refresh, net);
+                Ok(())
+            }
+            (_, other) => Err(format!("the engine sent {other:?} in {phase:?}")),
+        }
+    }
+
+    /// The engine may cease, may miss our KEEPALIVEs on a cut network, and may refuse an OPEN that
+    /// its configuration does not allow. It must find no fault in what we say after that.
+    fn on_notification(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        notification: &Notification,
+        net: &mut Network,
+    ) -> Result<(), String> {
+        let Some(connection) = self.connection(link) else {
+            return Ok(());
+        };
+        let expected = match notification.code {
+            4 | 6 | 8 => true,
+            2 => connection.phase <= Phase::OpenConfirm,
+            1 => connection.spoiled,
+            _ => false,
+        };
+        if !expected {
+            return Err(format!("the engine refuses a good message: {notification}"));
+        }
+        net.close(now, link, connection.end);
+        self.on_closed(now, link);
+        Ok(())
+    }
+
+    fn on_open(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        open: &Open,
+        net: &mut Network,
+    ) -> Result<(), String> {
+        let spec = self.spec.clone();
+        let mut families = FamilySet::NONE;
+        let mut four_octet_as = false;
+        for capability in &open.capabilities {
+            match capability {
+                Capability::Multiprotocol { afi, safi } => {
+                    if let Some(family) = Family::from_afi_safi(*afi, *safi) {
+                        families.insert(family);
+                    }
+                }
+                Capability::FourOctetAs(asn) if *asn == open.asn => four_octet_as = true,
+                Capability::RouteRefresh => {}
+                other => return Err(format!("the engine offers {other:?}, which it does not do")),
+            }
+        }
+        if open.asn != spec.node_asn {
+            return Err(format!(
+                "the engine says AS {}, not {}",
+                open.asn, spec.node_asn
+            ));
+        }
+        let Some(connection) = self.connection(link) else {
+            return Ok(());
+        };
+        let hold_time = u64::from(open.hold_time.min(spec.hold_time));
+        connection.hold_time = Duration::from_secs(hold_time);
+        if hold_time > 0 {
+            connection.expires = now + connection.hold_time;
+            connection.keepalive_at = now + connection.hold_time / 3;
+        }
+        connection.peer_id = open.identifier;
+        connection.format = WireFormat {
+            four_octet_as: four_octet_as && spec.four_octet_as,
+            families: families.intersection(spec.families),
+            peer: match open.asn == spec.asn {
+                true => PeerKind::Internal,
+                false => PeerKind::External,
+            },
+            ..WireFormat::default()
+        };
+        if connection.format.families.is_empty() {
+            connection.end_with(now, &Notification::new(2, 7), net);
+            return Ok(());
+        }
+        connection.phase = Phase::OpenConfirm;
+        codec::encode_keepalive(&mut connection.outbox);
+        connection.push(now, net);
+        self.resolve_collision(now, link, open, net);
+        Ok(())
+    }
+
+    /// RFC 4271 §6.8 and RFC 6286 §2.3, from the text.
+    fn resolve_collision(&mut self, now: Time, link: LinkId, open: &Open, net: &mut Network) {
+        let ours = (u32::from(self.spec.router_id), self.spec.asn);
+        let theirs = (u32::from(open.identifier), open.asn);
+        let keep = if ours > theirs {
+            End::Dialer
+        } else {
+            End::Acceptor
+        };
+        let other = self
+            .connections
+            .iter()
+            .find(|c| c.link != link && !c.ending && c.phase >= Phase::OpenConfirm);
+        let loser = match other {
+            None => return,
+            Some(other) if other.phase == Phase::Established => link,
+            Some(other) if other.end == keep => link,
+            Some(other) => other.link,
+        };
+        if let Some(loser) = self.connection(loser) {
+            loser.end_with(now, &Notification::cease(7), net);
+        }
+    }
+
+    fn on_up(&mut self, now: Time, link: LinkId, net: &mut Network) {
+        let others = self.connections.iter_mut().filter(|c| c.link != link);
+        for other in others {
+            other.end_with(now, &Notification::cease(7), net);
+        }
+        if let Some(connection) = self.connection(link) {
+            connection.phase = Phase::Established;
+            if connection.hold_time.is_zero() {
+                connection.expires = Time(u64::MAX);
+            }
+        }
+        self.tell_all(now, link, FamilySet::ALL, net);
+    }
+
+    fn on_refresh(&mut self, now: Time, link: LinkId, refresh: RouteRefresh, net: &mut Network) {
+        if let Some(family) = Family::from_afi_safi(refresh.afi, refresh.safi) {
+            self.tell_all(now, link, FamilySet::from_iter([family]), net);
+        }
+    }
+
+    /// Every route of some families, several to a message where they are alike, then End-of-RIB.
+    fn tell_all(&mut self, now: Time, link: LinkId, families: FamilySet, net: &mut Network) {
+        let spec = self.spec.clone();
+        let routes: Vec<(IpPrefix, Route)> = self
+            .routes
+            .iter()
+            .map(|(prefix, route)| (*prefix, route.clone()))
+            .collect();
+        let Some(connection) = self.connection(link) else {
+            return;
+        };
+        let families = families.intersection(connection.format.families);
+        for family in families.iter() {
+            let of_family: Vec<_> = routes
+                .iter()
+                .filter(|(p, _)| p.family() == family)
+                .collect();
+            for alike in of_family.chunk_by(|a, b| a.1 == b.1) {
+                let prefixes: Vec<IpPrefix> = alike.iter().map(|(prefix, _)| *prefix).collect();
+                connection.tell(&spec, &prefixes, &alike[0].1);
+            }
+            codec::encode_end_of_rib(family, &mut connection.outbox);
+        }
+        connection.push(now, net);
+    }
+
+    fn on_update(&mut self, link: LinkId, body: &[u8]) -> Result<(), String> {
+        let Some(connection) = self.connection(link) else {
+            return Ok(());
+        };
+        let format = connection.format;
+        let update = codec::parse_update(body, &format)
+            .map_err(|fault| format!("the engine sent a malformed UPDATE: {fault}"))?;
+        if let Some(fault) = update.faults.first() {
+            return Err(format!("the engine sent a faulty attribute: {fault:?}"));
+        }
+        if let Some(family) = update.ignored_family {
+            return Err(format!(
+                "the engine sent a family that was not negotiated: {family:?}"
+            ));
+        }
+        connection.learn(&update)
+    }
+}
+
+impl Connection {
+    /// Whether routes of a prefix are to be told here now.
+    fn speaks(&self, prefix: IpPrefix) -> bool {
+        let up = self.phase == Phase::Established && !self.ending && !self.spoiled;
+        up && self.format.families.contains(prefix.family())
+    }
+
+    fn learn(&mut self, update: &Update<'_>) -> Result<(), String> {
+        if let Some(family) = update.end_of_rib() {
+            self.ended_ribs.insert(family);
+            return Ok(());
+        }
+        let gone = update.mp_withdrawn.iter().flat_map(|mp| mp.nlri.iter());
+        for (_, prefix) in update.withdrawn.iter().chain(gone) {
+            self.table.remove(&prefix);
+        }
+        let announced = [
+            (NlriField::Plain, Some(&update.announced)),
+            (
+                NlriField::MpReach,
+                update.mp_announced.as_ref().map(|mp| &mp.nlri),
+            ),
+        ];
+        for (field, nlri) in announced {
+            let Some(nlri) = nlri.filter(|nlri| !nlri.is_empty()) else {
+                continue;
+            };
+            let mut canonical = Vec::new();
+            update.canonical(field, &mut canonical);
+            let route = Route::read(&canonical)?;
+            for (_, prefix) in nlri.iter() {
+                self.table.insert(prefix, route.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues one UPDATE; `prefixes` are of one family and fit.
+    fn tell(&mut self, spec: &RouterSpec, prefixes: &[IpPrefix], route: &Route) {
+        let attributes = route.write(&self.format);
+        let mut nlri = Vec::new();
+        for prefix in prefixes {
+            encode_prefix(*prefix, &mut nlri);
+        }
+        match route.next_hop {
+            IpAddr::V4(_) => codec::encode_update(&attributes, &nlri, &mut self.outbox),
+            IpAddr::V6(address) => {
+                // Some routers add a link-local next hop (RFC 2545 §3).
+                let next_hop = match spec.index % 2 {
+                    0 => NextHop::V6(address),
+                    _ => NextHop::V6WithLinkLocal(
+                        address,
+                        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1),
+                    ),
+                };
+                let family = Family::Ipv6Unicast;
+                codec::encode_mp_update(family, &next_hop, &attributes, &nlri, &mut self.outbox);
+            }
+        }
+    }
+
+    fn on_time(&mut self, now: Time, net: &mut Network) {
+        if self.ending {
+            return;
+        }
+        if self.expires <= now {
+            self.end_with(now, &Notification::new(4, 0), net);
+            return;
+        }
+        if self.keepalive_at <= now {
+            self.keepalive_at = now + self.hold_time / 3;
+            if !self.spoiled {
+                codec::encode_keepalive(&mut self.outbox);
+                self.push(now, net);
+            }
+        }
+    }
+
+    fn end_with(&mut self, now: Time, notification: &Notification, net: &mut Network) {
+        if self.ending {
+            return;
+        }
+        codec::encode_notification(notification, &mut self.outbox);
+        self.ending = true;
+        self.push(now, net);
+    }
+
+    /// Gives the network what it takes.
+    fn push(&mut self, now: Time, net: &mut Network) {
+        if !self.outbox.is_empty() {
+            let taken = net.write(now, self.link, self.end, &self.outbox);
+            self.outbox.drain(..taken);
+        }
+        if self.ending && self.outbox.is_empty() {
+            net.close(now, self.link, self.end);
+        }
+    }
+}
+
+fn encode_prefix(prefix: IpPrefix, out: &mut Vec<u8>) {
+    match prefix {
+        IpPrefix::V4(prefix) => codec::encode_nlri(prefix, None, out),
+        IpPrefix::V6(prefix) => codec::encode_nlri(prefix, None, out),
+    }
+}

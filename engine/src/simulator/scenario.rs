@@ -1,0 +1,440 @@
+//! What a seed makes: a node's desired state, its routers, and what happens to them.
+//!
+//! Everything that could be constant is drawn; ranges are small, so that routes, paths and times
+//! meet each other often.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use codec::{Family, FamilySet, IpPrefix, Ipv4Prefix, Ipv6Prefix};
+
+use super::network::Weather;
+use super::node::INSTANCE;
+use super::oracle::NodeAddresses;
+use super::route::Route;
+use super::router::RouterSpec;
+use crate::config::{
+    DesiredState, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin,
+    OriginAttributes, Password, PeerAsn, SendCommunities, Timers,
+};
+use crate::random::Random;
+
+/// The AS of the node.
+pub(super) const NODE_ASN: u32 = 65001;
+
+/// The node's addresses.
+pub(super) const NODE: NodeAddresses = NodeAddresses {
+    ipv4: Ipv4Addr::new(10, 0, 0, 200),
+    ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 200),
+};
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The resources ask for other routes.
+    ChangeOrigins,
+    /// The resources ask for other settings of a neighbor.
+    ChangeNeighbor,
+    /// The resources name a neighbor no more, or again.
+    ToggleNeighbor,
+    /// The resources switch BGP off or on.
+    ToggleInstance,
+    /// A router announces and withdraws.
+    ChangeRoutes,
+    /// A router asks for its routes again.
+    Refresh,
+    /// A router loses its power, or has it back.
+    TogglePower,
+    /// Connections of a router break.
+    Break,
+    /// A router stops reading for a while.
+    Stall,
+    /// Nothing reaches a router for a while.
+    Cut,
+    /// A router's operator resets its sessions.
+    Clear,
+    /// Our operator resets the session with a router.
+    Reset,
+    /// A router sends garbage.
+    Garbage,
+}
+
+/// Events, as often as they are listed.
+const EVENTS: [Event; 26] = [
+    Event::ChangeOrigins,
+    Event::ChangeOrigins,
+    Event::ChangeOrigins,
+    Event::ChangeOrigins,
+    Event::ChangeOrigins,
+    Event::ChangeOrigins,
+    Event::ChangeRoutes,
+    Event::ChangeRoutes,
+    Event::ChangeRoutes,
+    Event::ChangeRoutes,
+    Event::ChangeRoutes,
+    Event::ChangeRoutes,
+    Event::ChangeNeighbor,
+    Event::ChangeNeighbor,
+    Event::ToggleNeighbor,
+    Event::ToggleInstance,
+    Event::Refresh,
+    Event::TogglePower,
+    Event::TogglePower,
+    Event::Break,
+    Event::Break,
+    Event::Stall,
+    Event::Stall,
+    Event::Cut,
+    Event::Clear,
+    Event::Reset,
+];
+
+/// What a seed makes, and the numbers that are left to draw.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) random: Random,
+    pub(super) shards: usize,
+    pub(super) weather: Weather,
+    pub(super) routers: Vec<RouterSpec>,
+    pub(super) desired: DesiredState,
+    /// Neighbors as they were made, by router.
+    neighbors: Vec<Arc<Neighbor>>,
+    prefixes: Vec<IpPrefix>,
+    /// Routes carry attributes of kilobytes: queues fill, peers fall behind.
+    bulky: bool,
+}
+
+impl Scenario {
+    pub(super) fn new(seed: u64) -> Scenario {
+        let mut random = Random::new(seed);
+        let bulky = random.percent(6);
+        let weather = Weather {
+            delay: *random.pick(&[
+                Duration::from_micros(50),
+                Duration::from_millis(5),
+                Duration::from_millis(300),
+            ]),
+            capacity: *random.pick(&[600, 8 * 1024, 64 * 1024]),
+            piece: *random.pick(&[30, 1500, 64 * 1024]),
+        };
+        let weather = match bulky {
+            true => Weather {
+                capacity: 64 * 1024,
+                piece: 64 * 1024,
+                ..weather
+            },
+            false => weather,
+        };
+        let count = 1 + random.below(5);
+        let routers: Vec<RouterSpec> = (0..count).map(|i| router(i, &mut random)).collect();
+        let neighbors: Vec<Arc<Neighbor>> = routers
+            .iter()
+            .map(|router| Arc::new(neighbor(router, &mut random)))
+            .collect();
+        let instance = Instance {
+            name: "default".into(),
+            enabled: true,
+            router_id: Ipv4Addr::new(10, 0, 0, 200),
+            listen: vec![],
+            neighbors: neighbors.iter().map(|n| (n.address, n.clone())).collect(),
+            origins: BTreeMap::new(),
+        };
+        Scenario {
+            shards: 1 + random.below(2),
+            weather,
+            routers,
+            desired: DesiredState {
+                instances: BTreeMap::from([(INSTANCE, instance)]),
+            },
+            neighbors,
+            prefixes: prefixes(bulky),
+            bulky,
+            random,
+        }
+    }
+
+    /// At how many steps the node's invariants are checked.
+    pub(super) fn audit_every(&self) -> u64 {
+        if self.bulky { 16 } else { 1 }
+    }
+
+    pub(super) fn draw_event(&mut self) -> Event {
+        if self.random.percent(2) {
+            return Event::Garbage;
+        }
+        *self.random.pick(&EVENTS)
+    }
+
+    /// How long until the next thing happens: often before the last one has settled.
+    pub(super) fn draw_pause(&mut self) -> Duration {
+        let most = *self.random.pick(&[
+            Duration::from_micros(200),
+            Duration::from_millis(20),
+            Duration::from_secs(2),
+            Duration::from_secs(15),
+        ]);
+        self.random.up_to(most)
+    }
+
+    pub(super) fn instance(&mut self) -> &mut Instance {
+        self.desired
+            .instances
+            .get_mut(&INSTANCE)
+            .expect("the one instance is never removed")
+    }
+
+    /// Some routes of our own come, change or go.
+    pub(super) fn change_origins(&mut self) {
+        let count = match self.bulky {
+            true => 100 + self.random.below(400),
+            false => 1 + self.random.below(12),
+        };
+        let goes = *self.random.pick(&[0, 30, 60, 100]);
+        for _ in 0..count {
+            let prefix = *self.random.pick(&self.prefixes);
+            if self.random.percent(goes) {
+                self.instance().origins.remove(&prefix);
+                continue;
+            }
+            let origin = Origin {
+                attributes: Arc::new(self.draw_origin_attributes()),
+                sources: vec![],
+            };
+            self.instance().origins.insert(prefix, origin);
+        }
+    }
+
+    fn draw_origin_attributes(&mut self) -> OriginAttributes {
+        let large_communities = match self.bulky {
+            true => {
+                let value = self.random.below(1000) as u32;
+                (0..250).map(|n| [NODE_ASN, value, n]).collect()
+            }
+            false if self.random.percent(20) => vec![[NODE_ASN, 1, 2]],
+            false => vec![],
+        };
+        OriginAttributes {
+            communities: match self.random.below(4) {
+                0 => vec![0xffff_ff01],
+                1 => vec![0xfde9_0001, 0xfde9_0002],
+                _ => vec![],
+            },
+            large_communities,
+            local_preference: *self.random.pick(&[100, 200]),
+        }
+    }
+
+    /// Some settings of one neighbor change; false if it is not configured.
+    pub(super) fn change_neighbor(&mut self, router: usize) -> bool {
+        let drawn = neighbor(&self.routers[router], &mut self.random);
+        let mut changed = Neighbor::clone(&self.neighbors[router]);
+        match self.random.below(8) {
+            0 => changed.export = drawn.export,
+            1 => changed.import = drawn.import,
+            2 => changed.families = drawn.families,
+            3 => changed.timers = drawn.timers,
+            4 => changed.next_hop_self = drawn.next_hop_self,
+            5 => changed.send_communities = drawn.send_communities,
+            6 => changed.next_hop_ipv6 = drawn.next_hop_ipv6,
+            _ => changed.peer_asn = drawn.peer_asn,
+        }
+        let changed = Arc::new(changed);
+        self.neighbors[router] = changed.clone();
+        let neighbors = &mut self.instance().neighbors;
+        let known = neighbors.get_mut(&changed.address);
+        known.map(|known| *known = changed).is_some()
+    }
+
+    pub(super) fn toggle_neighbor(&mut self, router: usize) {
+        let neighbor = self.neighbors[router].clone();
+        let neighbors = &mut self.instance().neighbors;
+        if neighbors.remove(&neighbor.address).is_none() {
+            neighbors.insert(neighbor.address, neighbor);
+        }
+    }
+
+    /// Every neighbor is configured, with its router's AS, and BGP is on.
+    pub(super) fn mend(&mut self) {
+        for (router, neighbor) in self.routers.iter().zip(&mut self.neighbors) {
+            let mut mended = Neighbor::clone(neighbor);
+            mended.peer_asn = PeerAsn::Number(router.asn);
+            *neighbor = Arc::new(mended);
+        }
+        let neighbors = self.neighbors.clone();
+        let instance = self.instance();
+        instance.enabled = true;
+        instance.neighbors = neighbors.into_iter().map(|n| (n.address, n)).collect();
+    }
+
+    /// A prefix of a family that a router speaks.
+    pub(super) fn draw_prefix(&mut self, router: usize) -> Option<IpPrefix> {
+        let prefix = *self.random.pick(&self.prefixes);
+        let families = self.routers[router].families;
+        families.contains(prefix.family()).then_some(prefix)
+    }
+
+    /// What a router could say of a prefix.
+    pub(super) fn draw_route(&mut self, router: usize, family: Family) -> Route {
+        let spec = self.routers[router].clone();
+        let internal = spec.asn == NODE_ASN;
+        let mut as_path = if internal { vec![] } else { vec![spec.asn] };
+        for _ in 0..self.random.below(3) {
+            as_path.push(*self.random.pick(&[64500, 64501, 4_200_000_001]));
+        }
+        if self.random.percent(4) {
+            // A loop: it went through us already.
+            as_path.push(NODE_ASN);
+        }
+        let third_party = self.random.percent(20);
+        let next_hop = match (family, third_party) {
+            (Family::Ipv4Unicast, false) => IpAddr::V4(spec.address_ipv4),
+            (Family::Ipv4Unicast, true) => IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99)),
+            (Family::Ipv6Unicast, false) => IpAddr::V6(spec.address_ipv6),
+            (Family::Ipv6Unicast, true) => {
+                IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 99))
+            }
+        };
+        Route {
+            origin: self.random.below(2) as u8,
+            as_path,
+            next_hop,
+            med: *self.random.pick(&[None, Some(0), Some(10), Some(20)]),
+            local_pref: internal.then(|| *self.random.pick(&[50, 100, 200])),
+            communities: match self.random.below(12) {
+                0 => vec![0xffff_ff01],
+                1 => vec![0xffff_ff02],
+                2 => vec![0xffff_ff03],
+                3..6 => vec![0xfbf4_0007],
+                _ => vec![],
+            },
+            large_communities: match self.random.below(6) {
+                0 => vec![[64500, 1, 1]],
+                _ => vec![],
+            },
+        }
+    }
+}
+
+fn router(index: usize, random: &mut Random) -> RouterSpec {
+    let last = index as u16 + 1;
+    let address_ipv4 = Ipv4Addr::new(10, 0, 0, index as u8 + 1);
+    let address_ipv6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+    let asn = *random.pick(&[NODE_ASN, NODE_ASN, 65002, 65003, 4_200_000_000]);
+    let (dials, listens) =
+        *random.pick(&[(true, true), (true, true), (true, false), (false, true)]);
+    // Above and below the node's, and between two ASes the same one.
+    let router_id = match (random.below(3), asn == NODE_ASN) {
+        (0, _) => Ipv4Addr::new(10, 0, 0, index as u8 + 1),
+        (1, false) => Ipv4Addr::new(10, 0, 0, 200),
+        _ => Ipv4Addr::new(200, 0, 0, index as u8 + 1),
+    };
+    RouterSpec {
+        index,
+        address: match random.percent(30) {
+            true => IpAddr::V6(address_ipv6),
+            false => IpAddr::V4(address_ipv4),
+        },
+        address_ipv6,
+        address_ipv4,
+        asn,
+        router_id,
+        node_asn: NODE_ASN,
+        dials,
+        listens,
+        hold_time: *random.pick(&[9, 30, 90, 0]),
+        families: draw_families(random),
+        four_octet_as: asn >= 65536 || random.percent(80),
+    }
+}
+
+fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
+    let internal = router.asn == NODE_ASN;
+    let kind = if internal {
+        PeerAsn::Internal
+    } else {
+        PeerAsn::External
+    };
+    let wrong = if internal {
+        PeerAsn::External
+    } else {
+        PeerAsn::Number(64999)
+    };
+    Neighbor {
+        address: router.address,
+        port: 179,
+        peer_asn: match random.below(12) {
+            0 => wrong,
+            1..4 => PeerAsn::Any,
+            4..7 => kind,
+            _ => PeerAsn::Number(router.asn),
+        },
+        local_asn: NODE_ASN,
+        router_id: Ipv4Addr::new(10, 0, 0, 200),
+        local_address: None,
+        passive: router.dials && random.percent(25),
+        password: Password::None,
+        ebgp_multihop: 1,
+        ttl_security: false,
+        timers: Timers {
+            connect_retry: Duration::from_secs(*random.pick(&[5, 30, 120])),
+            hold: Duration::from_secs(*random.pick(&[9, 30, 90])),
+            keepalive: Duration::from_secs(*random.pick(&[3, 10, 30])),
+            ..Timers::default()
+        },
+        families: draw_families(random),
+        next_hop_ipv4: random.percent(10).then_some(Ipv4Addr::new(10, 0, 0, 201)),
+        next_hop_ipv6: match random.below(4) {
+            0 => NextHopIpv6::Address(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 201)),
+            1 => NextHopIpv6::Mapped,
+            _ => NextHopIpv6::Auto,
+        },
+        next_hop_self: *random.pick(&[
+            NextHopSelf::Auto,
+            NextHopSelf::Auto,
+            NextHopSelf::Always,
+            NextHopSelf::Never,
+        ]),
+        import: *random.pick(&[Import::All, Import::All, Import::All, Import::None]),
+        export: *random.pick(&[
+            Export::All,
+            Export::All,
+            Export::All,
+            Export::Originated,
+            Export::None,
+        ]),
+        send_communities: SendCommunities {
+            standard: random.percent(80),
+            large: random.percent(80),
+            extended: true,
+        },
+        allow_own_asn: u8::from(random.percent(20)),
+    }
+}
+
+fn draw_families(random: &mut Random) -> FamilySet {
+    let ipv4 = FamilySet::from_iter([Family::Ipv4Unicast]);
+    *random.pick(&[FamilySet::ALL, FamilySet::ALL, FamilySet::ALL, ipv4])
+}
+
+/// The prefixes of the run: neighbors of each other, some within others.
+fn prefixes(bulky: bool) -> Vec<IpPrefix> {
+    let mut prefixes = Vec::new();
+    let count = if bulky { 400 } else { 24 };
+    for n in 0..count {
+        let [_, _, high, low] = u32::to_be_bytes(n);
+        let address = Ipv4Addr::new(172, 16 + high, low, 0);
+        prefixes.push(IpPrefix::V4(Ipv4Prefix::masked(address, 24)));
+    }
+    for length in [8, 12, 16, 25, 32] {
+        let address = Ipv4Addr::new(172, 16, 3, 129);
+        prefixes.push(IpPrefix::V4(Ipv4Prefix::masked(address, length)));
+    }
+    for n in 0..10 {
+        let address = Ipv6Addr::new(0x2001, 0xdb8, n, 0, 0, 0, 0, 1);
+        let length = if n % 3 == 0 { 128 } else { 48 };
+        prefixes.push(IpPrefix::V6(Ipv6Prefix::masked(address, length)));
+    }
+    prefixes
+}

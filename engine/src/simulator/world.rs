@@ -1,0 +1,463 @@
+//! One run: the loop over time, what happens in it, and the comparison at quiet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use codec::{FamilySet, IpPrefix};
+
+use super::network::{Delivery, End, LinkId, Network};
+use super::node::Node;
+use super::oracle::{Peering, expected_tables};
+use super::route::Route;
+use super::router::Router;
+use super::scenario::{Event, NODE, Scenario};
+use crate::config::{DesiredState, Neighbor, diff};
+use crate::random::Random;
+use crate::time::Time;
+
+/// Times in a run at which everything has to come to rest and is compared.
+const ROUNDS: usize = 3;
+/// Events in a round at most.
+const EVENTS_MAX: usize = 14;
+/// How long it may take to come to rest: back-off, hold times and OPEN's own are within it.
+const QUIET_WITHIN: Duration = Duration::from_secs(900);
+
+/// What a run did, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Steps of the loop.
+    pub steps: u64,
+    /// Things that were made to happen.
+    pub events: u64,
+    /// Routes that were compared at quiet.
+    pub compared: u64,
+    /// Simulated time at the end.
+    pub end: Time,
+    /// Folds every delivery and its time: equal seeds give equal runs.
+    pub fingerprint: u64,
+}
+
+pub(super) struct World {
+    now: Time,
+    scenario: Scenario,
+    network: Network,
+    node: Node,
+    routers: Vec<Router>,
+    dialled_by: BTreeMap<LinkId, bool>,
+    /// What the node was last told.
+    told: DesiredState,
+    summary: Summary,
+    trace: bool,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, trace: bool) -> World {
+        let mut scenario = Scenario::new(seed);
+        let random = &mut scenario.random;
+        let mut draw = || random.next();
+        let seeds = (draw(), draw());
+        let specs = scenario.routers.clone();
+        let routers = specs
+            .into_iter()
+            .map(|spec| Router::new(spec, scenario.random.next()));
+        let routers: Vec<Router> = routers.collect();
+        let addresses = vec![IpAddr::V4(NODE.ipv4), IpAddr::V6(NODE.ipv6)];
+        World {
+            now: Time::default(),
+            network: Network::new(routers.len(), scenario.weather, seeds.0),
+            node: Node::new(scenario.shards, addresses, scenario.audit_every(), seeds.1),
+            routers,
+            dialled_by: BTreeMap::new(),
+            told: DesiredState::default(),
+            summary: Summary::default(),
+            trace,
+            scenario,
+        }
+    }
+
+    #[cfg(any(test, feature = "planted-faults"))]
+    pub(super) fn plant(&mut self, fault: crate::group::Fault) {
+        self.node.plant(fault);
+    }
+
+    /// The run.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(super) fn run(&mut self) -> Result<Summary, String> {
+        self.begin();
+        for round in 0..ROUNDS {
+            let events = 1 + self.scenario.random.below(EVENTS_MAX);
+            for _ in 0..events {
+                let pause = self.scenario.draw_pause();
+                self.run_until(self.now + pause)?;
+                self.happen();
+            }
+            if self.scenario.random.percent(75) {
+                self.mend();
+            }
+            self.rest()?;
+            self.log(|| format!("round {round} rests"));
+            self.compare()?;
+        }
+        self.summary.end = self.now;
+        Ok(self.summary)
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.now
+    }
+
+    // ----- time -------------------------------------------------------------------------------
+
+    fn run_until(&mut self, end: Time) -> Result<(), String> {
+        loop {
+            let routers = self.routers.iter().filter_map(Router::next_time);
+            let others = [self.network.next_time(), self.node.next_time()];
+            let next = routers.chain(others.into_iter().flatten()).min();
+            match next {
+                Some(next) if next <= end => self.now = self.now.max(next),
+                _ => {
+                    self.now = end;
+                    return Ok(());
+                }
+            }
+            self.summary.steps += 1;
+            // What arrived by now is heard before timers run.
+            while let Some(delivery) = self.network.deliver(self.now) {
+                self.deliver(delivery)?;
+            }
+            self.node.on_time(self.now, &mut self.network);
+            self.note_dials(true);
+            for index in 0..self.routers.len() {
+                let due = self.routers[index].next_time();
+                if due.is_some_and(|at| at <= self.now) {
+                    self.routers[index].on_time(self.now, &mut self.network);
+                    self.note_dials(false);
+                }
+            }
+        }
+    }
+
+    /// Remembers who dialled the links that are new.
+    fn note_dials(&mut self, node: bool) {
+        for link in self.dialled_by.len()..self.network.links() {
+            self.dialled_by.insert(link, node);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) -> Result<(), String> {
+        self.fold(&delivery);
+        let (now, network) = (self.now, &mut self.network);
+        let (link, end) = match &delivery {
+            Delivery::Knock(link) => (*link, End::Acceptor),
+            Delivery::Connected(link) | Delivery::Refused(link) => (*link, End::Dialer),
+            Delivery::Octets(link, end, _) | Delivery::Closed(link, end, _) => (*link, *end),
+            Delivery::Room(link, end) => (*link, *end),
+        };
+        let index = network.router(link);
+        let router = &mut self.routers[index];
+        let peer = router.spec.address;
+        let for_node = self.dialled_by.get(&link) == Some(&(end == End::Dialer));
+        match (for_node, delivery) {
+            (true, Delivery::Knock(link)) => self.node.on_knock(now, link, peer, network),
+            (true, Delivery::Connected(link)) => self.node.on_connected(now, link, peer, network),
+            (true, Delivery::Refused(link)) => self.node.on_refused(now, link, network),
+            (true, Delivery::Octets(link, _, octets)) => {
+                self.node.on_octets(now, link, &octets, network);
+            }
+            (true, Delivery::Closed(link, _, words)) => {
+                self.node.on_closed(now, link, words, network);
+            }
+            (true, Delivery::Room(link, _)) => self.node.on_room(now, link, network),
+            (false, Delivery::Knock(link)) => router.on_knock(now, link, network),
+            (false, Delivery::Connected(link)) => router.on_connected(now, link, network),
+            (false, Delivery::Refused(link)) => router.on_refused(now, link),
+            (false, Delivery::Octets(link, _, octets)) => router
+                .on_octets(now, link, &octets, network)
+                .map_err(|why| format!("router {peer}: {why}"))?,
+            (false, Delivery::Closed(link, ..)) => router.on_closed(now, link),
+            (false, Delivery::Room(link, _)) => router.on_room(now, link, network),
+        }
+        self.note_dials(for_node);
+        Ok(())
+    }
+
+    fn fold(&mut self, delivery: &Delivery) {
+        let kind = match delivery {
+            Delivery::Knock(link) => *link as u64,
+            Delivery::Connected(link) => 1 << 32 | *link as u64,
+            Delivery::Refused(link) => 2 << 32 | *link as u64,
+            Delivery::Octets(link, _, octets) => {
+                let sum = octets.iter().fold(7u64, |sum, octet| {
+                    sum.wrapping_mul(31).wrapping_add(u64::from(*octet))
+                });
+                3 << 32 ^ *link as u64 ^ sum
+            }
+            Delivery::Closed(link, ..) => 4 << 32 | *link as u64,
+            Delivery::Room(link, _) => 5 << 32 | *link as u64,
+        };
+        let folded = self.summary.fingerprint ^ kind ^ self.now.0;
+        self.summary.fingerprint = Random::new(folded).next();
+        if self.trace {
+            match delivery {
+                Delivery::Octets(link, end, octets) => {
+                    self.log(|| format!("link {link}: {} octets for {end:?}", octets.len()));
+                }
+                other => self.log(|| format!("{other:?}")),
+            }
+        }
+    }
+
+    fn log(&self, words: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>14.6} {}", self.now.0 as f64 / 1e9, words());
+        }
+    }
+
+    // ----- events -----------------------------------------------------------------------------
+
+    fn tell_node(&mut self) {
+        let deltas = diff(&self.told, &self.scenario.desired);
+        if !deltas.is_empty() {
+            self.log(|| format!("the node is told {deltas:?}"));
+        }
+        self.told = self.scenario.desired.clone();
+        self.node.dispatch(self.now, deltas);
+    }
+
+    /// Routes and resources that are there from the start.
+    fn begin(&mut self) {
+        for index in 0..self.routers.len() {
+            self.change_routes(index);
+        }
+        self.scenario.change_origins();
+        self.tell_node();
+    }
+
+    /// Whatever was switched off is on again, so that most comparisons have something to compare.
+    fn mend(&mut self) {
+        self.scenario.mend();
+        for router in self.routers.iter_mut().filter(|router| !router.up) {
+            router.restart(self.now);
+        }
+        self.tell_node();
+    }
+
+    fn happen(&mut self) {
+        let event = self.scenario.draw_event();
+        let index = self.scenario.random.below(self.routers.len());
+        self.log(|| format!("{event:?} router {index}"));
+        self.summary.events += 1;
+        match event {
+            Event::ChangeOrigins => self.scenario.change_origins(),
+            Event::ChangeNeighbor => {
+                self.scenario.change_neighbor(index);
+            }
+            Event::ToggleNeighbor => self.scenario.toggle_neighbor(index),
+            Event::ToggleInstance => {
+                let instance = self.scenario.instance();
+                instance.enabled = !instance.enabled;
+            }
+            other => self.happen_to_router(other, index),
+        }
+        self.tell_node();
+        self.note_dials(false);
+    }
+
+    fn happen_to_router(&mut self, event: Event, index: usize) {
+        let now = self.now;
+        let long = Duration::from_secs(1 + self.scenario.random.below(40) as u64);
+        if event == Event::ChangeRoutes {
+            self.change_routes(index);
+            return;
+        }
+        let (router, network) = (&mut self.routers[index], &mut self.network);
+        match event {
+            Event::Refresh => {
+                let families: Vec<_> = FamilySet::ALL.iter().collect();
+                let family = *self.scenario.random.pick(&families);
+                router.ask_refresh(now, family, network);
+            }
+            Event::TogglePower if router.up => router.crash(now, network),
+            Event::TogglePower => router.restart(now),
+            Event::Break => {
+                for (link, _) in router.links() {
+                    network.reset(now, link);
+                }
+            }
+            Event::Stall => {
+                for (link, end) in router.links() {
+                    network.stall(link, end, now + long);
+                }
+            }
+            Event::Cut => network.cut(index, now + long),
+            Event::Clear => router.clear(now, network),
+            Event::Reset => self.node.reset(now, router.spec.address),
+            Event::Garbage => {
+                router.send_garbage(now, network);
+            }
+            _ => {}
+        }
+    }
+
+    fn change_routes(&mut self, index: usize) {
+        for _ in 0..1 + self.scenario.random.below(10) {
+            let Some(prefix) = self.scenario.draw_prefix(index) else {
+                continue;
+            };
+            let route = self.scenario.draw_route(index, prefix.family());
+            let goes = self.scenario.random.percent(35);
+            let router = &mut self.routers[index];
+            if goes {
+                router.withdraw(self.now, prefix, &mut self.network);
+            } else {
+                router.announce(self.now, prefix, route, &mut self.network);
+            }
+        }
+    }
+
+    // ----- quiet ------------------------------------------------------------------------------
+
+    /// Runs until nothing moves and every session that can be up is up.
+    fn rest(&mut self) -> Result<(), String> {
+        let deadline = self.now + QUIET_WITHIN;
+        loop {
+            self.run_until(self.now + Duration::from_millis(500))?;
+            let Some(why) = self.restless() else {
+                return Ok(());
+            };
+            if self.now >= deadline {
+                let limit = QUIET_WITHIN.as_secs();
+                return Err(format!("no rest within {limit} s: {why}"));
+            }
+        }
+    }
+
+    fn restless(&self) -> Option<String> {
+        for router in &self.routers {
+            let address = router.spec.address;
+            let expected = self.expected_session(router);
+            let found = router
+                .established()
+                .filter(|(link, _)| self.node.has(*link));
+            match (expected, found) {
+                (Some(_), None) => return Some(format!("router {address} has no session")),
+                (None, Some(_)) => {
+                    return Some(format!(
+                        "router {address} has a session that it must not have"
+                    ));
+                }
+                _ => {}
+            }
+            if let (Some((_, families)), Some(_)) = (expected, found)
+                && router.ended_ribs() != families
+            {
+                return Some(format!("router {address} waits for End-of-RIB"));
+            }
+        }
+        // The other end of a session that is gone may take a hold time to find out.
+        for link in self.node.links() {
+            let router = &self.routers[self.network.router(link)];
+            if router.established().is_none_or(|(up, _)| up != link) {
+                return Some(format!("the node waits for {}", router.spec.address));
+            }
+        }
+        if !self.routers.iter().all(Router::is_quiet) {
+            return Some("a router has something to say".to_owned());
+        }
+        if !self.network.is_quiet() {
+            return Some("octets are on the way".to_owned());
+        }
+        (!self.node.is_quiet()).then(|| "the node has something to do".to_owned())
+    }
+
+    /// The session that a router must have: its neighbor, and the families.
+    fn expected_session(&self, router: &Router) -> Option<(&Neighbor, FamilySet)> {
+        let instance = self.told.instances.values().next()?;
+        let neighbor = instance.neighbors.get(&router.spec.address)?;
+        let dialled = router.spec.dials || (!neighbor.passive && router.spec.listens);
+        let families = neighbor.families.intersection(router.spec.families);
+        let config = crate::session::SessionConfig::of(neighbor);
+        let allowed = config.allows(router.spec.asn);
+        let wanted = router.up && instance.enabled && dialled && allowed && !families.is_empty();
+        wanted.then_some((&**neighbor, families))
+    }
+
+    fn compare(&mut self) -> Result<(), String> {
+        self.node.audit();
+        let instance = self
+            .told
+            .instances
+            .values()
+            .next()
+            .ok_or("the node has no instance")?;
+        let mut peerings = Vec::new();
+        let mut held: Vec<(IpAddr, &BTreeMap<IpPrefix, Route>)> = Vec::new();
+        for router in &self.routers {
+            let (Some((neighbor, families)), Some(table)) =
+                (self.expected_session(router), router.table())
+            else {
+                continue;
+            };
+            peerings.push(Peering {
+                neighbor,
+                asn: router.spec.asn,
+                router_id: router.spec.router_id,
+                routes: &router.routes,
+                families,
+                local: self.node.local_for(router.spec.address),
+            });
+            held.push((router.spec.address, table));
+        }
+        let expected = expected_tables(instance, &peerings, NODE);
+        for (expected, (address, held)) in expected.iter().zip(&held) {
+            if let Some(difference) = Difference::between(expected, held) {
+                return Err(format!("router {address} {difference}"));
+            }
+            self.summary.compared += expected.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// The first prefix in which two tables differ.
+struct Difference<'t> {
+    prefix: IpPrefix,
+    expected: Option<&'t Route>,
+    held: Option<&'t Route>,
+}
+
+impl<'t> Difference<'t> {
+    fn between(
+        expected: &'t BTreeMap<IpPrefix, Route>,
+        held: &'t BTreeMap<IpPrefix, Route>,
+    ) -> Option<Difference<'t>> {
+        let prefixes = expected.keys().chain(held.keys());
+        prefixes
+            .map(|prefix| Difference {
+                prefix: *prefix,
+                expected: expected.get(prefix),
+                held: held.get(prefix),
+            })
+            .find(|difference| difference.expected != difference.held)
+    }
+}
+
+impl fmt::Display for Difference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |route: Option<&Route>| match route {
+            Some(route) => route.to_string(),
+            None => "nothing".to_owned(),
+        };
+        write!(
+            f,
+            "holds of {}: {}; the oracle: {}",
+            self.prefix,
+            words(self.held),
+            words(self.expected)
+        )
+    }
+}
