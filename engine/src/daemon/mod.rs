@@ -31,7 +31,7 @@ pub use placement::shard_of;
 use crate::interfaces::SystemInterfaces;
 use crate::ring::{
     Directory, Handover, InboxSender, IoMode, ListenFailure, ListenPlan, Message, ShardStart,
-    ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned, prefer_small_pages,
+    ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned,
     raise_descriptor_limit, spawn_shard, usable_cpus,
 };
 use crate::shard::{Shard, ShardCommand, ShardOptions};
@@ -81,9 +81,6 @@ impl Engine {
         let count = options.shards.map_or_else(default_shards, usize::from);
         let count = count.clamp(1, usize::from(ShardId::LIMIT));
         tracing::info!(shards = count, io = %driver, "{why}");
-        if let Err(error) = prefer_small_pages() {
-            tracing::debug!("memory may come in large pages: {error}");
-        }
         if let Err(error) = raise_descriptor_limit() {
             tracing::warn!("the limit of descriptors, and so of peers, stays as it is: {error}");
         }

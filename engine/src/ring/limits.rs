@@ -1,4 +1,4 @@
-//! What a process inherits from its parent and may change for itself.
+//! The limits that a process inherits and may raise by itself.
 
 use std::io;
 
@@ -24,20 +24,6 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
         }
     }
     Ok(limit.rlim_cur)
-}
-
-/// Keeps the kernel from backing this process's memory by pages of 2 MiB. The allocator asks for
-/// them, and each thread of an idle daemon would then hold megabytes that it never touched: 17 MB
-/// of anonymous memory instead of 5 with 2 neighbors (`perf/idle`).
-///
-/// # Errors
-/// The kernel's answer; only memory is at stake.
-pub fn prefer_small_pages() -> io::Result<()> {
-    // SAFETY: this call takes plain numbers and touches no memory of ours.
-    match unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub use control::{
 pub use core::{Action, ConnectTarget, ConnectionId, Core, ShardMask, SocketOptions};
 pub use cpus::{default_shards, usable as usable_cpus};
 pub use inbox::{Inbox, InboxFull, InboxSender, Message, inbox};
-pub use limits::{prefer_small_pages, raise_descriptor_limit};
+pub use limits::raise_descriptor_limit;
 pub use probe::{IoDriver, IoMode, Unavailable, choose};
 pub use socket::{PasswordUnusable, listen, set_password};
 pub use thread::{ShardStart, ShardThread, spawn_shard};
