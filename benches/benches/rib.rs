@@ -6,10 +6,12 @@
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::Command;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use codec::{AsPath, AttributeWriter, Family, Ipv4Prefix, Origin, Prefix};
+use codec::{AsPath, AttributeWriter, Family, Ipv4Prefix, Ipv6Prefix, Origin, Prefix};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rib::{
     AttributeId, Candidate, IdSet, Path, PathFlags, PrefixId, Rib, RibOptions, RibWriter,
@@ -21,20 +23,20 @@ const ATTRIBUTE_SETS: u32 = 100_000;
 
 /// The table's prefixes in ascending order.
 fn prefixes() -> Vec<Ipv4Prefix> {
-    let mut prefixes = recorded().unwrap_or_else(made_up);
+    let mut prefixes = recorded("ipv4", Ipv4Prefix::new).unwrap_or_else(made_up);
     prefixes.sort_unstable();
     prefixes.dedup();
     prefixes
 }
 
-fn recorded() -> Option<Vec<Ipv4Prefix>> {
-    let root = std::env::var_os("RINGBGP_TEST_DATA")?;
-    let file = std::path::PathBuf::from(root).join("prefixes/fulltable.ipv4.txt.gz");
+fn recorded<A: FromStr, P>(family: &str, new: fn(A, u8) -> Option<P>) -> Option<Vec<P>> {
+    let root = PathBuf::from(std::env::var_os("RINGBGP_TEST_DATA")?);
+    let file = root.join(format!("prefixes/fulltable.{family}.txt.gz"));
     let unpacked = Command::new("gzip").arg("-dc").arg(file).output().ok()?;
     let text = String::from_utf8(unpacked.stdout).ok()?;
     let prefix = |line: &str| {
         let (address, length) = line.split_whitespace().next()?.split_once('/')?;
-        Ipv4Prefix::new(address.parse().ok()?, length.parse().ok()?)
+        new(address.parse().ok()?, length.parse().ok()?)
     };
     Some(text.lines().filter_map(prefix).collect()).filter(|prefixes: &Vec<_>| !prefixes.is_empty())
 }
@@ -58,7 +60,7 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        ((self.0 >> 32) * u64::from(limit) >> 32) as u32
+        (((self.0 >> 32) * u64::from(limit)) >> 32) as u32
     }
 
     fn shuffled<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
@@ -107,7 +109,7 @@ impl Speaker {
     }
 
     /// As a shard does: a guard for an UPDATE's worth of prefixes, then publish, take, flush.
-    fn announce(&mut self, prefixes: &[Ipv4Prefix], salt: usize) {
+    fn announce<P: Prefix>(&mut self, prefixes: &[P], salt: usize) {
         let mut taken = Vec::new();
         for (turn, part) in prefixes.chunks(512).enumerate() {
             let guard = Rib::pin();
@@ -141,9 +143,9 @@ fn table(shards: u8) -> (Arc<Rib>, Vec<Speaker>) {
 }
 
 /// Prints what the table takes.
-fn memory(rib: &Rib, what: &str) {
+fn memory(rib: &Rib, family: Family, what: &str) {
     let memory = rib.memory(&Rib::pin());
-    let ids = f64::from(rib.id_limit(FAMILY));
+    let ids = f64::from(rib.id_limit(family));
     let each = |octets: usize| octets as f64 / ids;
     println!(
         "memory, {what}: {ids} prefixes, octets a prefix: trie {:.1}, prefix {:.1}, slot {:.1}, \
@@ -178,7 +180,7 @@ fn upsert(c: &mut Criterion) {
     }
     let (rib, mut speakers) = table(3);
     speakers[0].announce(&sorted, 0);
-    memory(&rib, "one path");
+    memory(&rib, FAMILY, "one path");
     for (order, prefixes) in [("in order", &sorted), ("shuffled", &shuffled)] {
         let mut salt = 0;
         group.bench_function(format!("other attributes, {order}"), |b| {
@@ -189,7 +191,7 @@ fn upsert(c: &mut Criterion) {
         });
     }
     speakers[1].announce(&sorted, 0);
-    memory(&rib, "two paths");
+    memory(&rib, FAMILY, "two paths");
     let mut salt = 0;
     group.bench_function("other attributes beside a second path, in order", |b| {
         b.iter(|| {
@@ -198,7 +200,16 @@ fn upsert(c: &mut Criterion) {
         });
     });
     speakers[2].announce(&sorted, 0);
-    memory(&rib, "three paths");
+    memory(&rib, FAMILY, "three paths");
+}
+
+/// Not timed: what the long, sparse paths of IPv6 cost.
+fn ipv6(_: &mut Criterion) {
+    if let Some(prefixes) = recorded("ipv6", Ipv6Prefix::new) {
+        let (rib, mut speakers) = table(1);
+        speakers[0].announce(&prefixes, 0);
+        memory(&rib, Family::Ipv6Unicast, "one path, IPv6");
+    }
 }
 
 fn read(c: &mut Criterion) {
@@ -307,5 +318,5 @@ fn attributes(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, upsert, read, best_path, attributes);
+criterion_group!(benches, ipv6, upsert, read, best_path, attributes);
 criterion_main!(benches);

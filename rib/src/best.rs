@@ -10,8 +10,6 @@
 use std::cmp::Reverse;
 use std::net::IpAddr;
 
-use smallvec::SmallVec;
-
 use crate::summary::Summary;
 
 /// Deviations from the standard's order that an operator may ask for; all off by default.
@@ -48,22 +46,38 @@ pub fn select(selection: Selection, candidates: &[Candidate]) -> Option<usize> {
     if let [only] = candidates {
         return only.usable.then_some(0);
     }
-    let usable = || candidates.iter().enumerate().filter(|(_, c)| c.usable);
-    let preference = usable().map(|(_, c)| preference(c)).min()?;
-    let mut preferred = usable().filter(|(_, c)| self::preference(c) == preference);
-    let (mut best, first) = preferred.next()?;
-    let mut same_med = true;
-    for (index, candidate) in preferred {
+    let usable = candidates.iter().filter(|c| c.usable);
+    let highest = usable.map(preference).min()?;
+    let preferred = || {
+        let all = candidates.iter().enumerate();
+        all.filter(|(_, c)| c.usable && preference(c) == highest)
+    };
+    let mut others = preferred();
+    let (mut best, first) = others.next()?;
+    let (mut count, mut same_med) = (1, true);
+    for (index, candidate) in others {
+        count += 1;
         same_med &= candidate.summary.med == first.summary.med;
         if tie_break(candidate) < tie_break(&candidates[best]) {
             best = index;
         }
     }
+    // RFC 4271 §9.1.2.2 c: of each neighbor AS only the paths with its lowest MED stay.
+    let group = |candidate: &Candidate| match selection.always_compare_med {
+        true => 0,
+        false => candidate.summary.neighbor_as,
+    };
     if same_med {
         return Some(best);
     }
-    let preferred = usable().filter(|(_, c)| self::preference(c) == preference);
-    best_by_med(selection, preferred)
+    if count > FEW {
+        return best_by_sorting(preferred(), group);
+    }
+    let beats =
+        |a: &Candidate, b: &Candidate| a.summary.med < b.summary.med && group(a) == group(b);
+    let stays = |c: &Candidate| !preferred().any(|(_, other)| beats(other, c));
+    let left = preferred().filter(|(_, c)| stays(c));
+    Some(left.min_by_key(|(_, c)| tie_break(c))?.0)
 }
 
 /// RFC 4271 §9.1.1 and §9.1.2.2 a, b, as one number of which the smallest wins: own routes, degree
@@ -92,32 +106,15 @@ fn tie_break(candidate: &Candidate) -> (Reverse<bool>, u32, u16, Option<IpAddr>,
     )
 }
 
-/// RFC 4271 §9.1.2.2 c: of each neighbor AS only the paths with its lowest MED stay; then the
-/// steps after it.
-fn best_by_med<'c>(
-    selection: Selection,
+/// As the last lines of [`select`], but a prefix with thousands of paths does not cost their square.
+fn best_by_sorting<'c>(
     preferred: impl Iterator<Item = (usize, &'c Candidate)>,
+    group: impl Fn(&Candidate) -> u32,
 ) -> Option<usize> {
-    let group = |candidate: &Candidate| match selection.always_compare_med {
-        true => 0,
-        false => candidate.summary.neighbor_as,
-    };
-    let mut left: SmallVec<[(usize, &Candidate); FEW]> = preferred.collect();
-    if left.len() <= FEW {
-        let beats =
-            |a: &Candidate, b: &Candidate| a.summary.med < b.summary.med && group(a) == group(b);
-        let stays = |(_, c): &&(usize, &Candidate)| !left.iter().any(|(_, other)| beats(other, c));
-        let best = left
-            .iter()
-            .filter(stays)
-            .min_by_key(|(_, c)| tie_break(c))?;
-        return Some(best.0);
-    }
-    // Sorted, a prefix with thousands of paths does not cost their square.
+    let mut left: Vec<(usize, &Candidate)> = preferred.collect();
     left.sort_unstable_by_key(|(at, c)| (group(c), c.summary.med, tie_break(c), *at));
     left.dedup_by_key(|(_, c)| group(c));
-    let best = left.iter().min_by_key(|(_, c)| tie_break(c))?;
-    Some(best.0)
+    Some(left.iter().min_by_key(|(_, c)| tie_break(c))?.0)
 }
 
 /// Paths up to which comparing each with each is cheaper than sorting.
