@@ -230,7 +230,7 @@ impl Scenario {
     pub(super) fn change_neighbor(&mut self, router: usize) -> bool {
         let drawn = neighbor(&self.routers[router], &mut self.random);
         let mut changed = Neighbor::clone(&self.neighbors[router]);
-        match self.random.below(8) {
+        match self.random.below(10) {
             0 => changed.export = drawn.export,
             1 => changed.import = drawn.import,
             2 => changed.families = drawn.families,
@@ -238,6 +238,8 @@ impl Scenario {
             4 => changed.next_hop_self = drawn.next_hop_self,
             5 => changed.send_communities = drawn.send_communities,
             6 => changed.next_hop_ipv6 = drawn.next_hop_ipv6,
+            7 => changed.next_hop_ipv4 = drawn.next_hop_ipv4,
+            8 => changed.passive = drawn.passive,
             _ => changed.peer_asn = drawn.peer_asn,
         }
         let changed = Arc::new(changed);
