@@ -17,6 +17,7 @@ use codec::{
 
 use crate::clock;
 use crate::network::Observer;
+use crate::random::Random;
 use crate::sink::Sink;
 
 /// What a router announces.
@@ -76,7 +77,7 @@ impl LengthMix {
 
 /// Encodes a whole table: UPDATEs and the End-of-RIB marker, in pieces of whole messages.
 pub(crate) fn encode(table: &Table, announcer: Announcer) -> Arc<[Bytes]> {
-    let mut random = Random(table.seed);
+    let mut random = Random::new(table.seed);
     let prefixes = draw_prefixes(table, &mut random);
     let mut pieces = Vec::new();
     let mut piece = Vec::new();
@@ -183,23 +184,6 @@ fn draw_prefixes(table: &Table, random: &mut Random) -> Vec<IpPrefix> {
         }
     }
     prefixes
-}
-
-/// SplitMix64: small, seeded and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
 }
 
 /// The observer behind `blast`: says when everything is written, and ends with `--once`.

@@ -2,10 +2,13 @@
 //!
 //! Prefixes get dense ids that all routers share, and each router is one bit set over them, so
 //! that a hundred routers with the same hundred thousand prefixes cost one map and a hundred
-//! bit sets. Invariant: `held[r]` is the number of bits set in `sets[r]`.
+//! bit sets. Invariants: `held[r]` is the number of bits set in `sets[r]`, `fingerprints[r]` the
+//! sum of their prefixes' fingerprints.
 
 use ahash::AHashMap;
-use codec::{IpPrefix, Ipv4Prefix, Ipv6Prefix};
+use codec::{IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
+
+use crate::random::mix;
 
 /// The tables of all simulated routers.
 pub(crate) struct Holdings {
@@ -14,6 +17,7 @@ pub(crate) struct Holdings {
     next_id: u32,
     sets: Vec<Vec<u64>>,
     held: Vec<usize>,
+    fingerprints: Vec<u64>,
 }
 
 impl Holdings {
@@ -25,12 +29,19 @@ impl Holdings {
             next_id: 0,
             sets: vec![Vec::new(); routers],
             held: vec![0; routers],
+            fingerprints: vec![0; routers],
         }
     }
 
     /// How many prefixes a router holds.
     pub(crate) fn held(&self, router: usize) -> usize {
         self.held[router]
+    }
+
+    /// A number that two routers share if they hold the same prefixes, and else almost never:
+    /// the sum of [`fingerprint`] over them.
+    pub(crate) fn fingerprint(&self, router: usize) -> u64 {
+        self.fingerprints[router]
     }
 
     /// The router now holds the prefix.
@@ -48,8 +59,12 @@ impl Holdings {
         if set.len() <= word {
             set.resize(word + 1, 0);
         }
-        self.held[router] += usize::from(set[word] & bit == 0);
-        set[word] |= bit;
+        if set[word] & bit == 0 {
+            set[word] |= bit;
+            self.held[router] += 1;
+            let sum = &mut self.fingerprints[router];
+            *sum = sum.wrapping_add(fingerprint(prefix));
+        }
     }
 
     /// The router no longer holds the prefix.
@@ -66,6 +81,8 @@ impl Holdings {
         {
             *entry &= !bit;
             self.held[router] -= 1;
+            let sum = &mut self.fingerprints[router];
+            *sum = sum.wrapping_sub(fingerprint(prefix));
         }
     }
 
@@ -73,7 +90,19 @@ impl Holdings {
     pub(crate) fn clear(&mut self, router: usize) {
         self.sets[router].clear();
         self.held[router] = 0;
+        self.fingerprints[router] = 0;
     }
+}
+
+/// A well-mixed number for a prefix, the same in every run.
+pub(crate) fn fingerprint(prefix: IpPrefix) -> u64 {
+    let bits = match prefix {
+        IpPrefix::V4(prefix) => prefix.bits_left_aligned(),
+        IpPrefix::V6(prefix) => prefix.bits_left_aligned(),
+    };
+    let mut mixed = mix((bits >> 64) as u64);
+    mixed = mix(mixed ^ bits as u64);
+    mix(mixed ^ u64::from(prefix.length()) ^ ((prefix.family().index() as u64) << 8))
 }
 
 fn place(id: u32) -> (usize, u64) {
@@ -100,6 +129,7 @@ mod tests {
         holdings.remove(0, prefix(7));
         holdings.remove(0, prefix(201));
         assert_eq!((holdings.held(0), holdings.held(1)), (199, 1));
+        assert_eq!(holdings.fingerprint(1), fingerprint(prefix(7)));
         holdings.clear(0);
         assert_eq!((holdings.held(0), holdings.held(1)), (0, 1));
     }

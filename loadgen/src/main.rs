@@ -10,6 +10,7 @@ mod clock;
 mod holdings;
 mod network;
 mod poll;
+mod random;
 mod report;
 mod rounds;
 mod sink;
@@ -142,13 +143,13 @@ struct RoundsArgs {
     /// The manifest that is written over, round by round.
     #[arg(long)]
     file: PathBuf,
-    /// A text for it and the prefixes that each router then holds, as PATH=PREFIXES; in force
-    /// before the first round.
-    #[arg(long, value_parser = parse_side)]
-    first: (PathBuf, usize),
-    /// The other text, as PATH=PREFIXES.
-    #[arg(long, value_parser = parse_side)]
-    second: (PathBuf, usize),
+    /// The text that is in force before the first round. A router then holds exactly the
+    /// prefixes in it.
+    #[arg(long)]
+    first: PathBuf,
+    /// The other text.
+    #[arg(long)]
+    second: PathBuf,
     /// Number of rounds.
     #[arg(long, default_value_t = 200)]
     rounds: usize,
@@ -226,14 +227,9 @@ fn run_blast(args: &BlastArgs) -> io::Result<u8> {
 }
 
 fn run_rounds(args: &RoundsArgs) -> io::Result<u8> {
-    let side = |(path, prefixes): &(PathBuf, usize)| {
-        Ok::<Side, io::Error>(Side {
-            text: fs::read_to_string(path)?,
-            prefixes: *prefixes,
-        })
-    };
+    let side = |path: &PathBuf| fs::read_to_string(path).map(Side::new);
     let sides = [side(&args.first)?, side(&args.second)?];
-    fs::write(&args.file, &sides[0].text)?;
+    fs::write(&args.file, sides[0].text())?;
     let configs = args.routers.configs(|_, _| Arc::from([]));
     let mut rounds = Rounds::new(
         args.routers.sink(true, None),
@@ -312,12 +308,4 @@ impl RouterArgs {
         let names = (0..self.routers).map(|index| self.address_of(index).to_string());
         Sink::new(options, names.collect())
     }
-}
-
-fn parse_side(text: &str) -> Result<(PathBuf, usize), String> {
-    let (path, prefixes) = text.rsplit_once('=').ok_or("want PATH=PREFIXES")?;
-    let prefixes = prefixes
-        .parse()
-        .map_err(|_| format!("{prefixes:?} is no number of prefixes; want PATH=PREFIXES"))?;
-    Ok((path.into(), prefixes))
 }

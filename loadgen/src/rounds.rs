@@ -1,25 +1,30 @@
 //! How long a change of a manifest takes to reach every router.
 //!
 //! A round writes one of two texts over a file and closes it; it ends when the last router has
-//! read the last octet that brings it to the number of prefixes which that text stands for. The
-//! clock starts after the close, as the daemon reads files on close-after-write.
+//! read the last octet that brings it to exactly the prefixes in that text. The clock starts just
+//! before the close, as the daemon reads files on close-after-write: after it, the writer may not
+//! run again before the daemon has.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
-use codec::WireFormat;
+use codec::{IpPrefix, Ipv4Prefix, Ipv6Prefix, WireFormat};
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 use crate::clock;
+use crate::holdings::fingerprint;
 use crate::network::Observer;
 use crate::sink::Sink;
 
-/// One text and how many prefixes every router holds while it is in force.
+/// One text, and what every router holds while it is in force.
 pub(crate) struct Side {
-    pub(crate) text: String,
-    pub(crate) prefixes: usize,
+    text: String,
+    prefixes: usize,
+    fingerprint: u64,
 }
 
 /// The observer behind `rounds`.
@@ -36,11 +41,35 @@ pub(crate) struct Rounds {
     started_at: Instant,
     updates_before: u64,
     latency: Histogram<u64>,
-    most_updates: u64,
+    /// UPDATEs that a router was told in a round, rounded up.
+    updates: Histogram<u64>,
+}
+
+impl Side {
+    /// A text in which every word that reads as a prefix is one.
+    pub(crate) fn new(text: String) -> Side {
+        let mut prefixes: Vec<IpPrefix> = text
+            .split(|c: char| c.is_whitespace() || "[],\"'".contains(c))
+            .filter_map(parse_prefix)
+            .collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        let sum = |sum: u64, prefix: &IpPrefix| sum.wrapping_add(fingerprint(*prefix));
+        Side {
+            fingerprint: prefixes.iter().fold(0, sum),
+            prefixes: prefixes.len(),
+            text,
+        }
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 impl Rounds {
-    /// `count` rounds over `file`, the sides in turn.
+    /// `count` rounds over `file`, the sides in turn; the first is in force.
     pub(crate) fn new(
         sink: Sink,
         routers: usize,
@@ -49,7 +78,10 @@ impl Rounds {
         count: usize,
         json: bool,
     ) -> Rounds {
-        let histogram = Histogram::new_with_bounds(1, ROUND_NANOS_MAX, 3);
+        let histogram = || {
+            Histogram::new_with_bounds(1, ROUND_NANOS_MAX, 3)
+                .expect("the bounds are constant and valid")
+        };
         Rounds {
             sink,
             routers,
@@ -61,22 +93,31 @@ impl Rounds {
             last_read_at: clock::now(),
             started_at: clock::now(),
             updates_before: 0,
-            latency: histogram.expect("the bounds are constant and valid"),
-            most_updates: 0,
+            latency: histogram(),
+            updates: histogram(),
         }
     }
 
     fn write(&mut self, side: usize) -> io::Result<()> {
         self.updates_before = self.sink.totals().updates;
-        fs::write(&self.file, &self.sides[side].text)?;
+        let mut file = File::create(&self.file)?;
+        file.write_all(self.sides[side].text.as_bytes())?;
         self.written = Some((side, clock::now()));
+        drop(file);
         Ok(())
     }
 
-    fn holds(&self, side: usize) -> bool {
-        self.sink.routers_up() == self.routers
-            && self.sink.fewest_held() == self.sides[side].prefixes
-            && self.sink.most_held() == self.sides[side].prefixes
+    fn record(&mut self, since: Instant) {
+        let nanos = self
+            .last_read_at
+            .saturating_duration_since(since)
+            .as_nanos();
+        self.latency
+            .saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let updates = self.sink.totals().updates - self.updates_before;
+        self.updates
+            .saturating_record(updates.div_ceil(self.routers as u64));
+        self.left -= 1;
     }
 
     fn print(&self) {
@@ -89,7 +130,7 @@ impl Rounds {
             "p90Micros": micros(0.9),
             "p99Micros": micros(0.99),
             "maxMicros": micros(1.0),
-            "mostUpdatesPerRouter": self.most_updates,
+            "updatesPerRouter": [self.updates.min(), self.updates.max()],
         });
         if self.json {
             println!("{line}");
@@ -129,36 +170,28 @@ impl Observer for Rounds {
 
     fn turn(&mut self, now: Instant) -> Option<u8> {
         let (side, since) = self.written.unwrap_or((0, self.started_at));
-        if !self.holds(side) {
+        if !self.sink.all_hold(self.sides[side].fingerprint) {
             if now.duration_since(since) < ROUND_MAX {
                 return None;
             }
             eprintln!(
-                "routers hold {} to {} prefixes, not {}: given up after {ROUND_MAX:?}",
+                "not every router holds the {} prefixes asked for, the poorest {}: given up \
+                 after {ROUND_MAX:?}",
+                self.sides[side].prefixes,
                 self.sink.fewest_held(),
-                self.sink.most_held(),
-                self.sides[side].prefixes
             );
             return Some(1);
         }
+        // A pause between rounds, so that each starts from rest, and what comes late is counted.
+        if now.saturating_duration_since(self.last_read_at) < REST {
+            return None;
+        }
         if self.written.is_some() {
-            let nanos = self
-                .last_read_at
-                .saturating_duration_since(since)
-                .as_nanos();
-            self.latency
-                .saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
-            let updates = self.sink.totals().updates - self.updates_before;
-            self.most_updates = self.most_updates.max(updates.div_ceil(self.routers as u64));
-            self.left -= 1;
+            self.record(since);
         }
         if self.left == 0 {
             self.print();
             return Some(0);
-        }
-        // A pause between rounds, so that each starts from rest.
-        if now.duration_since(self.last_read_at) < REST {
-            std::thread::sleep(REST);
         }
         if let Err(error) = self.write(1 - side) {
             eprintln!("cannot write {}: {error}", self.file.display());
@@ -168,7 +201,32 @@ impl Observer for Rounds {
     }
 }
 
+fn parse_prefix(word: &str) -> Option<IpPrefix> {
+    let (address, length) = word.split_once('/')?;
+    let length = length.parse().ok()?;
+    match address.parse().ok()? {
+        IpAddr::V4(address) => Ipv4Prefix::new(address, length).map(IpPrefix::V4),
+        IpAddr::V6(address) => Ipv6Prefix::new(address, length).map(IpPrefix::V6),
+    }
+}
+
 /// A round that takes longer ends the run.
 const ROUND_MAX: Duration = Duration::from_secs(30);
 const ROUND_NANOS_MAX: u64 = 60_000_000_000;
+/// Looked at as often as the network has its timers looked at.
 const REST: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_is_the_prefixes_in_its_text() {
+        let flow = Side::new("toCIDR: [10.0.0.0/24, \"2001:db8::/32\"] # v1/x".into());
+        let block = Side::new("- 2001:db8::/32\n- 10.0.0.0/24\n- 10.0.0.0/24\n".into());
+        assert_eq!((flow.prefixes, block.prefixes), (2, 2));
+        assert_eq!(flow.fingerprint, block.fingerprint);
+        let other = Side::new("- 10.0.0.0/25\n- 2001:db8::/32\n".into());
+        assert_ne!(flow.fingerprint, other.fingerprint);
+    }
+}

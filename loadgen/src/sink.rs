@@ -59,10 +59,10 @@ impl Sink {
         held.min().unwrap_or(0)
     }
 
-    /// Prefixes that the router with the most holds.
-    pub(crate) fn most_held(&self) -> usize {
-        let held = (0..self.names.len()).map(|router| self.holdings.held(router));
-        held.max().unwrap_or(0)
+    /// Whether every router is up and holds exactly the prefixes of this fingerprint.
+    pub(crate) fn all_hold(&self, fingerprint: u64) -> bool {
+        let hold = |router| self.holdings.fingerprint(router) == fingerprint;
+        self.up.iter().all(|up| *up) && (0..self.names.len()).all(hold)
     }
 
     /// Counts so far.
