@@ -15,6 +15,7 @@ mod audit;
 mod best;
 #[allow(unsafe_code)]
 mod cell;
+mod change;
 mod dirty;
 mod epoch;
 mod id_set;
@@ -42,6 +43,7 @@ pub use crossbeam_epoch::{Collector, Guard};
 
 pub use attributes::Attributes;
 pub use best::{Candidate, Selection, select};
+pub use change::OpenChange;
 pub use id_set::IdSet;
 pub use ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 pub use memory::Memory;

@@ -20,7 +20,7 @@ use crate::ids::{AttributeId, PrefixId, ShardId, ShardMask, SourceId};
 use crate::path::{Path, PathBuffer, PathFlags, Paths};
 use crate::slot::{Slot, Snapshot};
 use crate::sources::{SourceInfo, SourceKind, Sources};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::{Table, key_of};
 use crate::trie::Key;
 use crate::writer::RibWriter;
@@ -42,6 +42,8 @@ pub struct Rib {
     pub(crate) marks: Box<[CachePadded<Marks>]>,
     /// Per family, the shards that want marks.
     pub(crate) subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
+    /// Per shard, the shares of changes that it has yet to publish.
+    pub(crate) open_changes: Box<[CachePadded<AtomicU32>]>,
     options: RibOptions,
     collector: Collector,
     /// The collector is the one that `crossbeam_epoch::pin` pins.
@@ -80,6 +82,9 @@ impl Rib {
             sources: Sources::new(),
             marks: (0..options.shards).map(|_| Marks::new().into()).collect(),
             subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
+            open_changes: (0..options.shards)
+                .map(|_| AtomicU32::new(0).into())
+                .collect(),
             options,
             collector,
             collector_is_default,

@@ -370,6 +370,12 @@ impl RibWriter {
         fence(Ordering::SeqCst);
     }
 
+    /// The other shards that want marks of some family.
+    pub fn other_subscribers(&self) -> ShardMask {
+        let families = Family::ALL.map(|family| self.rib.subscribers(family));
+        families.into_iter().fold(0, |all, of| all | of) & !self.shard.mask()
+    }
+
     /// Whether [`RibWriter::take_dirty`] has something to give.
     pub fn has_dirty(&self) -> bool {
         !self.taken.is_empty() || !self.rib.marks[self.shard.index()].inbox.is_empty()

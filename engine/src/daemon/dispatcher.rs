@@ -30,6 +30,7 @@ pub struct Dispatcher {
 
 /// What was told of an instance.
 struct Known {
+    rib: Arc<Rib>,
     settings: Arc<InstanceSettings>,
     neighbors: Neighbors,
 }
@@ -110,6 +111,7 @@ impl Dispatcher {
                 tell(shard, ShardCommand::Instance(id, writer));
             }
             let known = Known {
+                rib,
                 settings: Arc::clone(&settings),
                 neighbors: Neighbors::new(),
             };
@@ -150,12 +152,18 @@ impl Dispatcher {
                 hand.push(change);
             }
         }
-        for (index, hand) in hands.into_iter().enumerate() {
-            if !hand.is_empty() {
-                self.tell(
-                    index as u8,
-                    Delta::Origins(instance, hand.into_boxed_slice()),
-                );
+        let Some(known) = self.instances.get(&instance) else {
+            return;
+        };
+        // All shares are open before the first is sent, so that none is told by itself.
+        let dealt = (0u8..).zip(hands).filter(|(_, hand)| !hand.is_empty());
+        let shares: Vec<_> = dealt
+            .map(|(shard, hand)| (shard, hand, known.rib.open_change(ShardId(shard))))
+            .collect();
+        for (shard, hand, open) in shares {
+            if let Some(shard) = self.shards.get(usize::from(shard)) {
+                let hand = hand.into_boxed_slice();
+                tell(shard, ShardCommand::Originate(instance, hand, open));
             }
         }
     }

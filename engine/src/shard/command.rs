@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use rib::{RibWriter, ShardMask};
+use rib::{OpenChange, RibWriter, ShardMask};
 
-use crate::config::{Delta, InstanceId};
+use crate::config::{Delta, InstanceId, OriginChange};
 use crate::model::{Peer, PeerVerdict, Route, RoutesQuery, RoutesReply};
 use codec::IpPrefix;
 
@@ -82,6 +82,8 @@ pub enum ShardCommand {
     /// A step of the desired state. [`Delta::Neighbor`] goes to the shard that owns the peer,
     /// [`Delta::Origins`] to the shard that owns the prefixes, the others to all.
     Delta(Delta),
+    /// This shard's share of [`Delta::Origins`], one of several.
+    Originate(InstanceId, Box<[OriginChange]>, OpenChange),
     /// Something to be answered.
     Query(Query),
     /// Reset sessions: Cease/Administrative Reset. Answers how many.

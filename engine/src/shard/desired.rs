@@ -9,13 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use codec::notification::cease;
 use codec::{Notification, RouteRefresh};
-use rib::RibWriter;
+use rib::{OpenChange, RibWriter};
 
 use super::command::{Action, SocketOptions};
 use super::instance::Instance;
 use super::peer::{Peer, PeerId, socket_options};
 use super::{Shard, Wire};
-use crate::config::{Delta, Import, InstanceId, Neighbor};
+use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange};
 use crate::session::{Session, SessionConfig};
 use crate::time::Time;
 
@@ -61,11 +61,18 @@ impl Shard {
                     self.remove_peer(now, peer);
                 }
             }
-            Delta::Origins(id, changes) => {
-                if let Some(instance) = self.instances.get_mut(&id) {
-                    instance.originate(changes);
-                }
-            }
+            Delta::Origins(id, changes) => self.originate(id, changes, None),
+        }
+    }
+
+    pub(super) fn originate(
+        &mut self,
+        id: InstanceId,
+        changes: Box<[OriginChange]>,
+        open: Option<OpenChange>,
+    ) {
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.originate(changes, open);
         }
     }
 

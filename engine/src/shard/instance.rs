@@ -11,8 +11,8 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use codec::{AttributeWriter, Family, IpPrefix, Origin};
 use rib::{
-    AttributeId, IdSet, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId, SourceInfo,
-    SourceKind,
+    AttributeId, IdSet, OpenChange, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId,
+    SourceInfo, SourceKind,
 };
 
 use crate::config::{InstanceSettings, OriginAttributes, OriginChange};
@@ -28,13 +28,23 @@ pub(super) struct Instance {
     /// Places of groups that emptied are reused.
     pub(super) groups: Vec<Option<Group>>,
     views: AHashMap<ExportView, usize>,
-    originations: VecDeque<(Box<[OriginChange]>, usize)>,
+    originations: VecDeque<Origination>,
+    /// Shares of changes that are in the table and not published.
+    settled: Vec<OpenChange>,
     teardowns: VecDeque<Teardown>,
     dirty: Vec<(Family, PrefixId)>,
     /// Routes that did not fit the table's limits, since the start.
     pub(super) refused: u64,
     #[cfg(any(test, feature = "planted-faults"))]
     pub(super) fault: Option<crate::group::Fault>,
+}
+
+/// Changes of own routes, as far as they are carried out.
+struct Origination {
+    changes: Box<[OriginChange]>,
+    done: usize,
+    /// Other shards have a share of the same change.
+    open: Option<OpenChange>,
 }
 
 /// Paths of a source that must go.
@@ -60,6 +70,7 @@ impl Instance {
             groups: Vec::new(),
             views: AHashMap::new(),
             originations: VecDeque::new(),
+            settled: Vec::new(),
             teardowns: VecDeque::new(),
             dirty: Vec::new(),
             refused: 0,
@@ -79,8 +90,12 @@ impl Instance {
     }
 
     /// Queues changes of own routes.
-    pub(super) fn originate(&mut self, changes: Box<[OriginChange]>) {
-        self.originations.push_back((changes, 0));
+    pub(super) fn originate(&mut self, changes: Box<[OriginChange]>, open: Option<OpenChange>) {
+        self.originations.push_back(Origination {
+            changes,
+            done: 0,
+            open,
+        });
     }
 
     /// Queues the removal of a source's paths.
@@ -164,14 +179,17 @@ impl Instance {
     pub(super) fn work(&mut self, outbox: &mut impl Outbox) -> (ShardMask, bool) {
         self.run_originations();
         self.run_teardowns();
-        let wake = self.writer.publish();
+        let wake = self.publish();
+        // Before the marks are taken: what the others published by then is among them.
+        let alone = !self.writer.rib().is_changing_beside(self.writer.shard());
         self.apply_dirty(outbox);
         let rib = Arc::clone(self.writer.rib());
         let mut more =
             self.writer.has_dirty() || !self.originations.is_empty() || !self.teardowns.is_empty();
         let guard = rib.guard();
         for group in self.groups.iter_mut().flatten() {
-            if more {
+            // A change is told as one, whoever of the shards carries it out.
+            if more || !alone {
                 group.deliver_in_sync(outbox);
             } else {
                 group.flush_live(outbox);
@@ -186,16 +204,31 @@ impl Instance {
         (wake, more)
     }
 
+    /// Marks what changed. Returns the shards to wake.
+    fn publish(&mut self) -> ShardMask {
+        let mut wake = self.writer.publish();
+        if !self.settled.is_empty() {
+            // They may hold back what they have until this share is there, even an empty one.
+            self.settled.clear();
+            wake |= self.writer.other_subscribers();
+        }
+        wake
+    }
+
     fn run_originations(&mut self) {
         let mut budget = QUANTUM;
         while budget > 0
-            && let Some((changes, done)) = self.originations.pop_front()
+            && let Some(mut origination) = self.originations.pop_front()
         {
-            let end = changes.len().min(done + budget);
-            budget -= end - done;
-            self.originate_some(&changes[done..end]);
-            if end < changes.len() {
-                self.originations.push_front((changes, end));
+            let begin = origination.done;
+            let end = origination.changes.len().min(begin + budget);
+            budget -= end - begin;
+            self.originate_some(&origination.changes[begin..end]);
+            if end < origination.changes.len() {
+                origination.done = end;
+                self.originations.push_front(origination);
+            } else {
+                self.settled.extend(origination.open);
             }
         }
     }

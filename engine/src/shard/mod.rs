@@ -95,6 +95,7 @@ impl Shard {
         match command {
             ShardCommand::Instance(id, writer) => self.add_instance(id, writer),
             ShardCommand::Delta(delta) => self.handle_delta(now, delta),
+            ShardCommand::Originate(id, changes, open) => self.originate(id, changes, Some(open)),
             ShardCommand::Query(query) => self.answer(now, query),
             ShardCommand::Reset {
                 instance,
