@@ -128,11 +128,20 @@ impl Scenario {
             false => weather,
         };
         let count = 1 + random.below(5);
-        let routers: Vec<RouterSpec> = (0..count).map(|i| router(i, &mut random)).collect();
-        let neighbors: Vec<Arc<Neighbor>> = routers
-            .iter()
-            .map(|router| Arc::new(neighbor(router, &mut random)))
-            .collect();
+        let mut routers: Vec<RouterSpec> = (0..count).map(|i| router(i, &mut random)).collect();
+        if bulky {
+            // Long enough to fall far behind in.
+            routers.iter_mut().for_each(|router| router.hold_time = 90);
+        }
+        let neighbors = routers.iter().map(|router| {
+            let mut neighbor = neighbor(router, &mut random);
+            if bulky {
+                neighbor.timers.hold = Duration::from_secs(90);
+                neighbor.export = Export::All;
+            }
+            Arc::new(neighbor)
+        });
+        let neighbors: Vec<Arc<Neighbor>> = neighbors.collect();
         let instance = Instance {
             name: "default".into(),
             enabled: true,
@@ -164,6 +173,12 @@ impl Scenario {
         if self.random.percent(2) {
             return Event::Garbage;
         }
+        // What is large is there to make peers fall behind while more changes come.
+        if self.bulky && self.random.percent(60) {
+            return *self
+                .random
+                .pick(&[Event::Stall, Event::ChangeOrigins, Event::ChangeOrigins]);
+        }
         *self.random.pick(&EVENTS)
     }
 
@@ -175,6 +190,10 @@ impl Scenario {
             Duration::from_secs(2),
             Duration::from_secs(15),
         ]);
+        let most = match self.bulky {
+            true => most.min(Duration::from_secs(2)),
+            false => most,
+        };
         self.random.up_to(most)
     }
 
@@ -188,10 +207,13 @@ impl Scenario {
     /// Some routes of our own come, change or go.
     pub(super) fn change_origins(&mut self) {
         let count = match self.bulky {
-            true => 100 + self.random.below(400),
+            true => 250 + self.random.below(250),
             false => 1 + self.random.below(12),
         };
-        let goes = *self.random.pick(&[0, 30, 60, 100]);
+        let goes = match self.bulky {
+            true => 20,
+            false => *self.random.pick(&[0, 30, 60, 100]),
+        };
         for _ in 0..count {
             let prefix = *self.random.pick(&self.prefixes);
             if self.random.percent(goes) {
