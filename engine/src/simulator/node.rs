@@ -143,11 +143,16 @@ impl Node {
                     for change in changes {
                         hands[shard_of(change.prefix, count)].push(change);
                     }
-                    for (shard, hand) in hands.into_iter().enumerate() {
-                        if !hand.is_empty() {
-                            let delta = Delta::Origins(instance, hand.into_boxed_slice());
-                            self.tell(now, shard, ShardCommand::Delta(delta));
-                        }
+                    let dealt = hands.into_iter().enumerate();
+                    let shares: Vec<_> = dealt
+                        .filter(|(_, hand)| !hand.is_empty())
+                        .map(|(shard, hand)| {
+                            let open = self.rib.open_change(ShardId(shard as u8));
+                            (shard, hand.into_boxed_slice(), open)
+                        })
+                        .collect();
+                    for (shard, hand, open) in shares {
+                        self.tell(now, shard, ShardCommand::Originate(instance, hand, open));
                     }
                 }
             }
