@@ -176,8 +176,7 @@ impl Router {
         for connection in &mut self.connections {
             connection.end_with(now, &Notification::cease(4), net);
         }
-        self.settle();
-        self.redial(now);
+        self.settle(now);
     }
 
     /// It sends octets that are no message; true if there was a session to spoil.
@@ -255,7 +254,7 @@ impl Router {
         if let Some(connection) = self.connections.iter_mut().find(|c| c.link == link) {
             connection.push(now, net);
         }
-        self.settle();
+        self.settle(now);
     }
 
     /// # Errors
@@ -272,7 +271,7 @@ impl Router {
         }
         while let Some(message) = self.next_message(link)? {
             self.on_message(now, link, &message, net)?;
-            self.settle();
+            self.settle(now);
         }
         Ok(())
     }
@@ -281,7 +280,7 @@ impl Router {
         for connection in &mut self.connections {
             connection.on_time(now, net);
         }
-        self.settle();
+        self.settle(now);
         if self.dial_at.is_some_and(|at| at <= now) {
             self.dial_at = None;
             if self.up && self.connections.is_empty() && self.dialling.is_none() {
@@ -306,10 +305,11 @@ impl Router {
         self.connections.iter_mut().find(|c| c.link == link)
     }
 
-    /// Connections that ended and have nothing left to say are gone.
-    fn settle(&mut self) {
+    /// Connections that ended and have nothing left to say are gone; without any it dials again.
+    fn settle(&mut self, now: Time) {
         self.connections
             .retain(|connection| !(connection.ending && connection.outbox.is_empty()));
+        self.redial(now);
     }
 
     fn redial(&mut self, now: Time) {
