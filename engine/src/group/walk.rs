@@ -11,7 +11,8 @@ use super::pack::{Audience, Packed};
 use super::{BACKLOG_MAX, BACKLOG_RESUME, COHORTS_MAX, Group, Outbox, QUANTUM};
 
 impl Group {
-    pub(super) fn is_evaluated(&self) -> bool {
+    /// Whether every prefix that was in the table when the group was made has been looked at.
+    pub fn is_evaluated(&self) -> bool {
         self.unevaluated.iter().all(|ids| ids.is_empty())
     }
 

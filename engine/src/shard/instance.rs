@@ -188,8 +188,8 @@ impl Instance {
             self.writer.has_dirty() || !self.originations.is_empty() || !self.teardowns.is_empty();
         let guard = rib.guard();
         for group in self.groups.iter_mut().flatten() {
-            // A change is told as one, whoever of the shards carries it out.
-            if more || !alone {
+            // A change is told as one, whoever of the shards carries it out; so is a first table.
+            if more || !alone || !group.is_evaluated() {
                 group.deliver_in_sync(outbox);
             } else {
                 group.flush_live(outbox);
@@ -364,4 +364,87 @@ fn canonical(attributes: &OriginAttributes) -> Vec<u8> {
         writer.large_communities(&attributes.large_communities);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use bytes::Bytes;
+    use codec::{Ipv4Prefix, NextHop, PeerKind};
+    use rib::{Rib, RibOptions, Selection, ShardId};
+
+    use super::*;
+    use crate::config::{Export, NextHopSelf, SendCommunities};
+
+    /// Counts messages, as sockets that take everything at once.
+    #[derive(Default)]
+    struct Counter(usize);
+
+    impl Outbox for Counter {
+        fn send(&mut self, _: MemberId, _: Bytes) {
+            self.0 += 1;
+        }
+
+        fn backlog(&self, _: MemberId) -> usize {
+            0
+        }
+    }
+
+    fn view() -> ExportView {
+        ExportView {
+            peer: PeerKind::External,
+            local_asn: 65001,
+            four_octet_as: true,
+            families: [Family::Ipv4Unicast].into_iter().collect(),
+            own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
+            next_hop_self: NextHopSelf::Auto,
+            export: Export::Originated,
+            send_communities: SendCommunities {
+                standard: true,
+                large: true,
+                extended: true,
+            },
+        }
+    }
+
+    #[test]
+    fn a_peer_that_comes_later_is_told_the_table_in_full_messages_too() {
+        let rib = Rib::new(RibOptions {
+            shards: 1,
+            selection: Selection::default(),
+        });
+        let mut instance = Instance::new(rib.writer(ShardId(0)));
+        let attributes = Arc::new(OriginAttributes {
+            communities: Vec::new(),
+            large_communities: Vec::new(),
+            local_preference: 100,
+        });
+        let change = |number: u32| OriginChange {
+            prefix: IpPrefix::V4(Ipv4Prefix::masked(
+                Ipv4Addr::from(0x1400_0000 + (number << 8)),
+                24,
+            )),
+            attributes: Some(Arc::clone(&attributes)),
+        };
+        instance.originate((0..100_000).map(change).collect(), None);
+        while instance.work(&mut Counter::default()).1 {}
+        for member in 0..2 {
+            let mut counter = Counter::default();
+            let source = instance.writer.add_source(SourceInfo {
+                kind: SourceKind::External,
+                asn: 65002 + member,
+                router_id: Ipv4Addr::from(member + 1),
+                address: Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0006 + member))),
+            });
+            let place = instance.group_of(view());
+            if let Some(group) = instance.group_mut(place) {
+                group.join(MemberId(member), source, None, &mut counter);
+            }
+            while instance.work(&mut counter).1 {}
+            assert!(instance.is_quiet());
+            // One of them is the End-of-RIB.
+            assert!(counter.0 <= 101, "{} messages", counter.0);
+        }
+    }
 }
