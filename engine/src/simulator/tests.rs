@@ -51,13 +51,13 @@ fn assert_found(fault: Fault, seeds: u64) {
 }
 
 #[test]
-fn a_lost_withdraw_is_found_within_20_seeds() {
-    assert_found(Fault::LostWithdraw, 20);
+fn a_lost_withdraw_is_found_within_40_seeds() {
+    assert_found(Fault::LostWithdraw, 40);
 }
 
 #[test]
-fn a_missed_coalesce_is_found_within_100_seeds() {
-    assert_found(Fault::MissedCoalesce, 100);
+fn a_missed_coalesce_is_found_within_200_seeds() {
+    assert_found(Fault::MissedCoalesce, 200);
 }
 
 #[test]
