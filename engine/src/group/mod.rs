@@ -189,7 +189,8 @@ impl Group {
         }
     }
 
-    /// The prefixes that a member is told of.
+    /// The prefixes that a member may hold: what is announced to it, and what was once and whose
+    /// end it is still owed.
     pub fn told_ids(&self, source: SourceId) -> Sets {
         let mut sets = self.announced_ids(self.view.families);
         for (family, set) in Family::ALL.into_iter().zip(&mut sets) {
@@ -199,6 +200,19 @@ impl Group {
                 .collect();
             for id in own {
                 set.remove(id);
+            }
+        }
+        for cohort in &self.lagging {
+            let members = cohort.members.iter();
+            for member in members.filter(|member| member.source == source) {
+                for owed in [
+                    &cohort.walk,
+                    &cohort.changed,
+                    &cohort.displaced,
+                    &member.missed,
+                ] {
+                    unite(&mut sets, owed);
+                }
             }
         }
         sets
