@@ -186,6 +186,10 @@ impl Shard {
             self.set_options(id, options);
         }
         self.change_import(id, old.import, neighbor.import);
+        if old.import == neighbor.import && old.allow_own_asn != neighbor.allow_own_asn {
+            // What came is judged anew when it comes again.
+            self.ask_again(id);
+        }
         self.change_view(id);
     }
 
@@ -225,6 +229,18 @@ impl Shard {
             }
         }
         // What was not kept has to be asked for again; so has what is to be counted.
+        self.ask_again(id);
+    }
+
+    /// Asks a peer whose session is up for all its routes (RFC 2918).
+    fn ask_again(&mut self, id: PeerId) {
+        let Some(established) = self
+            .peers
+            .get(id)
+            .and_then(|peer| peer.established.as_ref())
+        else {
+            return;
+        };
         let connection = established.connection;
         for family in established.negotiated.families.iter() {
             let refresh = RouteRefresh {

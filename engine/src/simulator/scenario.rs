@@ -252,7 +252,7 @@ impl Scenario {
     pub(super) fn change_neighbor(&mut self, router: usize) -> bool {
         let drawn = neighbor(&self.routers[router], &mut self.random);
         let mut changed = Neighbor::clone(&self.neighbors[router]);
-        match self.random.below(10) {
+        match self.random.below(11) {
             0 => changed.export = drawn.export,
             1 => changed.import = drawn.import,
             2 => changed.families = drawn.families,
@@ -262,6 +262,7 @@ impl Scenario {
             6 => changed.next_hop_ipv6 = drawn.next_hop_ipv6,
             7 => changed.next_hop_ipv4 = drawn.next_hop_ipv4,
             8 => changed.passive = drawn.passive,
+            9 => changed.allow_own_asn = drawn.allow_own_asn,
             _ => changed.peer_asn = drawn.peer_asn,
         }
         let changed = Arc::new(changed);
