@@ -319,10 +319,22 @@ impl Instance {
             IpPrefix::V6(prefix) => self.writer.upsert(prefix, path),
         };
         match upserted {
-            Ok(upserted) => Some(upserted.id),
+            Ok(upserted) => {
+                self.spare(path.source, prefix.family(), upserted.id);
+                Some(upserted.id)
+            }
             Err(_) => {
                 self.refused += 1;
                 None
+            }
+        }
+    }
+
+    /// A path that comes while older ones of its source are being removed stays.
+    fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) {
+        for teardown in &mut self.teardowns {
+            if teardown.source == source {
+                teardown.ids[family.index()].remove(id);
             }
         }
     }
@@ -406,6 +418,38 @@ mod tests {
                 extended: true,
             },
         }
+    }
+
+    #[test]
+    fn a_path_that_comes_back_outlives_the_removal_of_the_ones_before() {
+        let rib = Rib::new(RibOptions {
+            shards: 1,
+            selection: Selection::default(),
+        });
+        let mut instance = Instance::new(rib.writer(ShardId(0)));
+        let source = instance.writer.add_source(SourceInfo {
+            kind: SourceKind::External,
+            asn: 65002,
+            router_id: Ipv4Addr::new(192, 0, 2, 2),
+            address: None,
+        });
+        let mut canonical = Vec::new();
+        AttributeWriter::new(&mut canonical).empty_as_path();
+        let attributes = instance.writer.intern(&canonical).unwrap();
+        let path = Path {
+            attributes,
+            source,
+            path_id: 0,
+            flags: PathFlags::NONE,
+        };
+        let prefix = IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::new(20, 0, 0, 0), 24));
+        let id = instance.upsert(prefix, path).unwrap();
+        let mut ids: [IdSet; Family::ALL.len()] = Default::default();
+        ids[0].insert(id);
+        instance.tear_down(source, ids, false);
+        instance.upsert(prefix, path).unwrap();
+        while instance.work(&mut Counter::default()).1 {}
+        assert!(rib.best(Family::Ipv4Unicast, id, &rib.guard()).is_some());
     }
 
     #[test]
