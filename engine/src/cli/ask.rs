@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use codec::{Family, IpPrefix};
 
-use super::output::{Failure, Format, JsonArray, json, print};
+use super::output::{Failure, Format, JsonArray, complain, json, print};
 use crate::admin::client::Client;
 use crate::admin::{DEFAULT_SOCKET, render};
 use crate::model::{
@@ -152,7 +152,7 @@ async fn print_routes(ask: &AskArgs, mut query: RoutesQuery) -> Result<usize, Fa
             _ => print(&table.page(&page.routes))?,
         }
         for note in page.notes {
-            eprintln!("ringbgp: {note}");
+            complain(&format!("ringbgp: {note}"));
         }
         match page.more {
             Some(cursor) => query.cursor = Some(cursor),

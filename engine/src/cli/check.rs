@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::announcements::{Announcement, announcements, text};
 use super::node_name::NodeArgs;
-use super::output::{Failure, Format, json, print};
+use super::output::{Failure, Format, complain, json, print};
 use crate::interfaces::SystemInterfaces;
 use crate::model::Fault;
 use crate::watcher;
@@ -50,9 +50,13 @@ pub(super) fn check(args: CheckArgs) -> Result<(), Failure> {
     if args.output == Format::Json {
         print(&(json(&report)? + "\n"))?;
     } else {
-        report.faults.iter().for_each(|fault| eprintln!("{fault}"));
+        for fault in &report.faults {
+            complain(&fault.to_string());
+        }
         for (kind, count) in &report.passed_over {
-            eprintln!("{count} of kind {kind} passed over: the kind is not read");
+            complain(&format!(
+                "{count} of kind {kind} passed over: the kind is not read"
+            ));
         }
         print(&text(&report.announcements))?;
     }

@@ -38,15 +38,15 @@ impl Failure {
     pub(super) fn report(self) -> ExitCode {
         match self {
             Failure::Asked(words) => {
-                eprintln!("ringbgp: {words}");
+                complain(&format!("ringbgp: {words}"));
                 ExitCode::from(1)
             }
             Failure::Usage(words) => {
-                eprintln!("ringbgp: {words}");
+                complain(&format!("ringbgp: {words}"));
                 ExitCode::from(2)
             }
             Failure::Unreachable(words) => {
-                eprintln!("ringbgp: {words}");
+                complain(&format!("ringbgp: {words}"));
                 ExitCode::from(3)
             }
             Failure::PipeClosed => ExitCode::SUCCESS,
@@ -76,6 +76,12 @@ impl From<io::Error> for Failure {
             _ => Failure::Asked(format!("cannot write to standard output: {error}")),
         }
     }
+}
+
+/// Writes a line to standard error; where that can't be written, the line is lost and the exit
+/// code still tells (`eprintln!` would panic).
+pub(super) fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Writes `text` to standard output.

@@ -21,10 +21,14 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Running {
+        Running::start_logging_to(Stdio::null(), arguments)
+    }
+
+    fn start_logging_to(log: Stdio, arguments: &[&str]) -> Running {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringbgp"))
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -98,6 +102,39 @@ fn the_demo_shows_routes_come_and_go() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_costs_no_session() {
+    let (_, nobody_reads) = std::io::pipe().unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    for log in [Stdio::from(nobody_reads), Stdio::from(full.unwrap())] {
+        let directory = tempfile::tempdir().unwrap();
+        copy_quickstart(directory.path());
+        let admin = directory.path().join("admin.sock");
+        let admin = admin.to_str().unwrap();
+        let manifests = directory.path().to_str().unwrap();
+        let run = ["run", "--shards", "1", "--node-name", "node-1"];
+        let run = [&run[..], &["--admin", admin, "--manifests", manifests]].concat();
+        let mut daemon = Running::start_logging_to(log, &run);
+        wait_for_routes(admin);
+        // One more word to log, on the watcher's thread.
+        fs::write(directory.path().join("more.yaml"), "a: [").unwrap();
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(daemon.child.try_wait().unwrap(), None);
+        assert_eq!(ringbgp(&["peers", "--admin", admin]).0, 0);
+        assert_eq!(daemon.end_by(Signal::TERM), Some(0));
+    }
+}
+
+/// Waits until the daemon answers with a route of the example.
+fn wait_for_routes(admin: &str) {
+    let question = ["routes", "available", "10.244.1.0/24", "--admin", admin];
+    let answers = (0..200).any(|_| {
+        thread::sleep(Duration::from_millis(50));
+        ringbgp(&question).0 == 0
+    });
+    assert!(answers, "the daemon does not answer");
+}
+
+#[test]
 fn the_daemon_answers_and_ends_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     copy_quickstart(directory.path());
@@ -115,12 +152,7 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     ];
     let run = [&run[..], &["--manifests", manifests]].concat();
     let daemon = Running::start(&run);
-    let mut tries = 0;
-    while ringbgp(&["routes", "available", "10.244.1.0/24", "--admin", admin]).0 != 0 {
-        thread::sleep(Duration::from_millis(50));
-        tries += 1;
-        assert!(tries < 200, "the daemon does not answer");
-    }
+    wait_for_routes(admin);
     let (code, stdout, _) = ringbgp(&["peers", "-o", "json", "--admin", admin]);
     assert_eq!(code, 0);
     let peers: serde_json::Value = serde_json::from_str(&stdout).unwrap();
