@@ -96,10 +96,10 @@ impl Session {
                     Phase::OpenConfirm(phase) => Some(phase.negotiated().peer_asn),
                     Phase::Established(phase) => Some(phase.negotiated.peer_asn),
                 });
-        let coming_up = self.established().is_none();
-        self.config.needs_reset(old)
+        // A key that cannot be had any more fails closed: what it signed does not outlive it.
+        self.config.withheld.is_some()
+            || self.config.needs_reset(old)
             || peers.any(|asn| !self.config.allows(asn))
-            || (coming_up && self.config.withheld.is_some())
     }
 
     fn reconfigure_established(&mut self, now: Time) {

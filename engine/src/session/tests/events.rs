@@ -301,20 +301,38 @@ fn a_withheld_session_says_why_and_neither_dials_nor_accepts() {
 }
 
 #[test]
-fn a_key_that_goes_missing_stops_what_is_coming_up_and_leaves_what_is_up() {
+fn a_key_that_goes_missing_stops_the_session_until_it_is_there_again() {
     let mut withheld = config();
     withheld.withheld = Some("the key is gone".into());
-    let mut session = outgoing_in(OpenSent);
-    assert!(session.handle_config(at(2), withheld.clone()));
-    assert_eq!(session.state(), Idle);
-    assert_eq!(drain(&mut session), ["6/6 to Outgoing", "close Outgoing"]);
+    let close = ["6/6 to Outgoing", "close Outgoing"];
+    let cases: [(State, bool, &[&str]); 4] = [
+        (Connect, false, &["close Outgoing"]),
+        (OpenSent, true, &close),
+        (OpenConfirm, true, &close),
+        (
+            Established,
+            true,
+            &["down", "6/6 to Outgoing", "close Outgoing"],
+        ),
+    ];
+    for (from, reset, actions) in cases {
+        let mut session = outgoing_in(from);
+        let changed = session.handle_config(at(2), withheld.clone());
+        assert_eq!(changed, reset, "{from:?}");
+        assert_eq!(drain(&mut session), actions, "{from:?}");
+        assert_eq!(session.state(), Idle, "{from:?}");
+        assert_eq!(session.poll_timeout(), None, "{from:?}");
+        assert_eq!(session.last_error(), Some("the key is gone"), "{from:?}");
+        session.audit();
+        assert!(matches!(
+            session.handle_accepted(at(3), local()),
+            Accept::Refused(Some(_))
+        ));
 
-    let mut session = outgoing_in(Established);
-    assert!(!session.handle_config(at(2), withheld));
-    assert_eq!(session.state(), Established);
-    session.handle_closed(at(3), Slot::Outgoing, "end of stream");
-    assert_eq!(session.state(), Idle);
-    assert_eq!(session.last_error(), Some("the key is gone"));
+        session.handle_config(at(4), config());
+        assert_eq!(drain(&mut session), ["connect"], "{from:?}");
+        session.audit();
+    }
 }
 
 #[test]
