@@ -12,7 +12,7 @@ use super::action::{Down, SessionAction, Slot, State};
 use super::backoff::{Penalty, SETTLED};
 use super::collision::{self, Speaker};
 use super::connection::{Connection, Due, Phase};
-use super::{Session, Standing, open, words};
+use super::{Cause, Failure, Session, Standing, open, words};
 use crate::time::Time;
 
 /// How a connection ended.
@@ -27,6 +27,26 @@ pub(super) enum Ending {
     Collided,
     /// The peer does not read (RFC 9687).
     Stuck(String),
+}
+
+impl Ending {
+    /// Whether somebody said what has to change, or the connection merely ended.
+    fn cause(&self) -> Cause {
+        let notification = match self {
+            Ending::Sent(notification, _) | Ending::Received(notification) => notification,
+            Ending::Lost(_) | Ending::Collided | Ending::Stuck(_) => return Cause::Bare,
+        };
+        match (notification.code, notification.subcode) {
+            (code::HOLD_TIMER_EXPIRED | code::SEND_HOLD_TIMER_EXPIRED, _) => Cause::Bare,
+            (
+                code::CEASE,
+                cease::ADMINISTRATIVE_RESET
+                | cease::OTHER_CONFIGURATION_CHANGE
+                | cease::CONNECTION_COLLISION,
+            ) => Cause::Bare,
+            _ => Cause::Said,
+        }
+    }
 }
 
 impl Session {
@@ -104,6 +124,7 @@ impl Session {
                 let negotiated = established.negotiated.clone();
                 connection.phase = Phase::Established(established);
                 self.enter_established(now, slot);
+                self.forget_obstacles();
                 self.actions
                     .push_back(SessionAction::Established(slot, negotiated));
                 self.note(now, "KEEPALIVE received");
@@ -199,7 +220,11 @@ impl Session {
         self.close(slot, &ending);
         let alone = self.connections.iter().all(Option::is_none);
         if alone || penalty != Penalty::Quick {
-            self.last_error = Some(words.clone());
+            self.fail(Failure {
+                words: words.clone(),
+                cause: ending.cause(),
+                ended_session: state == State::Established,
+            });
         }
         if state >= State::OpenConfirm && alone {
             // RFC 4271 §8.2.2 goes through Idle from here.

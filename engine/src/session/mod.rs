@@ -58,8 +58,37 @@ pub struct Session {
     /// The state that was logged last, and since when.
     shown: State,
     since: Time,
-    last_error: Option<String>,
+    last_failure: Option<Failure>,
     counters: Counters,
+}
+
+/// Why a session failed.
+#[derive(Debug)]
+struct Failure {
+    /// For people, with the mend.
+    words: String,
+    cause: Cause,
+    /// It ended an Established session.
+    ended_session: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// One side said what is wrong: somebody's configuration or software has to change.
+    Said,
+    /// No connection, or it ended without a word.
+    Bare,
+}
+
+impl Failure {
+    /// The session must not be started.
+    fn withheld(why: &str) -> Failure {
+        Failure {
+            words: why.to_owned(),
+            cause: Cause::Said,
+            ended_session: false,
+        }
+    }
 }
 
 /// What a session does beside its connections.
@@ -87,7 +116,7 @@ impl Session {
             actions: VecDeque::new(),
             shown: State::Idle,
             since: Time::default(),
-            last_error: None,
+            last_failure: None,
             counters: Counters::default(),
         }
     }
@@ -119,7 +148,7 @@ impl Session {
 
     /// Why the session last failed, in one sentence with the mend. Stays while it is up again.
     pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
+        self.last_failure.as_ref().map(|failure| &*failure.words)
     }
 
     /// What the Established connection negotiated, and its slot.
@@ -219,6 +248,37 @@ impl Session {
     }
 
     /// Logs the transition, if there was one: one event each.
+    /// Notes why the session failed. What somebody has to configure is not hidden by an attempt
+    /// that meets a closed door afterwards: that is most often its consequence.
+    fn fail(&mut self, failure: Failure) {
+        let bare = failure.cause == Cause::Bare;
+        let known = self.last_failure.as_ref();
+        if known.is_some_and(|known| bare && known.cause == Cause::Said) {
+            return;
+        }
+        self.last_failure = Some(failure);
+    }
+
+    /// No connection could be had. Said in the log when the reason is a new one, as the state may
+    /// not change at all.
+    fn fail_to_dial(&mut self, why: &str) {
+        let words = words::unreachable(&self.config, why);
+        if self.last_error() != Some(&words) {
+            tracing::warn!(peer = %self.config.peer_address, "{words}");
+        }
+        self.fail(Failure {
+            words,
+            cause: Cause::Bare,
+            ended_session: false,
+        });
+    }
+
+    /// The session is up: what kept it from coming up is over. Why the one before it went down
+    /// stays.
+    fn forget_obstacles(&mut self) {
+        self.last_failure.take_if(|failure| !failure.ended_session);
+    }
+
     fn note(&mut self, now: Time, reason: &str) {
         let state = self.state();
         if state == self.shown {

@@ -8,7 +8,7 @@ use super::backoff::Penalty;
 use super::config::SessionConfig;
 use super::connection::Phase;
 use super::exchange::Ending;
-use super::{Session, Standing, open, words};
+use super::{Cause, Session, Standing, open, words};
 use crate::time::Time;
 
 impl Session {
@@ -56,6 +56,10 @@ impl Session {
         }
         let old = std::mem::replace(&mut self.config, config);
         self.reset_ladders();
+        if let Some(failure) = &mut self.last_failure {
+            // What was wrong may be mended by this: what comes now counts again.
+            failure.cause = Cause::Bare;
+        }
         if !self.started {
             return false;
         }

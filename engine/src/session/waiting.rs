@@ -7,14 +7,18 @@ use std::time::Duration;
 use super::action::{SessionAction, Slot, State};
 use super::backoff::{FIRST, IDLE_HOLD_CAP, Penalty};
 use super::connection::Connection;
-use super::{Session, Standing};
+use super::{Failure, Session, Standing};
 use crate::time::Time;
+
+/// How long an attempt may go unanswered. A peer that drops our SYNs in silence, as one with
+/// another MD5 key does, is named after this long, not after the whole ConnectRetryTime.
+const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 
 impl Session {
     /// Leaves Idle: dials, or waits for the peer if passive; stays if withheld.
     pub(super) fn begin(&mut self, now: Time, reason: &str) {
         if let Some(why) = self.config.withheld.clone() {
-            self.last_error = Some(why.to_string());
+            self.fail(Failure::withheld(&why));
             self.standing = Standing::Idle { until: None };
             self.note(now, &why);
             return;
@@ -38,7 +42,7 @@ impl Session {
             self.standing = Standing::Active { retry: None };
             return;
         }
-        let time = self.random.jitter(self.connect_retry());
+        let time = self.random.jitter(self.connect_retry().min(ATTEMPT_MAX));
         self.standing = Standing::Connect {
             deadline: now + time,
         };
@@ -51,8 +55,8 @@ impl Session {
         if !self.started || self.config.withheld.is_some() {
             self.abandon_attempt();
             self.standing = Standing::Idle { until: None };
-            if let (true, Some(why)) = (self.started, &self.config.withheld) {
-                self.last_error = Some(why.to_string());
+            if let (true, Some(why)) = (self.started, self.config.withheld.clone()) {
+                self.fail(Failure::withheld(&why));
             }
             return;
         }
@@ -77,7 +81,7 @@ impl Session {
     /// While a connection is coming up, the next attempt is a whole ConnectRetryTime away.
     pub(super) fn wait_beside(&mut self, now: Time) {
         if let Standing::Active { .. } = self.standing {
-            let time = self.random.jitter(self.connect_retry());
+            let time = self.random.jitter(self.connect_retry().min(ATTEMPT_MAX));
             let retry = (!self.config.passive).then(|| now + time);
             self.standing = Standing::Active { retry };
         }

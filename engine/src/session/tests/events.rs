@@ -1,7 +1,7 @@
 //! A table of FSM events: state, event, next state, what is done.
 
 use codec::Notification;
-use codec::notification::cease;
+use codec::notification::{self as code, cease};
 
 use super::scripted::{
     drain, hear, keepalive_bytes, notification_bytes, open_bytes, outgoing_in, peer_open,
@@ -331,8 +331,40 @@ fn a_key_that_goes_missing_stops_the_session_until_it_is_there_again() {
 
         session.handle_config(at(4), config());
         assert_eq!(drain(&mut session), ["connect"], "{from:?}");
+        // What fails now is said, not the key that is there again.
+        session.handle_connect_failed(at(5), "connection refused");
+        let words = session.last_error().unwrap();
+        assert!(words.contains("connection refused"), "{words}");
         session.audit();
     }
+}
+
+#[test]
+fn what_has_to_be_configured_outlives_a_closed_door_until_the_session_is_up() {
+    let mut session = outgoing_in(OpenSent);
+    session.handle_fault(
+        at(1),
+        Slot::Outgoing,
+        Notification::new(code::OPEN, code::open::BAD_PEER_AS),
+    );
+    let words = session.last_error().unwrap().to_owned();
+    drain(&mut session);
+    session.handle_timeout(at(100));
+    assert_eq!(drain(&mut session), ["connect"]);
+    session.handle_connect_failed(at(101), "connection refused");
+    assert_eq!(session.last_error(), Some(&*words));
+    assert_eq!(outgoing_in(Established).last_error(), None);
+}
+
+#[test]
+fn an_attempt_without_an_answer_is_named_within_ten_seconds() {
+    let mut session = Session::new(config(), 1);
+    session.handle_start(at(0));
+    let due = session.poll_timeout().unwrap();
+    assert!(due <= at(10), "{due:?}");
+    session.handle_timeout(due);
+    let words = session.last_error().unwrap();
+    assert!(words.contains("no answer"), "{words}");
 }
 
 #[test]
