@@ -34,6 +34,9 @@ const SWAP_LINK: &str = "..data";
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
+    /// The same path from the root on, as events have it: they must be told of the directory
+    /// itself, however it was written.
+    watched: PathBuf,
     store: Store,
     known: BTreeMap<String, Signature>,
     removals: BTreeMap<String, Time>,
@@ -84,7 +87,7 @@ pub(crate) struct Staged {
 }
 
 impl Changes {
-    /// Adds one event of the directory `path`.
+    /// Adds one event of the directory that is watched as `path`.
     pub(crate) fn add(&mut self, path: &Path, event: &notify::Result<Event>) {
         let Ok(event) = event else {
             self.incomplete = true;
@@ -138,6 +141,7 @@ impl Directory {
     pub(crate) fn new(path: &Path) -> Directory {
         Directory {
             path: path.to_owned(),
+            watched: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             store: Store::new(&path.to_string_lossy()),
             known: BTreeMap::new(),
             removals: BTreeMap::new(),
@@ -149,6 +153,11 @@ impl Directory {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What to watch, and what events call the directory.
+    pub(crate) fn watched(&self) -> &Path {
+        &self.watched
     }
 
     pub(crate) fn store(&mut self) -> &mut Store {
@@ -357,10 +366,15 @@ impl Directory {
         self.store.set_notices(empty.into_iter().chain(passed));
     }
 
-    /// Says that the directory can't be listed.
-    pub(crate) fn set_lost(&mut self, why: &str) {
+    /// The directory was away: what is missing in it when it is back may still come.
+    pub(crate) fn set_away(&mut self) {
         self.was_lost = true;
         self.removals.clear();
+    }
+
+    /// Says that the directory can't be listed.
+    pub(crate) fn set_lost(&mut self, why: &str) {
+        self.set_away();
         let message = format!("the directory can't be listed, what it held stays in force: {why}");
         self.store.set_notices([(Severity::Fault, message)]);
     }

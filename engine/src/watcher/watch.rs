@@ -1,8 +1,10 @@
 //! The watcher's thread: events of the directory in, deltas out.
 //!
 //! Whatever events wait are one change, carried out at once when no more wait: there is no timer
-//! between a closed file and its deltas. The thread sleeps while nothing happens, but for a slow
-//! look at what sends no events: the machine's addresses, password files, a lost directory.
+//! between a closed file and its deltas. The thread sleeps while nothing happens, but for two looks
+//! at what sends no events: every second, whether the directory is still the one that is followed
+//! (a watch stays with a directory that is renamed, mounted over, or led to by a link); and now and
+//! then the machine's addresses and password files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,8 +28,10 @@ use crate::time::{Clock, Time};
 
 /// Events that may wait; past it the directory is read anew instead.
 const EVENTS_MAX: usize = 4096;
-/// Between two looks at what sends no events.
-const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two looks whether the directory is still the same: one question to the kernel.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks at the machine's addresses and the password files.
+const SURROUNDINGS_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two looks for a directory that is not there.
 const ABSENT_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -94,6 +98,7 @@ struct Follower {
     /// None while the directory is not there.
     watch: Option<RecommendedWatcher>,
     next_look: Time,
+    next_surroundings: Time,
     turn: Turn,
     /// Why the directory is not there.
     absent: Option<String>,
@@ -128,6 +133,7 @@ impl Follower {
             overflow: Arc::new(AtomicBool::new(false)),
             watch: None,
             next_look: Time(0),
+            next_surroundings: Time(0),
             turn: Turn {
                 options,
                 host,
@@ -155,7 +161,7 @@ impl Follower {
             };
             let mut changes = Changes::default();
             if let Some(event) = first {
-                changes.add(self.directory.path(), &event);
+                changes.add(self.directory.watched(), &event);
             }
             self.follow(changes);
             self.delete_due();
@@ -175,7 +181,7 @@ impl Follower {
             let now = self.clock.now();
             let staged = match self.directory.stage_changes(now, changes) {
                 Ok(staged) => staged,
-                Err(error) => return self.disappear(&error),
+                Err(_) => return self.lose(),
             };
             // What was heard meanwhile may concern what was just read.
             changes = Changes::default();
@@ -188,12 +194,12 @@ impl Follower {
 
     fn drain(&mut self, changes: &mut Changes) {
         for event in self.events.try_iter() {
-            changes.add(self.directory.path(), &event);
+            changes.add(self.directory.watched(), &event);
         }
         if self.overflow.swap(false, Ordering::Relaxed) {
             tracing::warn!("more happens in the directory than can be followed: it is read anew");
             let rescan = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-            changes.add(self.directory.path(), &Ok(rescan));
+            changes.add(self.directory.watched(), &Ok(rescan));
         }
     }
 
@@ -201,20 +207,24 @@ impl Follower {
         match self.directory.handle_timeout(self.clock.now()) {
             Ok(true) => self.turn.take(&mut self.directory),
             Ok(false) => {}
-            Err(error) => self.disappear(&error),
+            Err(_) => self.lose(),
         }
     }
 
-    /// The slow look at what sends no events.
+    /// The looks at what sends no events.
     fn look(&mut self) {
         if self.watch.is_none() {
             return self.appear();
         }
-        self.next_look = self.clock.now() + LOOK_INTERVAL;
-        // An unmounted file system says nothing by events.
+        let now = self.clock.now();
+        self.next_look = now + LOOK_INTERVAL;
         if !self.directory.is_same() {
-            return self.disappear(&io::ErrorKind::NotFound.into());
+            return self.lose();
         }
+        if now < self.next_surroundings {
+            return;
+        }
+        self.next_surroundings = now + SURROUNDINGS_INTERVAL;
         if self.turn.surroundings_changed() {
             self.turn.take(&mut self.directory);
         }
@@ -243,10 +253,22 @@ impl Follower {
         }
     }
 
+    /// The directory that was followed is not at its path any more; another may be there already.
+    fn lose(&mut self) {
+        self.watch = None;
+        // What the old one still had to say concerns nobody.
+        for _ in self.events.try_iter() {}
+        self.directory.set_away();
+        self.appear();
+    }
+
     fn disappear(&mut self, error: &io::Error) {
         self.watch = None;
         self.next_look = self.clock.now() + ABSENT_INTERVAL;
-        let message = error.to_string();
+        let message = match error.kind() {
+            io::ErrorKind::NotFound => "it is not there".into(),
+            _ => error.to_string(),
+        };
         if self.absent.as_ref() != Some(&message) {
             self.directory.set_lost(&message);
             self.absent = Some(message);
@@ -266,7 +288,7 @@ impl Follower {
         let config = notify::Config::default();
         let mut watch = RecommendedWatcher::new(handler, config).map_err(into_io)?;
         watch
-            .watch(self.directory.path(), RecursiveMode::NonRecursive)
+            .watch(self.directory.watched(), RecursiveMode::NonRecursive)
             .map_err(into_io)?;
         Ok(watch)
     }

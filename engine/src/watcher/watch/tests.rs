@@ -241,6 +241,62 @@ fn a_directory_that_vanishes_changes_nothing() {
 }
 
 #[test]
+fn a_directory_that_is_renamed_is_missed_however_it_was_named() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("m");
+    fs::create_dir(&path).unwrap();
+    let text = CONFIG.to_owned() + &policy("p", "10.1.0.0/24");
+    fs::write(path.join("c.yaml"), text).unwrap();
+    // As `--manifests m` names it.
+    let here = std::env::current_dir().unwrap();
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = up.join(path.strip_prefix("/").unwrap());
+    let mut scene = Scene::start(root, relative);
+    scene.expect(&["10.1.0.0/24"]);
+    fs::rename(&path, path.with_extension("aside")).unwrap();
+    scene.expect_quiet();
+    let said = scene.said();
+    assert!(said.contains("can't be listed"), "{said:?}");
+    assert!(said.contains("it is not there"), "{said:?}");
+}
+
+#[test]
+fn another_directory_in_its_place_is_followed_at_once() {
+    let mut scene = Scene::new();
+    scene.write("p.yaml", &policy("p", "10.1.0.0/24"));
+    scene.expect(&["10.1.0.0/24"]);
+    let next = scene.path.with_extension("next");
+    fs::create_dir(&next).unwrap();
+    fs::write(next.join("config.yaml"), CONFIG).unwrap();
+    fs::write(next.join("p.yaml"), policy("p", "10.2.0.0/24")).unwrap();
+    let clock = Clock::system();
+    fs::rename(&scene.path, scene.path.with_extension("aside")).unwrap();
+    fs::rename(&next, &scene.path).unwrap();
+    scene.expect(&["10.2.0.0/24"]);
+    assert!(clock.now() < Time(0) + ABSENT_INTERVAL * 2);
+    scene.wait_for("no fault", |scene| scene.said().is_empty());
+    scene.write("p.yaml", &policy("p", "10.3.0.0/24"));
+    scene.expect(&["10.3.0.0/24"]);
+}
+
+#[test]
+fn a_link_to_the_directory_that_is_led_elsewhere_is_followed() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, cidr) in [("one", "10.1.0.0/24"), ("two", "10.2.0.0/24")] {
+        fs::create_dir(root.path().join(name)).unwrap();
+        let text = CONFIG.to_owned() + &policy("p", cidr);
+        fs::write(root.path().join(name).join("c.yaml"), text).unwrap();
+    }
+    let path = root.path().join("m");
+    symlink("one", &path).unwrap();
+    let mut scene = Scene::start(root, path.clone());
+    scene.expect(&["10.1.0.0/24"]);
+    symlink("two", path.with_extension("new")).unwrap();
+    fs::rename(path.with_extension("new"), &path).unwrap();
+    scene.expect(&["10.2.0.0/24"]);
+}
+
+#[test]
 fn it_waits_for_a_directory() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("later");
