@@ -130,11 +130,14 @@ fn exceptions(field: &Field<'_>, target: &CidrTarget, report: &mut Report) -> Ve
         let Some(prefix) = element.lenient_prefix(report) else {
             continue;
         };
-        if let CidrTarget::Cidr(cidr) = target
-            && !cidr.contains(prefix)
-        {
-            let message = format!("{prefix} does not lie within {cidr}: it takes nothing out");
-            element.warn(report, message);
+        if let CidrTarget::Cidr(cidr) = target {
+            if prefix.contains(*cidr) {
+                let message = format!("{prefix} covers {cidr} entirely: nothing of it is left");
+                element.warn(report, message);
+            } else if !cidr.contains(prefix) {
+                let message = format!("{prefix} does not overlap {cidr}: it takes nothing out");
+                element.warn(report, message);
+            }
         }
         prefixes.push(prefix);
     }

@@ -337,6 +337,35 @@ fn policies_are_read_leniently() {
 }
 
 #[test]
+fn exceptions_that_take_all_or_nothing_are_warnings() {
+    let cases = [
+        (
+            "10.9.0.0/16",
+            "10.9.0.0/16 covers 10.9.1.0/24 entirely: nothing of it is left",
+        ),
+        ("10.9.1.0/24", "covers 10.9.1.0/24 entirely"),
+        (
+            "10.9.2.0/24",
+            "10.9.2.0/24 does not overlap 10.9.1.0/24: it takes nothing out",
+        ),
+        ("2001:db8::/32", "it takes nothing out"),
+    ];
+    for (except, expected) in cases {
+        let set = format!("{{cidr: 10.9.1.0/24, except: ['{except}']}}");
+        let contents = policy(&format!("  egress:\n  - toCIDRSet: [{set}]\n"));
+        assert_eq!(targets(&contents).len(), 1);
+        let said = said(&contents);
+        assert!(
+            said.len() == 1 && said[0].contains(expected),
+            "{except}: {said:?}"
+        );
+    }
+    let set = "{cidr: 10.9.1.0/24, except: [10.9.1.0/25]}";
+    let contents = policy(&format!("  egress:\n  - toCIDRSet: [{set}]\n"));
+    assert_eq!(said(&contents), [""; 0]);
+}
+
+#[test]
 fn misspelt_fields_that_would_be_read_are_warnings() {
     let contents = policy("  egress:\n  - toCIDRs: [10.0.1.0/24]\n");
     assert_eq!(targets(&contents).len(), 0);
