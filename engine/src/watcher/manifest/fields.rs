@@ -55,7 +55,8 @@ impl<'n> Field<'n> {
         report.warn(self.line, &self.path, message);
     }
 
-    fn refuse<T>(&self, report: &mut Report, accepted: impl Display) -> Option<T> {
+    /// A fault that names the value and what would be accepted.
+    pub(super) fn refuse<T>(&self, report: &mut Report, accepted: impl Display) -> Option<T> {
         let written = self.node.value.describe();
         self.fault(report, format!("{written} is not accepted: {accepted}"));
         None

@@ -1,6 +1,6 @@
 //! One element of `spec.bgpPeering.neighbors`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -369,10 +369,7 @@ fn next_hops(field: &Field<'_>, report: &mut Report) -> (Option<Ipv4Addr>, NextH
     };
     let is_empty = |field: &Field<'_>| field.node.value == Value::String(String::new());
     if let Some(field) = fields.get("ipv4").filter(|field| !is_empty(field)) {
-        ipv4 = field.ipv4(report);
-        if ipv4.is_some_and(|a| a.is_unspecified() || a.is_multicast() || a.is_broadcast()) {
-            field.fault(report, "an address of one host is expected");
-        }
+        ipv4 = next_hop_ipv4(&field, report);
     }
     if let Some(field) = fields.get("ipv6").filter(|field| !is_empty(field)) {
         ipv6 = next_hop_ipv6(&field, report);
@@ -381,17 +378,33 @@ fn next_hops(field: &Field<'_>, report: &mut Report) -> (Option<Ipv4Addr>, NextH
     (ipv4, ipv6)
 }
 
-fn next_hop_ipv6(field: &Field<'_>, report: &mut Report) -> NextHopIpv6 {
-    if field.node.value == Value::String("mapped".into()) {
-        return NextHopIpv6::Mapped;
+fn next_hop_ipv4(field: &Field<'_>, report: &mut Report) -> Option<Ipv4Addr> {
+    if let Value::String(text) = &field.node.value
+        && let Ok(address) = text.parse::<Ipv4Addr>()
+        && !(address.is_unspecified() || address.is_multicast() || address.is_broadcast())
+    {
+        return Some(address);
     }
-    match field.ip(report) {
-        Some(IpAddr::V6(address)) if !address.is_unspecified() && !address.is_multicast() => {
+    field.refuse(report, "the IPv4 address of one host")
+}
+
+/// RFC 2545 §3: the next hop is a global address. A mapped one is not for every router, so it has
+/// to be asked for by its word.
+fn next_hop_ipv6(field: &Field<'_>, report: &mut Report) -> NextHopIpv6 {
+    if let Value::String(text) = &field.node.value {
+        if text == "mapped" {
+            return NextHopIpv6::Mapped;
+        }
+        if let Ok(address) = text.parse::<Ipv6Addr>()
+            && !(address.is_unspecified() || address.is_multicast())
+            && !address.is_unicast_link_local()
+            && address.to_ipv4_mapped().is_none()
+        {
             return NextHopIpv6::Address(address);
         }
-        Some(_) => field.fault(report, "an IPv6 address of one host, or mapped"),
-        None => {}
     }
+    let accepted = "the global IPv6 address of one host, or mapped";
+    field.refuse::<()>(report, accepted);
     NextHopIpv6::Auto
 }
 

@@ -247,6 +247,35 @@ fn what_is_wrong_with_a_neighbor_is_named() {
 }
 
 #[test]
+fn next_hops_are_addresses_that_a_router_can_use() {
+    let refused = [
+        "fe80::1",
+        "::ffff:1.2.3.4",
+        "::",
+        "ff02::1",
+        "1.2.3.4",
+        "fe80::1%eth0",
+        "Mapped",
+    ];
+    for ipv6 in refused {
+        let expected = format!(
+            "nextHop.ipv6: \"{ipv6}\" is not accepted: the global IPv6 address of one host, or \
+             mapped"
+        );
+        let contents = with(&format!("  nextHop: {{ipv6: '{ipv6}'}}\n"));
+        assert_fault(&contents, &expected);
+    }
+    for ipv4 in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "2001:db8::1"] {
+        let expected = format!("nextHop.ipv4: \"{ipv4}\" is not accepted: the IPv4 address of one");
+        let contents = with(&format!("  nextHop: {{ipv4: '{ipv4}'}}\n"));
+        assert_fault(&contents, &expected);
+    }
+    let contents = with("  nextHop: {ipv4: 10.0.0.5, ipv6: 2001:db8::5}\n");
+    let address = NextHopIpv6::Address("2001:db8::5".parse().unwrap());
+    assert_eq!(peering(&contents).neighbors[0].next_hop_ipv6, address);
+}
+
+#[test]
 fn off_is_accepted_for_what_is_not_built() {
     let contents = with(
         "  gracefulRestart: {enabled: false, helper: false}\n  routeServerClient: false\n  \
