@@ -302,13 +302,7 @@ fn timers_of(field: &Field<'_>, report: &mut Report) -> Timers {
         report,
     );
     timers.send_hold = (!send_hold.is_zero()).then_some(send_hold);
-    if let Some(interval) = fields.get("advertisementIntervalSeconds")
-        && interval.node.value != Value::Integer(0)
-    {
-        let written = interval.node.value.describe();
-        let message = format!("{written} is not supported yet; accepted for now: 0");
-        interval.fault(report, message);
-    }
+    unsupported::in_timers(&mut fields, report);
     fields.close_strictly(report);
     if keepalive_is_given && !timers.hold.is_zero() && timers.keepalive > timers.hold {
         field.fault(

@@ -279,10 +279,40 @@ fn next_hops_are_addresses_that_a_router_can_use() {
 fn off_is_accepted_for_what_is_not_built() {
     let contents = with(
         "  gracefulRestart: {enabled: false, helper: false}\n  routeServerClient: false\n  \
-         addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, action: warn}\n\
-         nodes: []\ntemplates: {}\n",
+         addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
+         restartAfterSeconds: 0}\n  timers: {advertisementIntervalSeconds: 0}\n  \
+         routeReflectorClient: false\n  roleStrict: false\n  \
+         longLivedGracefulRestart: {enabled: false}\nnodes: []\ntemplates: {}\nrpki: \
+         {caches: []}\nlimits: {}\n",
     );
     assert_eq!(said(&contents), [""; 0]);
+}
+
+#[test]
+fn whatever_asks_for_what_is_not_built_is_a_fault() {
+    let fields = [
+        "maxDynamicPeers: 10",
+        "maxDynamicPeers: 1000",
+        "gracefulRestart: {helper: true}",
+        "gracefulRestart: {restartTimeSeconds: 60}",
+        "gracefulRestart: {staleTimeSeconds: 180}",
+        "gracefulRestart: {selectionDeferralSeconds: 30}",
+        "gracefulRestart: {enabled: false, notification: true}",
+        "longLivedGracefulRestart: {staleTimeSeconds: 3600}",
+        "capabilities: {fqdn: true}",
+        "maxPrefixes: {action: warn}",
+        "maxPrefixes: {action: reset}",
+        "maxPrefixes: {warningPercent: 80}",
+        "maxPrefixes: {restartAfterSeconds: 1}",
+        "timers: {advertisementIntervalSeconds: 5}",
+    ];
+    for field in fields {
+        assert_fault(&with(&format!("  {field}\n")), "not supported yet");
+    }
+    for seconds in ["refreshSeconds", "retrySeconds", "expireSeconds"] {
+        let expected = format!("rpki.{seconds}: not supported yet; leave it out");
+        assert_fault(&with(&format!("rpki: {{{seconds}: 1}}\n")), &expected);
+    }
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! The fields that the contract names and that are not built yet.
 //!
-//! They are known by name, so that nobody reads "unknown field" where "not yet" is meant, and they
-//! are never ignored: whatever asks for more than the field's being off is a fault.
+//! They are known by name, so that nobody reads "unknown field" where "not yet" is meant. One rule
+//! judges them all, and it stands in [`Off`]: a value passes if it asks for nothing beyond what
+//! ringbgp does, which for most is that the thing is off; anything else is a fault, whether or not
+//! it is the contract's default and whether or not it would have an effect. Nothing is ignored.
 
 use super::fields::{Field, Fields};
 use super::node::Value;
 use crate::watcher::fault::Report;
 
-/// What may be written for now.
+/// The value that asks for nothing, and so may be written for now.
 enum Off {
-    /// Nothing.
+    /// There is none: every value asks for something.
     Never,
-    /// Anything: without another field it has no effect.
-    Anything,
     False,
     Zero,
     EmptyText,
@@ -31,9 +31,9 @@ const PEERING: &[(&str, Off)] = &[
         "rpki",
         Off::Fields(&[
             ("caches", Off::EmptyList),
-            ("refreshSeconds", Off::Anything),
-            ("retrySeconds", Off::Anything),
-            ("expireSeconds", Off::Anything),
+            ("refreshSeconds", Off::Never),
+            ("retrySeconds", Off::Never),
+            ("expireSeconds", Off::Never),
         ]),
     ),
     ("limits", Off::Fields(&[("memoryBytes", Off::Never)])),
@@ -44,21 +44,21 @@ const NEIGHBOR: &[(&str, Off)] = &[
     ("template", Off::Never),
     ("peerPrefix", Off::Never),
     ("autoDiscovery", Off::Never),
-    ("maxDynamicPeers", Off::Anything),
+    ("maxDynamicPeers", Off::Never),
     (
         "gracefulRestart",
         Off::Fields(&[
             ("enabled", Off::False),
             ("helper", Off::False),
-            ("restartTimeSeconds", Off::Anything),
-            ("staleTimeSeconds", Off::Anything),
-            ("selectionDeferralSeconds", Off::Anything),
-            ("notification", Off::Anything),
+            ("restartTimeSeconds", Off::Never),
+            ("staleTimeSeconds", Off::Never),
+            ("selectionDeferralSeconds", Off::Never),
+            ("notification", Off::False),
         ]),
     ),
     (
         "longLivedGracefulRestart",
-        Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Anything)]),
+        Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
     ),
     (
         "capabilities",
@@ -91,12 +91,15 @@ const NEIGHBOR: &[(&str, Off)] = &[
         Off::Fields(&[
             ("ipv4", Off::Zero),
             ("ipv6", Off::Zero),
-            ("action", Off::Anything),
-            ("warningPercent", Off::Anything),
-            ("restartAfterSeconds", Off::Anything),
+            ("action", Off::Never),
+            ("warningPercent", Off::Never),
+            ("restartAfterSeconds", Off::Zero),
         ]),
     ),
 ];
+
+/// Fields of a neighbor's `timers`.
+const TIMERS: &[(&str, Off)] = &[("advertisementIntervalSeconds", Off::Zero)];
 
 /// Says which fields of `spec.bgpPeering` are not built yet.
 pub(super) fn in_peering(fields: &mut Fields<'_>, report: &mut Report) {
@@ -106,6 +109,11 @@ pub(super) fn in_peering(fields: &mut Fields<'_>, report: &mut Report) {
 /// Says which fields of a neighbor are not built yet.
 pub(super) fn in_neighbor(fields: &mut Fields<'_>, report: &mut Report) {
     refuse(fields, NEIGHBOR, report);
+}
+
+/// Says which fields of a neighbor's `timers` are not built yet.
+pub(super) fn in_timers(fields: &mut Fields<'_>, report: &mut Report) {
+    refuse(fields, TIMERS, report);
 }
 
 /// Whether this is a kind of the contract that is not read yet.
@@ -131,7 +139,6 @@ fn judge(field: &Field<'_>, off: &'static Off, report: &mut Report) {
         Off::Never => {
             return field.fault(report, "not supported yet; leave it out");
         }
-        Off::Anything => return,
         Off::False if *value == Value::Bool(false) => return,
         Off::Zero if *value == Value::Integer(0) => return,
         Off::EmptyText if matches!(value, Value::String(text) if text.is_empty()) => return,
