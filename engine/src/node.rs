@@ -21,8 +21,8 @@ use crate::watcher::{Options, SharedKnowledge, SystemHost, Watcher};
 pub struct NodeOptions {
     /// The directory of resources.
     pub manifests: PathBuf,
-    /// The node's name in them.
-    pub node_name: String,
+    /// Which node this is in them.
+    pub known_as: Options,
     /// Threads that carry sessions; none: as many as there are CPUs to use, at most 8.
     pub shards: Option<u8>,
     /// Whether each shard is bound to a CPU.
@@ -59,15 +59,14 @@ impl Node {
             io: options.io,
         })
         .map_err(|error| error.to_string())?;
-        let known_as = Options {
-            node_name: options.node_name,
-            allow_second_speaker: false,
-        };
         let output = move |deltas| dispatcher.dispatch(deltas);
-        let watcher = Watcher::start(options.manifests, known_as, Box::new(SystemHost), output)
-            .map_err(|error| {
-                format!("cannot start a thread: {error}; raise the limit on threads")
-            })?;
+        let watcher = Watcher::start(
+            options.manifests,
+            options.known_as,
+            Box::new(SystemHost),
+            output,
+        )
+        .map_err(|error| format!("cannot start a thread: {error}; raise the limit on threads"))?;
         let resources = Arc::new(Known(watcher.knowledge()));
         let handle = engine.handle().with_resources(resources);
         if let Some(socket) = socket {

@@ -213,7 +213,11 @@ mod tests {
                       spec: {endpointSelector: {}, egress: [{toCIDR: [10.0.1.0/24, '2001:db8:1::/48']}]}\n";
         std::fs::write(directory.path().join("c.yaml"), config).unwrap();
         std::fs::write(directory.path().join("p.yaml"), policy).unwrap();
-        let checked = check(directory.path(), "node-1");
+        let options = crate::watcher::Options {
+            node_name: "node-1".to_owned(),
+            allow_second_speaker: false,
+        };
+        let checked = check(directory.path(), &options);
         assert_eq!(checked.faults, [], "the manifests are right");
         checked.state
     }

@@ -40,7 +40,7 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     let options = NodeOptions {
         manifests: args.manifests,
-        node_name: args.node.resolve()?,
+        known_as: args.node.resolve()?,
         shards: args.shards,
         pin: args.pin,
         io: match args.io {

@@ -23,11 +23,18 @@ use crate::admin::api::EngineApi;
 use crate::node::{Node, NodeOptions};
 use crate::ring::IoMode;
 use crate::time::Clock;
-use crate::watcher::check;
+use crate::watcher::{Options, check};
 use changes::Changes;
 use observer::Observer;
 use router::Router;
 use stage::Stage;
+
+fn known_as(name: &str) -> Options {
+    Options {
+        node_name: name.to_owned(),
+        allow_second_speaker: false,
+    }
+}
 
 /// Runs the demo until SIGINT or SIGTERM. `manifests`: the directory that the node reads; none:
 /// the example.
@@ -37,7 +44,7 @@ use stage::Stage;
 pub fn run(manifests: Option<&Path>) -> Result<(), String> {
     let clock = Clock::system();
     let stage = Stage::set(manifests)?;
-    let router = Router::of(&check(stage.manifests(), NODE_NAME).state)?;
+    let router = Router::of(&check(stage.manifests(), &known_as(NODE_NAME)).state)?;
     router.look_for_room()?;
     let routers_own = stage.write_router(&router.manifest())?;
     // The router stands first: who dials does so once, and not again two minutes later.
@@ -61,7 +68,7 @@ pub fn run(manifests: Option<&Path>) -> Result<(), String> {
 fn start(manifests: &Path, name: &str, admin: Option<PathBuf>) -> Result<Node, String> {
     Node::start(NodeOptions {
         manifests: manifests.to_owned(),
-        node_name: name.to_owned(),
+        known_as: known_as(name),
         shards: Some(1),
         pin: false,
         io: IoMode::Auto,

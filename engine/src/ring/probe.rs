@@ -70,11 +70,14 @@ fn decide(
     try_ring: impl FnOnce() -> io::Result<()>,
 ) -> Result<(IoDriver, String), Unavailable> {
     if mode == IoMode::Epoll {
-        return Ok((IoDriver::Epoll, "as asked for".to_owned()));
+        return Ok((IoDriver::Epoll, "as asked for with --io".to_owned()));
     }
     match (try_ring(), mode) {
-        (Ok(()), IoMode::Uring) => Ok((IoDriver::Uring, "as asked for".to_owned())),
-        (Ok(()), _) => Ok((IoDriver::Uring, "the kernel has it".to_owned())),
+        (Ok(()), IoMode::Uring) => Ok((IoDriver::Uring, "as asked for with --io".to_owned())),
+        (Ok(()), _) => Ok((
+            IoDriver::Uring,
+            "io_uring, as this kernel allows it".to_owned(),
+        )),
         (Err(error), IoMode::Uring) => Err(Unavailable(refusal(&error))),
         (Err(error), _) => {
             let why = format!("io_uring cannot be used: {}", refusal(&error));

@@ -32,13 +32,13 @@ impl Checked {
     }
 }
 
-/// Reads a directory and works out what `run` would do with it on this machine, as the node of
-/// this name. A directory that can't be listed is a fault.
-pub fn check(directory: &Path, node_name: &str) -> Checked {
-    check_on(&SystemHost, directory, node_name)
+/// Reads a directory and works out what `run` with these options would do with it on this machine.
+/// A directory that can't be listed is a fault.
+pub fn check(directory: &Path, options: &Options) -> Checked {
+    check_on(&SystemHost, directory, options)
 }
 
-fn check_on(host: &dyn Host, directory: &Path, node_name: &str) -> Checked {
+fn check_on(host: &dyn Host, directory: &Path, options: &Options) -> Checked {
     let label: Arc<str> = directory.to_string_lossy().trim_end_matches('/').into();
     let about_directory = |severity, message: String| Fault {
         file: Arc::clone(&label),
@@ -61,11 +61,7 @@ fn check_on(host: &dyn Host, directory: &Path, node_name: &str) -> Checked {
     followed.commit(Time(0), staged, &Changes::default());
     let store = followed.store();
     let in_force = store.settle();
-    let options = Options {
-        node_name: node_name.to_owned(),
-        allow_second_speaker: false,
-    };
-    let evaluation = evaluate(&in_force, host, &options, &DesiredState::default());
+    let evaluation = evaluate(&in_force, host, options, &DesiredState::default());
     let mut faults = in_force.faults;
     faults.extend(evaluation.warnings);
     if in_force.config.is_none() {
@@ -97,12 +93,19 @@ mod tests {
     const POLICY: &str = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\n\
         metadata: {name: p}\nspec: {egress: [{toCIDR: [10.0.1.0/24]}]}\n";
 
+    fn node_1() -> Options {
+        Options {
+            node_name: "node-1".to_owned(),
+            allow_second_speaker: false,
+        }
+    }
+
     fn check_files(files: &[(&str, &str)]) -> Checked {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
             fs::write(directory.path().join(name), text).unwrap();
         }
-        check_on(&TestHost, directory.path(), "node-1")
+        check_on(&TestHost, directory.path(), &node_1())
     }
 
     fn said(checked: &Checked) -> String {
@@ -129,7 +132,7 @@ mod tests {
     fn without_settings_or_directory() {
         let checked = check_files(&[("p.yaml", POLICY)]);
         assert!(said(&checked).contains("there is no valid CiliumConfig"));
-        let checked = check(Path::new("/nonexistent/manifests"), "node-1");
+        let checked = check(Path::new("/nonexistent/manifests"), &node_1());
         assert!(said(&checked).contains("/nonexistent/manifests: the directory can't be listed"));
         assert!(!checked.passes(false));
     }
@@ -143,7 +146,7 @@ mod tests {
             ("guarded", 5),
             ("large", 3),
         ] {
-            let checked = check_on(&TestHost, &examples.join(name), "node-1");
+            let checked = check_on(&TestHost, &examples.join(name), &node_1());
             assert_eq!(said(&checked), "", "{name}");
             let instance = checked.state.instances.values().next().unwrap();
             assert_eq!(

@@ -274,7 +274,7 @@ fn new_ones(
             path: view.settings_path("guard.maxPrefixes"),
             message: format!(
                 "{count} {family} prefixes are asked for and {max} allowed: \
-                 {held_back} are held back, what stands stays"
+                 held back: {held_back}; what stands stays"
             ),
         });
     }

@@ -457,7 +457,7 @@ fn past_max_prefixes_nothing_new_goes_out_and_what_stands_stays() {
         ["10.0.8.0/24", "10.0.9.0/24", "2001:db8::/32"]
     );
     assert!(
-        world.warnings.join("\n").contains("1 are held back"),
+        world.warnings.join("\n").contains("held back: 1"),
         "{:?}",
         world.warnings
     );

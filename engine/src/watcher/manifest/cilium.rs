@@ -57,7 +57,7 @@ fn rule(field: &Field<'_>, report: &mut Report) -> Option<Rule> {
     let node_selector = fields.get("nodeSelector");
     let node_selector = node_selector.map(|field| selector(&field, false, report));
     let mut entries = Vec::new();
-    let egress = fields.get("egress").and_then(|field| field.list(report));
+    let egress = fields.given("egress").and_then(|field| field.list(report));
     for element in egress.unwrap_or_default() {
         egress_entries(&element, &mut entries, report);
     }
@@ -72,7 +72,7 @@ fn egress_entries(element: &Field<'_>, entries: &mut Vec<CidrEntry>, report: &mu
     let Some(mut fields) = element.fields(report) else {
         return;
     };
-    if let Some(field) = fields.get("toCIDR") {
+    if let Some(field) = fields.given("toCIDR") {
         let nodes = field.elements(report).unwrap_or_default();
         for (index, node) in nodes.iter().enumerate() {
             let path = || format!("{}[{index}]", field.path);
@@ -86,7 +86,7 @@ fn egress_entries(element: &Field<'_>, entries: &mut Vec<CidrEntry>, report: &mu
             }
         }
     }
-    if let Some(field) = fields.get("toCIDRSet") {
+    if let Some(field) = fields.given("toCIDRSet") {
         let elements = field.list(report).unwrap_or_default();
         entries.extend(elements.iter().filter_map(|e| cidr_set(e, report)));
     }

@@ -278,6 +278,14 @@ impl<'n> Fields<'n> {
         Some(self.field(entry))
     }
 
+    /// The field, even a null one: where a key with nothing after it is no "none", but a text that
+    /// breaks off.
+    pub(super) fn given(&mut self, name: &'static str) -> Option<Field<'n>> {
+        self.asked.push(name);
+        let entry = self.entries.iter().find(|entry| entry.key == name)?;
+        Some(self.field(entry))
+    }
+
     /// The field; a fault, if it is not there.
     pub(super) fn require(
         &mut self,

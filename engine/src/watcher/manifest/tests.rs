@@ -546,3 +546,18 @@ fn the_operators_kind_of_the_same_name_is_passed_over() {
     assert!(contents.faults.is_empty() && contents.resources.is_empty());
     assert_eq!(contents.passed_over.len(), 1);
 }
+
+#[test]
+fn a_list_of_a_policy_that_breaks_off_is_a_fault_and_no_empty_list() {
+    for rule in ["egress:", "egress: [{toCIDR: }]", "egress: [{toCIDRSet: }]"] {
+        let text = format!(
+            "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p}}\n\
+             spec:\n  endpointSelector: {{}}\n  {rule}\n"
+        );
+        let said = said(&read_text(&text));
+        assert!(
+            said.iter().any(|line| line.contains("a list is expected")),
+            "{rule}: {said:?}"
+        );
+    }
+}
