@@ -39,8 +39,10 @@ const EGRESS: &[&str] = &[
 /// Both kinds of policy: `spec`, `specs[]` or both.
 pub(super) fn policy(document: &mut Fields<'_>, report: &mut Report) -> Policy {
     let mut rules = Vec::new();
-    let (spec, specs) = (document.get("spec"), document.get("specs"));
-    if spec.is_none() && specs.is_none() {
+    let faults_before = report.faults();
+    let spec = document.get_written("spec", report);
+    let specs = document.get_written("specs", report);
+    if spec.is_none() && specs.is_none() && report.faults() == faults_before {
         let message = "is missing: spec, or a list of rules in specs";
         report.fault(document.line, &document.path_of("spec"), message);
     }
@@ -54,10 +56,11 @@ pub(super) fn policy(document: &mut Fields<'_>, report: &mut Report) -> Policy {
 
 fn rule(field: &Field<'_>, report: &mut Report) -> Option<Rule> {
     let mut fields = field.fields(report)?;
-    let node_selector = fields.get("nodeSelector");
+    let node_selector = fields.get_written("nodeSelector", report);
     let node_selector = node_selector.map(|field| selector(&field, false, report));
     let mut entries = Vec::new();
-    let egress = fields.given("egress").and_then(|field| field.list(report));
+    let egress = fields.get_written("egress", report);
+    let egress = egress.and_then(|field| field.list(report));
     for element in egress.unwrap_or_default() {
         egress_entries(&element, &mut entries, report);
     }
@@ -72,7 +75,7 @@ fn egress_entries(element: &Field<'_>, entries: &mut Vec<CidrEntry>, report: &mu
     let Some(mut fields) = element.fields(report) else {
         return;
     };
-    if let Some(field) = fields.given("toCIDR") {
+    if let Some(field) = fields.get_written("toCIDR", report) {
         let nodes = field.elements(report).unwrap_or_default();
         for (index, node) in nodes.iter().enumerate() {
             let path = || format!("{}[{index}]", field.path);
@@ -86,7 +89,7 @@ fn egress_entries(element: &Field<'_>, entries: &mut Vec<CidrEntry>, report: &mu
             }
         }
     }
-    if let Some(field) = fields.given("toCIDRSet") {
+    if let Some(field) = fields.get_written("toCIDRSet", report) {
         let elements = field.list(report).unwrap_or_default();
         entries.extend(elements.iter().filter_map(|e| cidr_set(e, report)));
     }
@@ -98,7 +101,7 @@ fn cidr_set(element: &Field<'_>, report: &mut Report) -> Option<CidrEntry> {
     let cidr = fields.get("cidr");
     let group = fields.get("cidrGroupRef");
     let groups = fields.get("cidrGroupSelector");
-    let except = fields.get("except");
+    let except = fields.get_written("except", report);
     fields.close_leniently(&[], report);
     let target = match (cidr, group, groups) {
         (Some(field), None, None) => CidrTarget::Cidr(field.lenient_prefix(report)?),
@@ -151,7 +154,7 @@ pub(super) fn cidr_group(document: &mut Fields<'_>, report: &mut Report) -> Cidr
     let Some(mut fields) = spec.and_then(|field| field.fields(report)) else {
         return group;
     };
-    if let Some(field) = fields.get("externalCIDRs") {
+    if let Some(field) = fields.get_written("externalCIDRs", report) {
         let nodes = field.elements(report).unwrap_or_default();
         group.cidrs.reserve_exact(nodes.len());
         for (index, node) in nodes.iter().enumerate() {

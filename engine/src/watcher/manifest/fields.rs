@@ -278,12 +278,19 @@ impl<'n> Fields<'n> {
         Some(self.field(entry))
     }
 
-    /// The field, even a null one: where a key with nothing after it is no "none", but a text that
-    /// breaks off.
-    pub(super) fn given(&mut self, name: &'static str) -> Option<Field<'n>> {
-        self.asked.push(name);
-        let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        Some(self.field(entry))
+    /// The field, unless it is not there; a fault, if there is nothing after its name. For fields
+    /// of which half a document must not be taken for less than the whole one says.
+    pub(super) fn get_written(
+        &mut self,
+        name: &'static str,
+        report: &mut Report,
+    ) -> Option<Field<'n>> {
+        let is_null = |entry: &&Entry| entry.key == name && entry.node.value == Value::Null;
+        if let Some(entry) = self.entries.iter().find(is_null) {
+            let message = "nothing is written after it: write its value, or leave the field out";
+            self.field(entry).fault(report, message);
+        }
+        self.get(name)
     }
 
     /// The field; a fault, if it is not there.
