@@ -159,9 +159,17 @@ fn read_known(
     contents: &mut Contents,
     report: &mut Report,
 ) {
-    // The OLM operator's kind of the same name holds Helm values under another version.
     if kind == Kind::CiliumConfig && version != "v2alpha1" && !has_peering(&mut fields) {
-        return pass_over("CiliumConfig (of the Cilium operator)", contents);
+        // The OLM operator's kind of the same name holds Helm values.
+        if version == "v1alpha1" {
+            pass_over("CiliumConfig (of the Cilium operator)", contents);
+        } else {
+            let path = fields.path_of("apiVersion");
+            let version = node::shorten(version);
+            let message = format!("version {version} of CiliumConfig is not read: v2alpha1");
+            report.warn(line, &path, message);
+        }
+        return;
     }
     let faults_before = report.faults();
     let named = metadata::metadata(kind, &mut fields, report);

@@ -580,4 +580,14 @@ fn the_operators_kind_of_the_same_name_is_passed_over() {
     );
     assert!(contents.faults.is_empty() && contents.resources.is_empty());
     assert_eq!(contents.passed_over.len(), 1);
+    // Any other version is a slip.
+    let contents = read_text(
+        "apiVersion: cilium.io/v2alpha2\nkind: CiliumConfig\nmetadata: {name: cilium-config}\n\
+         spec: {}\n",
+    );
+    assert!(contents.resources.is_empty());
+    assert_eq!(
+        said(&contents),
+        ["f.yaml:1: warning: apiVersion: version v2alpha2 of CiliumConfig is not read: v2alpha1"]
+    );
 }
