@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
 
 /// Files above this size are refused, in octets.
 pub const FILE_SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -128,7 +129,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
     }
     serde_saphyr::from_multiple_with_options::<Node>(text, options()).map_err(|error| SyntaxError {
         line: error.location().map_or(1, |location| line_of(&location)),
-        message: first_line(&error.without_snippet().to_string()),
+        message: message_of(&error),
     })
 }
 
@@ -149,6 +150,54 @@ fn options() -> serde_saphyr::Options {
         strict_booleans: true,
         with_snippet: false,
         emit_comments: false,
+    }
+}
+
+/// What is wrong, in words for whoever wrote the file: the library speaks to programmers.
+fn message_of(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    const ALIASES: &str = "anchors and aliases repeat more than is read: write it out";
+    match error.without_snippet() {
+        Error::AliasError { error, .. } => message_of(error),
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key {} is there twice in one mapping", shorten(key))
+        }
+        Error::DuplicateMappingKey { key: None, .. } => {
+            "a key is there twice in one mapping".into()
+        }
+        Error::Budget { breach, .. } => message_of_breach(breach, ALIASES),
+        Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => ALIASES.into(),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => "an anchor contains itself".into(),
+        Error::UnknownAnchor { .. } => "an alias of an anchor that is not there".into(),
+        Error::NullIntoString { .. } => "a key is empty: text is expected".into(),
+        Error::TaggedScalarCannotDeserializeIntoString { .. } => {
+            "a tag that is not read: leave it out".into()
+        }
+        Error::InvalidBinaryBase64 { .. } | Error::BinaryNotUtf8 { .. } => {
+            "!!binary is not read: write text".into()
+        }
+        other => first_line(&other.to_string()),
+    }
+}
+
+fn message_of_breach(breach: &BudgetBreach, aliases: &str) -> String {
+    match breach {
+        BudgetBreach::Depth { .. } => format!("nested deeper than {DEPTH_MAX} levels"),
+        BudgetBreach::Documents { .. } => format!("more than {DOCUMENTS_MAX} documents"),
+        BudgetBreach::Events { .. } | BudgetBreach::Nodes { .. } => {
+            format!("more than {NODES_MAX} values")
+        }
+        BudgetBreach::Aliases { .. }
+        | BudgetBreach::Anchors { .. }
+        | BudgetBreach::AliasAnchorRatio { .. }
+        | BudgetBreach::MergeKeys { .. }
+        | BudgetBreach::RecordedAnchorEvents { .. }
+        | BudgetBreach::RecordedAnchorBytes { .. } => aliases.into(),
+        BudgetBreach::SequenceUnbalanced => "a list or mapping does not end where it began".into(),
+        _ => "more text than is read".into(),
     }
 }
 
@@ -297,6 +346,32 @@ mod tests {
         assert!(parse(&"[".repeat(100_000)).is_err());
         assert!(parse(&"- ".repeat(100_000)).is_err());
         assert!(parse(&"{a: ".repeat(1_000)).is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_librarys_words() {
+        let anchors = format!("a: &a [{}]\n", vec!["x"; ALIAS_EVENTS_MAX].join(","));
+        let aliases = format!(
+            "a: &a [{}]\nb: [{}]\n",
+            vec!["x"; 1_000].join(","),
+            vec!["*a"; 200].join(",")
+        );
+        let brackets = "[".repeat(60) + &"]".repeat(60);
+        let documents = "--- a\n".repeat(DOCUMENTS_MAX + 1);
+        let cases: [(&str, &str); 8] = [
+            ("a: 1\na: 2\n", "the key a is there twice in one mapping"),
+            (&brackets, "nested deeper than 48 levels"),
+            (&anchors, "write it out"),
+            (&aliases, "write it out"),
+            (&documents, "more than 100000 documents"),
+            ("a: *b\n", "an anchor that is not there"),
+            ("a: &a [*a]\n", "an anchor contains itself"),
+            ("~: 1\n", "a key is empty"),
+        ];
+        for (text, expected) in cases {
+            let message = parse(text).unwrap_err().message;
+            assert!(message.contains(expected), "{expected}: {message}");
+        }
     }
 
     #[test]
