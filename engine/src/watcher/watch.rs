@@ -2,7 +2,7 @@
 //!
 //! Whatever events wait are one change, carried out at once when no more wait: there is no timer
 //! between a closed file and its deltas. The thread sleeps while nothing happens, but for two looks
-//! at what sends no events: every second, whether the directory is still the one that is followed
+//! at what sends no events: every ten seconds, whether the directory is still the one that is followed
 //! (a watch stays with a directory that is renamed, mounted over, or led to by a link); and now and
 //! then the machine's addresses and password files.
 
@@ -29,7 +29,7 @@ use crate::time::{Clock, Time};
 /// Events that may wait; past it the directory is read anew instead.
 const EVENTS_MAX: usize = 4096;
 /// Between two looks whether the directory is still the same: one question to the kernel.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two looks at the machine's addresses and the password files.
 const SURROUNDINGS_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two looks for a directory that is not there.

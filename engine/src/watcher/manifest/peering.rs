@@ -26,15 +26,15 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let router_id = router_id.and_then(|field| router_id_of(&field, report));
     let local_asn = fields.get("localASN");
     let local_asn = local_asn.and_then(|field| neighbor::as_number(&field, report));
-    let advertise = fields.get("advertise");
+    let advertise = fields.get_written("advertise", report);
     let advertise = advertise.map_or_else(guard::default_advertise, |field| {
         guard::advertise(&field, report)
     });
-    let guard_spec = fields.get("guard");
+    let guard_spec = fields.get_written("guard", report);
     let guard_spec =
         guard_spec.map_or_else(guard::default_guard, |field| guard::guard(&field, report));
     let mut neighbors = Vec::new();
-    if let Some(list) = fields.get("neighbors") {
+    if let Some(list) = fields.get_written("neighbors", report) {
         for element in list.list(report).unwrap_or_default() {
             neighbors.extend(neighbor::neighbors(&element, local_asn, report));
         }

@@ -591,3 +591,15 @@ fn the_operators_kind_of_the_same_name_is_passed_over() {
         ["f.yaml:1: warning: apiVersion: version v2alpha2 of CiliumConfig is not read: v2alpha1"]
     );
 }
+
+#[test]
+fn settings_that_break_off_are_no_empty_settings() {
+    for field in ["neighbors:", "guard:", "advertise:"] {
+        let said = said(&config(&format!("    localASN: 65001\n    {field}\n")));
+        let words = "nothing is written after it";
+        assert!(
+            said.iter().any(|line| line.contains(words)),
+            "{field}: {said:?}"
+        );
+    }
+}
