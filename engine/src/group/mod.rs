@@ -58,7 +58,7 @@ const QUANTUM: usize = 4096;
 const UNREFERENCED_MAX: usize = 65_536;
 
 /// Faults that tests plant to see that the simulator finds them.
-#[cfg(any(test, feature = "planted-faults"))]
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// One withdraw in seven is not told.
@@ -84,7 +84,7 @@ pub struct Group {
     sources: AHashMap<SourceId, MemberId>,
     /// The ids below `limit` from `next` on have not been evaluated since the group was made.
     unevaluated: [std::ops::Range<u32>; Family::ALL.len()],
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     fault: Option<Fault>,
 }
 
@@ -107,13 +107,13 @@ impl Group {
             lagging: Vec::new(),
             sources: AHashMap::new(),
             unevaluated,
-            #[cfg(any(test, feature = "planted-faults"))]
+            #[cfg(test)]
             fault: None,
         }
     }
 
     /// Plants a fault.
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     pub fn plant(&mut self, fault: Option<Fault>) {
         self.fault = fault;
     }
@@ -335,12 +335,6 @@ impl Group {
         self.announced[family.index()] - own.map_or(0, |counts| counts[family.index()])
     }
 
-    /// How many prefixes could not be announced because their attributes fill a whole message.
-    pub fn oversized(&self) -> u64 {
-        let lagging = self.lagging.iter().map(|cohort| cohort.packer.oversized());
-        lagging.sum::<u64>() + self.in_sync.packer.oversized()
-    }
-
     fn evaluate(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> AdvertId {
         let Some(path) = rib.best(family, id, guard) else {
             return AdvertId::NONE;
@@ -403,7 +397,7 @@ impl Group {
             return;
         }
         if new == AdvertId::NONE {
-            #[cfg(any(test, feature = "planted-faults"))]
+            #[cfg(test)]
             if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
                 return;
             }
@@ -424,9 +418,9 @@ impl Group {
     }
 
     fn advert_to_pack(&self, id: AdvertId) -> Advert {
-        #[cfg_attr(not(any(test, feature = "planted-faults")), expect(unused_mut))]
+        #[cfg_attr(not(test), expect(unused_mut))]
         let mut advert = self.adverts.get(id).clone();
-        #[cfg(any(test, feature = "planted-faults"))]
+        #[cfg(test)]
         if self.fault == Some(Fault::WrongSplitHorizon) {
             advert.source = None;
         }
@@ -440,7 +434,7 @@ impl Group {
             advert => self.adverts.get(advert).source,
         };
         for cohort in &mut self.lagging {
-            #[cfg(any(test, feature = "planted-faults"))]
+            #[cfg(test)]
             if self.fault == Some(Fault::MissedCoalesce)
                 && cohort.changed[family.index()].remove(id)
             {

@@ -92,6 +92,13 @@ impl Packer {
             // RFC 8654 §4: what cannot be said is withdrawn, not left as it was.
             let audience = announcement.audience;
             self.oversized += 1;
+            if self.oversized.is_power_of_two() {
+                tracing::warn!(
+                    %prefix,
+                    times = self.oversized,
+                    "not announced: its attributes leave no room for it in a message"
+                );
+            }
             self.push_withdrawal(id, prefix, audience);
             return;
         }
@@ -190,11 +197,6 @@ impl Packer {
     /// Whether no message is open. Then no advert id is in use here.
     pub(super) fn is_flushed(&self) -> bool {
         self.announcements.len() == 0 && self.withdrawals.len() == 0
-    }
-
-    /// How many prefixes could not be announced for want of room in a message.
-    pub(super) fn oversized(&self) -> u64 {
-        self.oversized
     }
 
     /// A prefix may stand in an open message with an older state. That batch has to leave first.

@@ -163,10 +163,6 @@ impl Connections {
     pub(super) fn pop_backlogged(&mut self) -> Option<ConnectionId> {
         self.backlogged.pop()
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.live.is_empty()
-    }
 }
 
 /// At least one message if there is any, so that a long one is not stuck behind a small `max`.

@@ -21,12 +21,9 @@ use crate::time::Time;
 
 impl Shard {
     pub(super) fn add_instance(&mut self, id: InstanceId, writer: RibWriter) {
-        #[cfg_attr(
-            not(any(test, feature = "planted-faults")),
-            expect(unused_mut, reason = "only faults change it")
-        )]
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut instance = Instance::new(writer);
-        #[cfg(any(test, feature = "planted-faults"))]
+        #[cfg(test)]
         {
             instance.fault = self.fault;
         }

@@ -34,8 +34,8 @@ pub(super) struct Instance {
     teardowns: VecDeque<Teardown>,
     dirty: Vec<(Family, PrefixId)>,
     /// Routes that did not fit the table's limits, since the start.
-    pub(super) refused: u64,
-    #[cfg(any(test, feature = "planted-faults"))]
+    refused: u64,
+    #[cfg(test)]
     pub(super) fault: Option<crate::group::Fault>,
 }
 
@@ -74,7 +74,7 @@ impl Instance {
             teardowns: VecDeque::new(),
             dirty: Vec::new(),
             refused: 0,
-            #[cfg(any(test, feature = "planted-faults"))]
+            #[cfg(test)]
             fault: None,
         }
     }
@@ -121,12 +121,9 @@ impl Instance {
         for family in view.families.iter() {
             self.writer.subscribe(family, true);
         }
-        #[cfg_attr(
-            not(any(test, feature = "planted-faults")),
-            expect(unused_mut, reason = "only faults change it")
-        )]
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut group = Group::new(view.clone(), self.writer.rib());
-        #[cfg(any(test, feature = "planted-faults"))]
+        #[cfg(test)]
         group.plant(self.fault);
         let place = match self.groups.iter().position(Option::is_none) {
             Some(place) => place,
@@ -248,7 +245,7 @@ impl Instance {
                         self.writer.release(id);
                     }
                     let Ok(id) = self.writer.intern(&canonical(attributes)) else {
-                        self.refused += 1;
+                        self.refuse("attribute sets");
                         continue;
                     };
                     last = Some((Arc::clone(attributes), id));
@@ -324,9 +321,21 @@ impl Instance {
                 Some(upserted.id)
             }
             Err(_) => {
-                self.refused += 1;
+                self.refuse("prefixes or paths");
                 None
             }
+        }
+    }
+
+    /// A route found no room. Said ever more rarely: the 1st, 2nd, 4th, 8th … time.
+    pub(super) fn refuse(&mut self, what: &str) {
+        self.refused += 1;
+        if self.refused.is_power_of_two() {
+            tracing::warn!(
+                instance = self.name(),
+                times = self.refused,
+                "a route is not taken: the table has no room for more {what}"
+            );
         }
     }
 

@@ -60,7 +60,7 @@ pub struct Shard {
     actions: VecDeque<Action>,
     /// No session may come up again.
     shut_down: bool,
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     fault: Option<crate::group::Fault>,
 }
 
@@ -76,13 +76,13 @@ impl Shard {
             connections: Connections::default(),
             actions: VecDeque::new(),
             shut_down: false,
-            #[cfg(any(test, feature = "planted-faults"))]
+            #[cfg(test)]
             fault: None,
         }
     }
 
     /// Plants a fault in every group that is made from now on.
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     pub fn plant(&mut self, fault: crate::group::Fault) {
         self.fault = Some(fault);
         for instance in self.instances.values_mut() {
@@ -283,11 +283,6 @@ impl Shard {
     /// The next thing asked of the driver.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// Whether no session has a connection.
-    pub fn is_disconnected(&self) -> bool {
-        self.connections.is_empty()
     }
 
     /// Whether no table work is left and every peer has been told everything. For tests and the

@@ -118,7 +118,7 @@ fn announce(
     let Ok(attributes) = instance.writer.intern(&canonical) else {
         // The attribute store is full: what was announced before under these prefixes is not
         // true any more, so it goes.
-        instance.refused += 1;
+        instance.refuse("attribute sets");
         withdraw(instance, neighbor, established, nlri);
         return;
     };

@@ -36,7 +36,7 @@ pub struct SimulateOptions {
     /// Write what happens to standard error.
     pub trace: bool,
     /// Break the engine in a known way, to see that it is found.
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     pub fault: Option<crate::group::Fault>,
 }
 
@@ -45,7 +45,7 @@ impl SimulateOptions {
     pub fn traced(trace: bool) -> SimulateOptions {
         SimulateOptions {
             trace,
-            #[cfg(any(test, feature = "planted-faults"))]
+            #[cfg(test)]
             fault: None,
         }
     }
@@ -82,7 +82,7 @@ impl std::error::Error for Failure {}
 /// What went wrong, be it a wrong table, no rest, or a panic of the engine.
 pub fn simulate(seed: u64, options: SimulateOptions) -> Result<Summary, Failure> {
     let mut world = World::new(seed, options.trace);
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     if let Some(fault) = options.fault {
         world.plant(fault);
     }

@@ -111,7 +111,7 @@ impl Node {
     }
 
     /// Plants a fault in every shard.
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     pub(super) fn plant(&mut self, fault: crate::group::Fault) {
         for host in &mut self.shards {
             host.shard.plant(fault);

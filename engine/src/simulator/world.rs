@@ -77,7 +77,7 @@ impl World {
         }
     }
 
-    #[cfg(any(test, feature = "planted-faults"))]
+    #[cfg(test)]
     pub(super) fn plant(&mut self, fault: crate::group::Fault) {
         self.node.plant(fault);
     }
