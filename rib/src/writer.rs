@@ -164,12 +164,16 @@ impl RibWriter {
         id
     }
 
-    /// Changes what is known of a source. Panics if the source has a path: best paths were chosen
-    /// by what it said.
+    /// Changes what is known of a source. Panics if the source has a path, best paths having been
+    /// chosen by what it said, unless all that changes is whether it is a reflector's client: then
+    /// the caller marks its prefixes ([`RibWriter::mark`]).
     pub fn set_source(&mut self, id: SourceId, info: SourceInfo) {
-        assert_eq!(self.paths_of(id), 0, "{id:?} has paths");
         let guard = self.rib.guard();
-        self.rib.sources.set(id, info, self.rib.pinned(&guard));
+        let pinned = self.rib.pinned(&guard);
+        let before = self.rib.sources.get(id, pinned);
+        let selects_alike = before.is_some_and(|before| before.selects_like(&info));
+        assert!(self.paths_of(id) == 0 || selects_alike, "{id:?} has paths");
+        self.rib.sources.set(id, info, pinned);
     }
 
     /// Gives a source's number back. Panics if the source has a path.
@@ -318,11 +322,16 @@ impl RibWriter {
                 .drop_path(path.attributes, &self.rib.attributes, pinned);
         }
         if edited.best_changed {
-            let pending = &mut self.pending[family.index()];
-            pending.push(id.0);
-            if pending.len() >= MAX_PENDING {
-                self.owed_wakes |= self.mark_pending();
-            }
+            self.mark(family, id);
+        }
+    }
+
+    /// Has a prefix marked with the next publication: export has to look at it again.
+    pub fn mark(&mut self, family: Family, id: PrefixId) {
+        let pending = &mut self.pending[family.index()];
+        pending.push(id.0);
+        if pending.len() >= MAX_PENDING {
+            self.owed_wakes |= self.mark_pending();
         }
     }
 }

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use codec::Family;
-use rib::{AttributeId, Attributes, SourceId, SourceKind};
+use rib::{AttributeId, Attributes, SourceId};
 
 use super::export::{Exported, Refusal, export};
+use super::reflect::PathSource;
 use super::view::ExportView;
 
 /// Index of an advert in its group. [`AdvertId::NONE`] means "not announced".
@@ -49,8 +50,9 @@ struct Form {
     memo_keys: VecDeque<MemoKey>,
 }
 
-/// An attribute set, told apart from others that had its id before, seen from one kind of source.
-type MemoKey = (Family, AttributeId, u32, SourceKind);
+/// An attribute set, told apart from others that had its id before, as sources that are alike said
+/// it.
+type MemoKey = (Family, AttributeId, u32, PathSource);
 
 /// Many attribute sets may export alike (MEDs that are not sent, say); past this many the oldest
 /// key is forgotten, so that the memo does not grow with churn.
@@ -68,26 +70,26 @@ pub(super) struct Adverts {
 }
 
 impl Adverts {
-    /// The advert of a path with `attributes`, or why there is none. `source` is the member that
-    /// the path came from. What nobody holds is gone after the next [`Adverts::reap`].
+    /// The advert of a path with `attributes`, or why there is none. `member` is the one that the
+    /// path came from. What nobody holds is gone after the next [`Adverts::reap`].
     pub(super) fn intern(
         &mut self,
         view: &ExportView,
         family: Family,
         (id, attributes): (AttributeId, &Attributes<'_>),
-        kind: SourceKind,
-        source: Option<SourceId>,
+        source: PathSource,
+        member: Option<SourceId>,
     ) -> Result<AdvertId, Refusal> {
-        let key = (family, id, attributes.generation, kind);
+        let key = (family, id, attributes.generation, source);
         let form = match self.memo.get(&key) {
             Some(form) => *form,
             None => {
-                let form = self.form(export(view, family, kind, attributes.bytes)?);
+                let form = self.form(export(view, family, source, attributes.bytes)?);
                 self.memoise(key, form);
                 form
             }
         };
-        Ok(self.advert(form, source))
+        Ok(self.advert(form, member))
     }
 
     fn form(&mut self, exported: Exported) -> FormId {

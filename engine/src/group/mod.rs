@@ -13,9 +13,12 @@ mod advert;
 mod cohort;
 mod export;
 mod pack;
+mod reflect;
 mod view;
 mod walk;
 
+#[cfg(test)]
+mod export_tests;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +34,7 @@ pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
 pub use export::{Exported, Refusal, export};
 use pack::Audience;
+pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow};
 
@@ -339,15 +343,16 @@ impl Group {
         let Some(path) = rib.best(family, id, guard) else {
             return AdvertId::NONE;
         };
-        let kind = rib.source(path.source, guard).kind;
         let member = self.sources.contains_key(&path.source);
         let attributes = rib.attributes(path.attributes, guard);
+        let info = rib.source(path.source, guard);
+        let source = PathSource::of(&self.view, info, attributes.summary);
         self.adverts
             .intern(
                 &self.view,
                 family,
                 (path.attributes, &attributes),
-                kind,
+                source,
                 member.then_some(path.source),
             )
             .unwrap_or_default()

@@ -420,6 +420,8 @@ mod tests {
             families: [Family::Ipv4Unicast].into_iter().collect(),
             own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
             next_hop_self: NextHopSelf::Auto,
+            client: None,
+            cluster_id: None,
             export: Export::Originated,
             send_communities: SendCommunities {
                 standard: true,

@@ -6,14 +6,14 @@
 use std::net::IpAddr;
 
 use codec::{AttributeSet, Family, IpPrefix};
-use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceKind};
+use rib::{Guard, Path, PathFlags, PrefixId, Rib};
 
 use super::command::{PrefixView, Query};
 use super::instance::Instance;
-use super::peer::{Established, Peer};
+use super::peer::{Established, Peer, client_of};
 use super::{Shard, receive};
-use crate::config::{Import, InstanceId};
-use crate::group::{Advert, ExportView, Exported, export};
+use crate::config::{Client, Import, InstanceId};
+use crate::group::{Advert, ExportView, Exported, PathSource, Refusal, export};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -61,6 +61,10 @@ impl Shard {
             Some(established) => established.since,
             None => peer.session.since(),
         });
+        let client = match established {
+            Some(_) => client_of(&peer.neighbor, peer.kind()),
+            None => peer.neighbor.client,
+        };
         model::Peer {
             instance: instance.name().to_owned(),
             peer_address: peer.neighbor.address.to_string(),
@@ -70,6 +74,8 @@ impl Shard {
             },
             local_address: established.map(|e| e.negotiated.local_address.ip().to_string()),
             local_asn: peer.neighbor.local_asn,
+            route_reflector_client: client == Some(Client::RouteReflector),
+            route_server_client: client == Some(Client::RouteServer),
             state: state(peer.session.state()),
             uptime_seconds: established.map(|_| since.as_secs()),
             downtime_seconds: established.is_none().then_some(since.as_secs()),
@@ -392,9 +398,14 @@ impl Table<'_> {
             ..self.instance.group(established.group)?.view().clone()
         };
         let best = self.rib.best(family, id, self.guard)?;
-        let kind = self.rib.source(best.source, self.guard).kind;
-        let attributes = self.rib.attributes(best.attributes, self.guard);
-        export(&view, family, kind, attributes.bytes).ok()
+        self.export(&view, family, &best).ok()
+    }
+
+    fn export(&self, view: &ExportView, family: Family, path: &Path) -> Result<Exported, Refusal> {
+        let attributes = self.rib.attributes(path.attributes, self.guard);
+        let info = self.rib.source(path.source, self.guard);
+        let source = PathSource::of(view, info, attributes.summary);
+        export(view, family, source, attributes.bytes)
     }
 }
 
@@ -433,9 +444,7 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
             None,
         );
     }
-    let kind: SourceKind = table.rib.source(best.source, table.guard).kind;
-    let attributes = table.rib.attributes(best.attributes, table.guard);
-    match export(group.view(), family, kind, attributes.bytes) {
+    match table.export(group.view(), family, &best) {
         Ok(_) => told(false, "about to be announced", None),
         Err(refusal) => told(false, refusal.words(), None),
     }
