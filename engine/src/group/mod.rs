@@ -11,6 +11,7 @@
 
 mod advert;
 mod cohort;
+mod entry;
 mod export;
 mod pack;
 mod reflect;
@@ -25,13 +26,14 @@ mod tests;
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, FamilySet, IpPrefix};
-use rib::{Guard, IdSet, PrefixId, Rib, SourceId};
+use rib::{Guard, IdSet, Path, PrefixId, Rib, SourceId};
 
 use advert::Adverts;
 pub use advert::{Advert, AdvertId};
 pub use cohort::MemberId;
 pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
+use entry::{Entry, Seconds};
 pub use export::{Exported, Refusal, export};
 use pack::Audience;
 pub use reflect::PathSource;
@@ -77,6 +79,8 @@ pub enum Fault {
 pub struct Group {
     view: ExportView,
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
+    /// What the sources of those adverts are told instead.
+    seconds: Seconds,
     adverts: Adverts,
     /// Announced prefixes by family: all, and those learned from a member.
     announced: [u64; Family::ALL.len()],
@@ -104,6 +108,7 @@ impl Group {
         Group {
             view,
             adj_rib_out: Default::default(),
+            seconds: Seconds::default(),
             adverts: Adverts::default(),
             announced: Default::default(),
             announced_from: AHashMap::new(),
@@ -259,7 +264,7 @@ impl Group {
         }
         for id in ids {
             let new = self.evaluate(rib, guard, family, *id);
-            let old = self.advert_of(family, *id);
+            let old = self.entry(family, *id);
             if new != old {
                 self.set(family, *id, old, new);
                 self.tell_in_sync(rib.prefix(family, *id), *id, old, new);
@@ -325,24 +330,49 @@ impl Group {
 
     /// What a member is told of a prefix.
     pub fn told(&self, source: SourceId, family: Family, id: PrefixId) -> Option<&Advert> {
-        let advert = self.advert_of(family, id);
-        if advert == AdvertId::NONE {
-            return None;
+        match self.told_by(self.entry(family, id), source) {
+            AdvertId::NONE => None,
+            advert => Some(self.adverts.get(advert)),
         }
-        let advert = self.adverts.get(advert);
-        (advert.source != Some(source)).then_some(advert)
     }
 
     /// How many prefixes a member is told of.
     pub fn announced_to(&self, source: SourceId, family: Family) -> u64 {
         let own = self.announced_from.get(&source);
         self.announced[family.index()] - own.map_or(0, |counts| counts[family.index()])
+            + self.seconds.told(source, family)
     }
 
-    fn evaluate(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> AdvertId {
-        let Some(path) = rib.best(family, id, guard) else {
-            return AdvertId::NONE;
+    fn evaluate(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> Entry {
+        if self.view.wants_runners_up() {
+            return self.evaluate_both(rib, guard, family, id);
+        }
+        let best = rib.best(family, id, guard);
+        let first = best.map(|path| self.advert(rib, guard, family, &path));
+        Entry {
+            first: first.unwrap_or_default(),
+            second: AdvertId::NONE,
+        }
+    }
+
+    fn evaluate_both(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> Entry {
+        let mut entry = Entry::default();
+        // One look: the two fit together.
+        let paths = rib.paths(family, id, guard);
+        let Some(best) = paths.best() else {
+            return entry;
         };
+        entry.first = self.advert(rib, guard, family, &best);
+        if entry.first != AdvertId::NONE
+            && self.sources.contains_key(&best.source)
+            && let Some(other) = rib.best_but(&paths, best.source, guard)
+        {
+            entry.second = self.advert(rib, guard, family, &other);
+        }
+        entry
+    }
+
+    fn advert(&mut self, rib: &Rib, guard: &Guard, family: Family, path: &Path) -> AdvertId {
         let member = self.sources.contains_key(&path.source);
         let attributes = rib.attributes(path.attributes, guard);
         let info = rib.source(path.source, guard);
@@ -358,21 +388,46 @@ impl Group {
             .unwrap_or_default()
     }
 
-    fn set(&mut self, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
-        if new != AdvertId::NONE {
-            self.adverts.hold(new);
-            self.count(family, new, 1);
+    fn entry(&self, family: Family, id: PrefixId) -> Entry {
+        Entry {
+            first: self.advert_of(family, id),
+            second: self.seconds.get(family, id),
         }
-        if old != AdvertId::NONE {
-            self.count(family, old, -1);
-            self.adverts.release(old);
+    }
+
+    fn set(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+        if new.second != AdvertId::NONE {
+            self.adverts.hold(new.second);
+            self.count_second(family, new, 1);
+        }
+        if old.second != AdvertId::NONE {
+            self.count_second(family, old, -1);
+            self.adverts.release(old.second);
+        }
+        self.seconds.set(family, id, new.second);
+        if new.first == old.first {
+            return;
+        }
+        if new.first != AdvertId::NONE {
+            self.adverts.hold(new.first);
+            self.count(family, new.first, 1);
+        }
+        if old.first != AdvertId::NONE {
+            self.count(family, old.first, -1);
+            self.adverts.release(old.first);
         }
         let entries = &mut self.adj_rib_out[family.index()];
         let place = id.0 as usize;
         if entries.len() <= place {
             entries.resize(place + 1, AdvertId::NONE);
         }
-        entries[place] = new;
+        entries[place] = new.first;
+    }
+
+    fn count_second(&mut self, family: Family, entry: Entry, by: i64) {
+        if let Some(source) = self.source_of(entry.first) {
+            self.seconds.count(source, family, by);
+        }
     }
 
     fn count(&mut self, family: Family, advert: AdvertId, by: i64) {
@@ -388,37 +443,73 @@ impl Group {
         }
     }
 
-    /// Whether the member whose path is told now had been told another one before.
-    fn displaced(&self, old: AdvertId, new: AdvertId) -> Option<SourceId> {
-        if old == AdvertId::NONE || new == AdvertId::NONE {
-            return None;
+    /// The member that an advert's path came from.
+    fn source_of(&self, advert: AdvertId) -> Option<SourceId> {
+        match advert {
+            AdvertId::NONE => None,
+            advert => self.adverts.get(advert).source,
         }
-        let source = self.adverts.get(new).source?;
-        (self.adverts.get(old).source != Some(source)).then_some(source)
     }
 
-    fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: AdvertId, new: AdvertId) {
+    /// What a member is told of a prefix by its entry.
+    fn told_by(&self, entry: Entry, source: SourceId) -> AdvertId {
+        match self.source_of(entry.first) == Some(source) {
+            true => entry.second,
+            false => entry.first,
+        }
+    }
+
+    fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: Entry, new: Entry) {
         if self.in_sync.members.is_empty() {
             return;
         }
-        if new == AdvertId::NONE {
+        if new.first == AdvertId::NONE {
             #[cfg(test)]
             if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
                 return;
             }
-            let source = self.adverts.get(old).source;
-            let source = source.filter(|source| self.in_sync.has_source(*source));
-            let audience = source.map_or(Audience::All, Audience::AllBut);
+            let untold = self
+                .source_of(old.first)
+                .filter(|source| old.second == AdvertId::NONE && self.in_sync.has_source(*source));
+            let audience = untold.map_or(Audience::All, Audience::AllBut);
             self.in_sync.packer.withdraw(id, prefix, audience);
             return;
         }
-        let displaced = self.displaced(old, new);
-        let advert = self.advert_to_pack(new);
-        self.in_sync.packer.announce(id, prefix, new, &advert);
-        if let Some(source) = displaced
+        if new.first != old.first {
+            let advert = self.advert_to_pack(new.first);
+            self.in_sync.packer.announce(id, prefix, new.first, &advert);
+        }
+        // The member whose own path the others are told now.
+        if let Some(source) = self.source_of(new.first)
+            && self.told_by(old, source) != new.second
             && self.in_sync.has_source(source)
         {
-            self.in_sync.packer.withdraw_from_source(id, prefix, source);
+            if new.first == old.first {
+                self.in_sync.packer.begin(prefix.family(), id);
+            }
+            self.tell_source(None, id, prefix, source, new.second);
+        }
+    }
+
+    /// Packs what the source of the first advert is told instead, for a lagging cohort or the
+    /// in-sync one.
+    fn tell_source(
+        &mut self,
+        lagging: Option<usize>,
+        id: PrefixId,
+        prefix: IpPrefix,
+        source: SourceId,
+        second: AdvertId,
+    ) {
+        let packer = match lagging {
+            Some(place) => &mut self.lagging[place].packer,
+            None => &mut self.in_sync.packer,
+        };
+        if second == AdvertId::NONE {
+            packer.withdraw_from_source(id, prefix, source);
+        } else {
+            let advert = self.adverts.get(second);
+            packer.announce_to_source(id, prefix, (second, advert), source);
         }
     }
 
@@ -432,12 +523,11 @@ impl Group {
         advert
     }
 
-    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
-        let displaced = self.displaced(old, new).is_some();
-        let own = match new {
-            AdvertId::NONE => None,
-            advert => self.adverts.get(advert).source,
-        };
+    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+        let own = self.source_of(new.first);
+        let told = |source| self.told_by(old, source) != AdvertId::NONE;
+        let forgets = new.second == AdvertId::NONE;
+        let displaced = forgets && own.is_some_and(told);
         for cohort in &mut self.lagging {
             #[cfg(test)]
             if self.fault == Some(Fault::MissedCoalesce)
@@ -445,9 +535,12 @@ impl Group {
             {
                 continue;
             }
-            // What is still owed of the prefix may be the end of a path that a member was told.
             let own = own.filter(|source| cohort.has_source(*source));
-            let forget = own.is_some() && (displaced || cohort.owes(family, id));
+            if new.first == old.first && own.is_none() {
+                continue;
+            }
+            // What is still owed of the prefix may be the end of a path that a member was told.
+            let forget = own.is_some() && (displaced || forgets && cohort.owes(family, id));
             cohort.mark(family, id, forget);
         }
     }
@@ -468,7 +561,8 @@ impl Group {
     pub fn audit(&self) {
         let held = self.adj_rib_out.iter().flatten();
         let held = held.filter(|advert| **advert != AdvertId::NONE).count() as u64;
-        assert_eq!(held, self.adverts.references(), "advert counts");
+        let seconds = self.seconds.len();
+        assert_eq!(held + seconds, self.adverts.references(), "advert counts");
         assert_eq!(held, self.announced.iter().sum::<u64>(), "announced counts");
         let cohorts = || std::iter::once(&self.in_sync).chain(&self.lagging);
         let members: usize = cohorts().map(|cohort| cohort.members.len()).sum();

@@ -48,7 +48,7 @@ const NLRI_LEN_MAX: usize = 17;
 /// Collects changes for one cohort.
 #[derive(Default)]
 pub(super) struct Packer {
-    announcements: InOrder<(Family, AdvertId), Announcement>,
+    announcements: InOrder<(Family, AdvertId, Audience), Announcement>,
     withdrawals: InOrder<(Family, Audience), Withdrawal>,
     /// The prefixes whose NLRI stands in an open message.
     open: [IdSet; Family::ALL.len()],
@@ -62,7 +62,6 @@ pub(super) struct Packer {
 
 struct Announcement {
     exported: Arc<Exported>,
-    audience: Audience,
     room: usize,
     nlri: Vec<u8>,
     ids: Vec<PrefixId>,
@@ -83,14 +82,36 @@ impl Packer {
         key: AdvertId,
         advert: &Advert,
     ) {
+        self.begin(prefix.family(), id);
+        let audience = advert.source.map_or(Audience::All, Audience::AllBut);
+        self.push_announcement(id, prefix, (key, advert), audience);
+    }
+
+    /// The member with `source` is told of the prefix with `advert`, beside what was packed of it
+    /// just now for the others, or without anything for them ([`Packer::begin`]).
+    pub(super) fn announce_to_source(
+        &mut self,
+        id: PrefixId,
+        prefix: IpPrefix,
+        advert: (AdvertId, &Advert),
+        source: SourceId,
+    ) {
+        self.push_announcement(id, prefix, advert, Audience::Only(source));
+    }
+
+    fn push_announcement(
+        &mut self,
+        id: PrefixId,
+        prefix: IpPrefix,
+        (key, advert): (AdvertId, &Advert),
+        audience: Audience,
+    ) {
         let family = prefix.family();
-        self.begin(family, id);
         let announcement = self
             .announcements
-            .get_or_insert_with((family, key), || Announcement::new(advert));
+            .get_or_insert_with((family, key, audience), || Announcement::new(advert));
         if announcement.room < NLRI_LEN_MAX {
             // RFC 8654 §4: what cannot be said is withdrawn, not left as it was.
-            let audience = announcement.audience;
             self.oversized += 1;
             if self.oversized.is_power_of_two() {
                 tracing::warn!(
@@ -109,12 +130,15 @@ impl Packer {
             let rest = announcement.nlri.split_off(before);
             full = Some((
                 std::mem::take(&mut announcement.ids),
-                announcement.encode(family),
+                announcement.encode(family, audience),
             ));
             announcement.nlri = rest;
         }
         announcement.ids.push(id);
-        let open = &mut self.open[family.index()];
+        let open = match audience {
+            Audience::Only(_) => &mut self.open_private[family.index()],
+            Audience::All | Audience::AllBut(_) => &mut self.open[family.index()],
+        };
         if let Some((ids, message)) = full {
             for id in ids {
                 open.remove(id);
@@ -131,8 +155,8 @@ impl Packer {
         self.push_withdrawal(id, prefix, audience);
     }
 
-    /// The member with `source` is told to forget the prefix, beside the announcement of it to the
-    /// others that was packed just now: its own path displaced what it had been told.
+    /// The member with `source` is told to forget the prefix, beside what was packed of it just now
+    /// for the others, or without anything for them ([`Packer::begin`]).
     pub(super) fn withdraw_from_source(
         &mut self,
         id: PrefixId,
@@ -179,9 +203,9 @@ impl Packer {
             let message = encode_withdrawal(family, audience, &withdrawal.nlri);
             self.packed.push(message);
         }
-        for ((family, _), announcement) in self.announcements.drain() {
+        for ((family, _, audience), announcement) in self.announcements.drain() {
             if !announcement.nlri.is_empty() {
-                self.packed.push(announcement.encode(family));
+                self.packed.push(announcement.encode(family, audience));
             }
         }
         for open in self.open.iter_mut().chain(&mut self.open_private) {
@@ -200,7 +224,7 @@ impl Packer {
     }
 
     /// A prefix may stand in an open message with an older state. That batch has to leave first.
-    fn begin(&mut self, family: Family, id: PrefixId) {
+    pub(super) fn begin(&mut self, family: Family, id: PrefixId) {
         let family = family.index();
         if self.open[family].contains(id) || self.open_private[family].contains(id) {
             self.flush();
@@ -264,14 +288,13 @@ impl Announcement {
         };
         Announcement {
             exported,
-            audience: advert.source.map_or(Audience::All, Audience::AllBut),
             room,
             nlri: Vec::with_capacity(64),
             ids: Vec::new(),
         }
     }
 
-    fn encode(&self, family: Family) -> Packed {
+    fn encode(&self, family: Family, audience: Audience) -> Packed {
         let attributes = &self.exported.attributes;
         let mut out = Vec::with_capacity(64 + attributes.len() + self.nlri.len());
         match &self.exported.mp_next_hop {
@@ -281,7 +304,7 @@ impl Announcement {
             }
         }
         Packed {
-            audience: self.audience,
+            audience,
             message: Bytes::from(out),
         }
     }

@@ -42,6 +42,11 @@ impl ExportView {
     pub(super) fn is_transparent(&self, source: SourceKind) -> bool {
         self.client == Some(Client::RouteServer) && source == SourceKind::External
     }
+
+    /// Whether a peer whose own path is the best is told the best of the others (RFC 7947 §2.3).
+    pub fn wants_runners_up(&self) -> bool {
+        self.client == Some(Client::RouteServer)
+    }
 }
 
 /// The addresses of the interface that holds a session's local address. Sessions come up rarely,

@@ -59,11 +59,12 @@ impl Group {
         let advert = self.advert_to_pack(advert_id);
         let cohort = &mut self.lagging[place];
         cohort.packer.announce(id, prefix, advert_id, &advert);
+        let second = self.seconds.get(family, id);
         if let Some(source) = advert.source
-            && displaced
+            && (displaced || second != AdvertId::NONE)
             && cohort.has_source(source)
         {
-            cohort.packer.withdraw_from_source(id, prefix, source);
+            self.tell_source(Some(place), id, prefix, source, second);
         }
     }
 

@@ -381,7 +381,7 @@ impl Table<'_> {
             route.next_hop = Some(next_hop.address().to_string());
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
-        route.best = true;
+        route.best = !self.is_second(established, id, prefix.family());
         route
     }
 
@@ -397,8 +397,25 @@ impl Table<'_> {
             four_octet_as: true,
             ..self.instance.group(established.group)?.view().clone()
         };
-        let best = self.rib.best(family, id, self.guard)?;
-        self.export(&view, family, &best).ok()
+        let path = self.told_path(established, id, family)?;
+        self.export(&view, family, &path).ok()
+    }
+
+    /// The path that a peer is told: the best one, or as a route server's client whose own that is,
+    /// the best of the others.
+    fn told_path(&self, established: &Established, id: PrefixId, family: Family) -> Option<Path> {
+        let paths = self.rib.paths(family, id, self.guard);
+        let best = paths.best()?;
+        match best.source == established.source {
+            true => self.rib.best_but(&paths, best.source, self.guard),
+            false => Some(best),
+        }
+    }
+
+    /// Whether a peer is told another path than the best.
+    fn is_second(&self, established: &Established, id: PrefixId, family: Family) -> bool {
+        let best = self.rib.best(family, id, self.guard);
+        best.is_some_and(|best| best.source == established.source)
     }
 
     fn export(&self, view: &ExportView, family: Family, path: &Path) -> Result<Exported, Refusal> {
@@ -435,7 +452,11 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
     };
     if let Some(advert) = group.told(established.source, family, id) {
         let route = table.told(peer, established, (id, prefix), advert);
-        return told(true, "announced", Some(route));
+        let reason = match route.best {
+            true => "announced",
+            false => "announced: the best of the others, since the best path came from this peer",
+        };
+        return told(true, reason, Some(route));
     }
     if best.source == established.source {
         return told(
