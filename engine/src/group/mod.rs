@@ -22,31 +22,38 @@ mod tests;
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, FamilySet, IpPrefix};
-use rib::{Guard, IdSet, PrefixId, Rib, SourceId};
+use rib::{AttributeId, Guard, IdSet, PrefixId, Rib, SourceId};
+use smallvec::SmallVec;
 
 use advert::Adverts;
-pub use advert::{Advert, AdvertId};
+pub use advert::{Advert, AdvertId, split as split_form};
 pub use cohort::MemberId;
 pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
-pub use export::{Exported, Refusal, export};
+pub use export::{Refusal, export};
 use pack::Audience;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow};
 
 /// Where a group's messages go: the connections of the shard.
 pub trait Outbox {
-    /// Queues a message for a member.
-    fn send(&mut self, member: MemberId, message: Bytes);
+    /// Queues whole messages, one behind the other, for a member.
+    fn send(&mut self, member: MemberId, messages: Bytes);
     /// Octets queued for a member that its socket has not taken.
     fn backlog(&self, member: MemberId) -> usize;
+
+    /// A member with more than this queued waits in a cohort of its own; the others go on.
+    fn backlog_max(&self) -> usize {
+        BACKLOG_MAX
+    }
 }
 
-/// A member with more than this queued waits in a cohort of its own; the others go on.
-const BACKLOG_MAX: usize = 1 << 20;
+/// The usual [`Outbox::backlog_max`]. What is queued for members that keep pace is the same octets
+/// for all of them; so this is about what a group takes, not what a member takes.
+pub const BACKLOG_MAX: usize = 4 << 20;
 
-/// A cohort goes on when one of its members has less than this queued.
-const BACKLOG_RESUME: usize = 256 << 10;
+/// A cohort goes on when one of its members has less than this part of the most queued.
+const BACKLOG_RESUME_PART: usize = 8;
 
 /// Past this many cohorts the two nearest are merged.
 const COHORTS_MAX: usize = 32;
@@ -69,12 +76,25 @@ pub enum Fault {
     WrongSplitHorizon,
 }
 
+/// By how much the announced prefixes of each source grew; few sources change at a time.
+#[derive(Default)]
+struct Counts(SmallVec<[(SourceId, i64); 4]>);
+
+impl Counts {
+    fn add(&mut self, source: SourceId, by: i64) {
+        match self.0.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, count)) => *count += by,
+            None => self.0.push((source, by)),
+        }
+    }
+}
+
 /// Peers that are told the same.
 pub struct Group {
     view: ExportView,
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
     adverts: Adverts,
-    /// Announced prefixes by family: all, and those learned from a member.
+    /// Announced prefixes by family: all, and by where they were learned.
     announced: [u64; Family::ALL.len()],
     announced_from: AHashMap<SourceId, [u64; Family::ALL.len()]>,
     /// Members that are owed nothing but the newest changes.
@@ -180,15 +200,6 @@ impl Group {
         self.bound_cohorts(outbox);
     }
 
-    /// A member that joined has paths already: adverts of them that were made when it was no
-    /// member lack its name, and would be told to it.
-    pub fn adopt(&mut self, rib: &Rib, guard: &Guard, adj_rib_in: &Sets) {
-        for family in Family::ALL {
-            let ids: Vec<PrefixId> = adj_rib_in[family.index()].iter().collect();
-            self.apply(rib, guard, family, &ids);
-        }
-    }
-
     /// The prefixes that a member may hold: what is announced to it, and what was once and whose
     /// end it is still owed.
     pub fn told_ids(&self, source: SourceId) -> Sets {
@@ -253,15 +264,52 @@ impl Group {
         if !self.view.families.contains(family) {
             return;
         }
+        // What arrives together mostly shares its attributes: the last answer is kept at hand.
+        let mut last = None;
+        let mut counts = Counts::default();
         for id in ids {
-            let new = self.evaluate(rib, guard, family, *id);
+            let path = rib.best(family, *id, guard);
+            let new = match (path.map(|path| (path.attributes, path.source)), last) {
+                (None, _) => AdvertId::NONE,
+                (Some(key), Some((last, advert))) if key == last => advert,
+                (Some(key), _) => {
+                    let advert = self.evaluate(rib, guard, family, key);
+                    last = Some((key, advert));
+                    advert
+                }
+            };
             let old = self.advert_of(family, *id);
             if new != old {
-                self.set(family, *id, old, new);
-                self.tell_in_sync(rib.prefix(family, *id), *id, old, new);
-                self.note_for_lagging(family, *id, old, new);
+                self.set(family, *id, old, new, &mut counts);
+                self.tell(rib, family, *id, old, new);
             }
         }
+        self.count(family, counts);
+    }
+
+    fn tell(&mut self, rib: &Rib, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
+        if self.is_same_to_all(old, new) {
+            return;
+        }
+        if !self.in_sync.members.is_empty() {
+            self.tell_in_sync(rib.prefix(family, id), id, old, new);
+        }
+        if !self.lagging.is_empty() {
+            self.note_for_lagging(family, id, old, new);
+        }
+    }
+
+    /// Of two paths that no member said and that are told alike, nobody needs to hear.
+    fn is_same_to_all(&self, old: AdvertId, new: AdvertId) -> bool {
+        if old == AdvertId::NONE || new == AdvertId::NONE {
+            return false;
+        }
+        let (old, new) = (self.adverts.get(old), self.adverts.get(new));
+        old.form() == new.form() && !self.is_member(old.source) && !self.is_member(new.source)
+    }
+
+    fn is_member(&self, source: SourceId) -> bool {
+        self.sources.contains_key(&source)
     }
 
     /// One bounded piece of what is owed apart from live changes: the group's first evaluation,
@@ -326,7 +374,7 @@ impl Group {
             return None;
         }
         let advert = self.adverts.get(advert);
-        (advert.source != Some(source)).then_some(advert)
+        (advert.source != source).then_some(advert)
     }
 
     /// How many prefixes a member is told of.
@@ -335,31 +383,34 @@ impl Group {
         self.announced[family.index()] - own.map_or(0, |counts| counts[family.index()])
     }
 
-    fn evaluate(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> AdvertId {
-        let Some(path) = rib.best(family, id, guard) else {
-            return AdvertId::NONE;
-        };
-        let kind = rib.source(path.source, guard).kind;
-        let member = self.sources.contains_key(&path.source);
-        let attributes = rib.attributes(path.attributes, guard);
+    fn evaluate(
+        &mut self,
+        rib: &Rib,
+        guard: &Guard,
+        family: Family,
+        (attributes, source): (AttributeId, SourceId),
+    ) -> AdvertId {
+        let kind = rib.source(source, guard).kind;
+        let found = rib.attributes(attributes, guard);
         self.adverts
-            .intern(
-                &self.view,
-                family,
-                (path.attributes, &attributes),
-                kind,
-                member.then_some(path.source),
-            )
+            .intern(&self.view, family, (attributes, &found), (source, kind))
             .unwrap_or_default()
     }
 
-    fn set(&mut self, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
+    fn set(
+        &mut self,
+        family: Family,
+        id: PrefixId,
+        old: AdvertId,
+        new: AdvertId,
+        counts: &mut Counts,
+    ) {
         if new != AdvertId::NONE {
             self.adverts.hold(new);
-            self.count(family, new, 1);
+            counts.add(self.adverts.get(new).source, 1);
         }
         if old != AdvertId::NONE {
-            self.count(family, old, -1);
+            counts.add(self.adverts.get(old).source, -1);
             self.adverts.release(old);
         }
         let entries = &mut self.adj_rib_out[family.index()];
@@ -370,14 +421,14 @@ impl Group {
         entries[place] = new;
     }
 
-    fn count(&mut self, family: Family, advert: AdvertId, by: i64) {
+    fn count(&mut self, family: Family, counts: Counts) {
         let family = family.index();
-        let total = &mut self.announced[family];
-        *total = total.wrapping_add_signed(by);
-        if let Some(source) = self.adverts.get(advert).source {
-            let counts = self.announced_from.entry(source).or_default();
-            counts[family] = counts[family].wrapping_add_signed(by);
-            if counts.iter().all(|count| *count == 0) {
+        for (source, by) in counts.0 {
+            let total = &mut self.announced[family];
+            *total = total.wrapping_add_signed(by);
+            let of_source = self.announced_from.entry(source).or_default();
+            of_source[family] = of_source[family].wrapping_add_signed(by);
+            if of_source.iter().all(|count| *count == 0) {
                 self.announced_from.remove(&source);
             }
         }
@@ -388,51 +439,43 @@ impl Group {
         if old == AdvertId::NONE || new == AdvertId::NONE {
             return None;
         }
-        let source = self.adverts.get(new).source?;
-        (self.adverts.get(old).source != Some(source)).then_some(source)
+        let source = self.adverts.get(new).source;
+        (self.adverts.get(old).source != source && self.is_member(source)).then_some(source)
     }
 
     fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: AdvertId, new: AdvertId) {
-        if self.in_sync.members.is_empty() {
-            return;
-        }
         if new == AdvertId::NONE {
             #[cfg(test)]
             if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
                 return;
             }
             let source = self.adverts.get(old).source;
-            let source = source.filter(|source| self.in_sync.has_source(*source));
-            let audience = source.map_or(Audience::All, Audience::AllBut);
+            let audience = match self.is_member(source) {
+                true => Audience::AllBut(source),
+                false => Audience::All,
+            };
             self.in_sync.packer.withdraw(id, prefix, audience);
             return;
         }
         let displaced = self.displaced(old, new);
-        let advert = self.advert_to_pack(new);
-        self.in_sync.packer.announce(id, prefix, new, &advert);
-        if let Some(source) = displaced
-            && self.in_sync.has_source(source)
-        {
-            self.in_sync.packer.withdraw_from_source(id, prefix, source);
-        }
-    }
-
-    fn advert_to_pack(&self, id: AdvertId) -> Advert {
-        #[cfg_attr(not(test), expect(unused_mut))]
-        let mut advert = self.adverts.get(id).clone();
+        let packer = &mut self.in_sync.packer;
+        packer.announce(id, prefix, new, self.adverts.get(new));
         #[cfg(test)]
         if self.fault == Some(Fault::WrongSplitHorizon) {
-            advert.source = None;
+            packer.tell_sources_too();
         }
-        advert
+        if let Some(source) = displaced {
+            packer.withdraw_from_source(prefix, source);
+        }
     }
 
     fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
         let displaced = self.displaced(old, new).is_some();
         let own = match new {
             AdvertId::NONE => None,
-            advert => self.adverts.get(advert).source,
+            advert => Some(self.adverts.get(advert).source),
         };
+        let own = own.filter(|source| self.is_member(*source));
         for cohort in &mut self.lagging {
             #[cfg(test)]
             if self.fault == Some(Fault::MissedCoalesce)

@@ -276,16 +276,13 @@ impl Shard {
         let told = group.told_ids(source);
         let place = instance.group_of(view);
         established.group = place;
-        let adj_rib_in = established.adj_rib_in.clone();
         let mut outbox = Wire {
             peers: &self.peers,
             connections: &mut self.connections,
         };
         instance.leave(old, id, source, &mut outbox);
-        let rib = Arc::clone(instance.writer.rib());
         if let Some(group) = instance.group_mut(place) {
             group.join(id, source, Some(told), &mut outbox);
-            group.adopt(&rib, &rib.guard(), &adj_rib_in);
         }
     }
 }

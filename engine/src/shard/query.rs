@@ -13,7 +13,7 @@ use super::instance::Instance;
 use super::peer::{Established, Peer};
 use super::{Shard, receive};
 use crate::config::{Import, InstanceId};
-use crate::group::{Advert, ExportView, Exported, export};
+use crate::group::{Advert, ExportView, export, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -362,16 +362,15 @@ impl Table<'_> {
         advert: &Advert,
     ) -> Route {
         let mut route = Route::new(self.instance.name(), prefix);
-        let exported = &advert.exported;
         match established.negotiated.wire.four_octet_as {
-            true => attributes::fill(&mut route, &exported.attributes),
+            true => attributes::fill(&mut route, advert.attributes()),
             false => {
-                if let Some(exported) = self.told_in_full(established, id, prefix.family()) {
-                    attributes::fill(&mut route, &exported.attributes);
+                if let Some(form) = self.told_in_full(established, id, prefix.family()) {
+                    attributes::fill(&mut route, split_form(&form).1);
                 }
             }
         }
-        if let Some(next_hop) = exported.mp_next_hop {
+        if let Some(next_hop) = advert.mp_next_hop() {
             route.next_hop = Some(next_hop.address().to_string());
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
@@ -386,7 +385,7 @@ impl Table<'_> {
         established: &Established,
         id: PrefixId,
         family: Family,
-    ) -> Option<Exported> {
+    ) -> Option<Vec<u8>> {
         let view = ExportView {
             four_octet_as: true,
             ..self.instance.group(established.group)?.view().clone()
@@ -394,7 +393,9 @@ impl Table<'_> {
         let best = self.rib.best(family, id, self.guard)?;
         let kind = self.rib.source(best.source, self.guard).kind;
         let attributes = self.rib.attributes(best.attributes, self.guard);
-        export(&view, family, kind, attributes.bytes).ok()
+        let mut form = Vec::new();
+        export(&view, family, kind, attributes.bytes, &mut form).ok()?;
+        Some(form)
     }
 }
 
@@ -435,7 +436,13 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
     }
     let kind: SourceKind = table.rib.source(best.source, table.guard).kind;
     let attributes = table.rib.attributes(best.attributes, table.guard);
-    match export(group.view(), family, kind, attributes.bytes) {
+    match export(
+        group.view(),
+        family,
+        kind,
+        attributes.bytes,
+        &mut Vec::new(),
+    ) {
         Ok(_) => told(false, "about to be announced", None),
         Err(refusal) => told(false, refusal.words(), None),
     }
