@@ -20,13 +20,13 @@ const PREFIXES: u32 = 100_000;
 #[derive(Default)]
 struct Counter {
     octets: usize,
-    messages: usize,
+    runs: usize,
 }
 
 impl Outbox for Counter {
-    fn send(&mut self, _member: MemberId, message: Bytes) {
-        self.octets += message.len();
-        self.messages += 1;
+    fn send(&mut self, _member: MemberId, messages: Bytes) {
+        self.octets += messages.len();
+        self.runs += 1;
     }
 
     fn backlog(&self, _member: MemberId) -> usize {
@@ -123,7 +123,7 @@ fn packing(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let counter = tell(&rib, &ids, &members);
-                black_box((counter.octets, counter.messages))
+                black_box((counter.octets, counter.runs))
             });
         });
         group.finish();

@@ -82,7 +82,8 @@ impl AttributeId {
         ShardId((self.0 >> 24) as u8)
     }
 
-    pub(crate) fn index(self) -> u32 {
+    /// Its place among that shard's attribute sets; dense, and reused.
+    pub fn index(self) -> u32 {
         self.0 & (AttributeId::LIMIT - 1)
     }
 }

@@ -1,22 +1,24 @@
-//! Adverts: the interned pair (exported attributes, source peer) that an Adj-RIB-Out holds.
+//! Adverts: the interned pair (exported attributes, source) that an Adj-RIB-Out holds.
 //!
 //! "Same as sent" compares adverts, never attributes alone: of two neighbors with equal attributes
-//! the one that loses the best route must hear of the other's. Exported forms are memoised per
-//! (attribute id, generation) for as long as an advert holds them, so export runs once per
-//! attribute set and view.
+//! the one that loses the best route must hear of the other's. Export runs once per attribute set,
+//! source and view: its result is kept, as ready wire bytes, for as long as an Adj-RIB-Out holds it.
 //!
-//! Invariant: `references` of an advert is the number of Adj-RIB-Out entries that hold its id.
-//! An advert whose count fell to zero stays until [`Adverts::reap`], since an open UPDATE may
-//! still be keyed by its id.
+//! A full table has hundreds of thousands of these, so an advert is one allocation (its bytes) and
+//! three places in flat tables, about 60 octets beside the bytes.
+//!
+//! Invariants: `references` of an advert is the number of Adj-RIB-Out entries that hold its id. An
+//! advert whose count fell to zero stays until [`Adverts::reap`], since an open UPDATE may still be
+//! keyed by its id. A memo entry is believed only if both serial numbers in it still fit.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ahash::AHashMap;
-use codec::Family;
-use rib::{AttributeId, Attributes, SourceId};
+use ahash::RandomState;
+use codec::{Family, NextHop};
+use hashbrown::HashTable;
+use rib::{AttributeId, Attributes, SourceId, SourceKind};
 
-use super::export::{Exported, Refusal, export};
+use super::export::{Refusal, export};
 use super::reflect::PathSource;
 use super::view::ExportView;
 
@@ -30,123 +32,244 @@ impl AdvertId {
 }
 
 /// What one prefix is announced with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Advert {
-    /// Shared by all adverts with these attributes.
-    pub exported: Arc<Exported>,
-    /// The member that the path was learned from, which never gets it back; none: no member.
-    pub source: Option<SourceId>,
-    form: FormId,
+    form: Form,
+    /// Where the path was learned; if that is a member, it never gets the path back.
+    pub source: SourceId,
     references: u32,
+    /// Tells this advert from earlier ones at its place.
+    serial: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FormId(u32);
+impl Advert {
+    /// Attributes in wire form, in ascending order of codes, without MP_REACH_NLRI.
+    pub fn attributes(&self) -> &[u8] {
+        self.form.attributes()
+    }
 
-/// An exported form that at least one advert holds.
-struct Form {
-    exported: Arc<Exported>,
-    adverts: u32,
-    memo_keys: VecDeque<MemoKey>,
+    /// The next hop of an MP_REACH_NLRI; none: NEXT_HOP stands among the attributes.
+    pub fn mp_next_hop(&self) -> Option<NextHop> {
+        self.form.mp_next_hop()
+    }
+
+    /// Next hop and attributes, for those who compare or copy.
+    pub(super) fn form(&self) -> &Form {
+        &self.form
+    }
 }
 
-/// An attribute set, told apart from others that had its id before, as sources that are alike said
-/// it.
-type MemoKey = (Family, AttributeId, u32, PathSource);
+/// An exported form as one run of octets: how long the MP next hop is (0: none), the next hop, the
+/// attributes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Form(Box<[u8]>);
 
-/// Many attribute sets may export alike (MEDs that are not sent, say); past this many the oldest
-/// key is forgotten, so that the memo does not grow with churn.
-const MEMO_KEYS_PER_FORM_MAX: usize = 256;
+impl Form {
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn attributes(&self) -> &[u8] {
+        split(&self.0).1
+    }
+
+    pub(super) fn mp_next_hop(&self) -> Option<NextHop> {
+        split(&self.0).0
+    }
+}
+
+/// Writes the head of a form; the attributes come behind it.
+pub(super) fn begin_form(next_hop: Option<NextHop>, out: &mut Vec<u8>) {
+    match next_hop {
+        None => out.push(0),
+        Some(NextHop::V4(address)) => {
+            out.push(4);
+            out.extend_from_slice(&address.octets());
+        }
+        Some(NextHop::V6(address) | NextHop::V6WithLinkLocal(address, _)) => {
+            out.push(16);
+            out.extend_from_slice(&address.octets());
+        }
+    }
+}
+
+/// Takes apart what [`export`] wrote: the next hop of an MP_REACH_NLRI (none: NEXT_HOP stands among
+/// the attributes), and the attributes in wire form.
+pub fn split(form: &[u8]) -> (Option<NextHop>, &[u8]) {
+    let Some((length, rest)) = form.split_first() else {
+        return (None, &[]);
+    };
+    match length {
+        4 => match rest.split_first_chunk::<4>() {
+            Some((address, rest)) => (Some(NextHop::V4(Ipv4Addr::from(*address))), rest),
+            None => (None, rest),
+        },
+        16 => match rest.split_first_chunk::<16>() {
+            Some((address, rest)) => (Some(NextHop::V6(Ipv6Addr::from(*address))), rest),
+            None => (None, rest),
+        },
+        _ => (None, rest),
+    }
+}
+
+/// The last advert that was made of an attribute set.
+#[derive(Clone, Copy, Default)]
+struct Memo {
+    /// Of the attribute set and the source: see [`edition`].
+    edition: u32,
+    advert: AdvertId,
+    /// Of the advert: its place is reused for others.
+    serial: u32,
+}
 
 /// The adverts of one group.
-#[derive(Default)]
 pub(super) struct Adverts {
-    adverts: Slots<Advert>,
-    forms: Slots<Form>,
+    /// Place 0 is never given out.
+    places: Vec<Advert>,
+    free: Vec<u32>,
     unreferenced: Vec<AdvertId>,
-    by_form: AHashMap<(FormId, Option<SourceId>), AdvertId>,
-    by_bytes: AHashMap<Arc<Exported>, FormId>,
-    memo: AHashMap<MemoKey, FormId>,
+    /// Ids by form and source.
+    table: HashTable<u32>,
+    hasher: RandomState,
+    /// By family, shard and index of the attribute set: own routes of both families may share one.
+    memo: [Vec<Vec<Memo>>; Family::ALL.len()],
+    scratch: Vec<u8>,
+    references: u64,
+}
+
+impl Default for Adverts {
+    fn default() -> Adverts {
+        let nothing = Advert {
+            form: Form::default(),
+            source: SourceId(0),
+            references: 0,
+            serial: 0,
+        };
+        Adverts {
+            places: vec![nothing],
+            free: Vec::new(),
+            unreferenced: Vec::new(),
+            table: HashTable::new(),
+            hasher: RandomState::new(),
+            memo: Default::default(),
+            scratch: Vec::new(),
+            references: 0,
+        }
+    }
 }
 
 impl Adverts {
-    /// The advert of a path with `attributes`, or why there is none. `member` is the one that the
-    /// path came from. What nobody holds is gone after the next [`Adverts::reap`].
+    /// The advert of a path with `attributes` from `source`, or why there is none. What nobody
+    /// holds is gone after the next [`Adverts::reap`].
     pub(super) fn intern(
         &mut self,
         view: &ExportView,
         family: Family,
         (id, attributes): (AttributeId, &Attributes<'_>),
-        source: PathSource,
-        member: Option<SourceId>,
+        (source, said): (SourceId, PathSource),
     ) -> Result<AdvertId, Refusal> {
-        let key = (family, id, attributes.generation, source);
-        let form = match self.memo.get(&key) {
-            Some(form) => *form,
-            None => {
-                let form = self.form(export(view, family, source, attributes.bytes)?);
-                self.memoise(key, form);
-                form
-            }
+        let edition = edition(attributes, said.kind);
+        if let Some(advert) = self.remembered(family, id, edition, source) {
+            return Ok(advert);
+        }
+        self.scratch.clear();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let exported = export(view, family, said, attributes.bytes, &mut scratch);
+        let advert = exported.map(|()| self.advert(&scratch, source));
+        self.scratch = scratch;
+        let advert = advert?;
+        self.memoise(family, id, edition, advert);
+        Ok(advert)
+    }
+
+    fn remembered(
+        &self,
+        family: Family,
+        id: AttributeId,
+        edition: u32,
+        source: SourceId,
+    ) -> Option<AdvertId> {
+        let memos = self.memo[family.index()].get(id.shard().index())?;
+        let memo = memos.get(id.index() as usize)?;
+        let advert = self.get(memo.advert);
+        (memo.advert != AdvertId::NONE
+            && memo.edition == edition
+            && memo.serial == advert.serial
+            && advert.source == source)
+            .then_some(memo.advert)
+    }
+
+    fn memoise(&mut self, family: Family, id: AttributeId, edition: u32, advert: AdvertId) {
+        let serial = self.get(advert).serial;
+        let (shard, index) = (id.shard().index(), id.index() as usize);
+        let memo = &mut self.memo[family.index()];
+        if memo.len() <= shard {
+            memo.resize_with(shard + 1, Vec::new);
+        }
+        let memos = &mut memo[shard];
+        if memos.len() <= index {
+            memos.resize(index + 1, Memo::default());
+        }
+        memos[index] = Memo {
+            edition,
+            advert,
+            serial,
         };
-        Ok(self.advert(form, member))
     }
 
-    fn form(&mut self, exported: Exported) -> FormId {
-        if let Some(form) = self.by_bytes.get(&exported) {
-            return *form;
+    fn advert(&mut self, form: &[u8], source: SourceId) -> AdvertId {
+        let hash = self.hasher.hash_one((form, source));
+        let places = &self.places;
+        let same = |place: &u32| {
+            let advert = &places[*place as usize];
+            advert.source == source && advert.form.octets() == form
+        };
+        if let Some(place) = self.table.find(hash, same) {
+            return AdvertId(*place);
         }
-        let exported = Arc::new(exported);
-        let form = FormId(self.forms.insert(Form {
-            exported: Arc::clone(&exported),
-            adverts: 0,
-            memo_keys: VecDeque::new(),
-        }));
-        self.by_bytes.insert(exported, form);
-        form
-    }
-
-    fn memoise(&mut self, key: MemoKey, form: FormId) {
-        let memo_keys = &mut self.forms.get_mut(form.0).memo_keys;
-        memo_keys.push_back(key);
-        if memo_keys.len() > MEMO_KEYS_PER_FORM_MAX
-            && let Some(oldest) = memo_keys.pop_front()
-        {
-            self.memo.remove(&oldest);
-        }
-        self.memo.insert(key, form);
-    }
-
-    fn advert(&mut self, form: FormId, source: Option<SourceId>) -> AdvertId {
-        if let Some(id) = self.by_form.get(&(form, source)) {
-            return *id;
-        }
-        let id = AdvertId(self.adverts.insert(Advert {
-            exported: Arc::clone(&self.forms.get(form.0).exported),
-            source,
-            form,
-            references: 0,
-        }));
-        self.by_form.insert((form, source), id);
-        self.forms.get_mut(form.0).adverts += 1;
+        let place = self.place(Form(form.into()), source);
+        let (places, hasher) = (&self.places, &self.hasher);
+        self.table.insert_unique(hash, place, |place| {
+            let advert = &places[*place as usize];
+            hasher.hash_one((advert.form.octets(), advert.source))
+        });
+        let id = AdvertId(place);
         self.unreferenced.push(id);
         id
     }
 
+    fn place(&mut self, form: Form, source: SourceId) -> u32 {
+        if let Some(place) = self.free.pop() {
+            let advert = &mut self.places[place as usize];
+            advert.form = form;
+            advert.source = source;
+            return place;
+        }
+        self.places.push(Advert {
+            form,
+            source,
+            references: 0,
+            serial: 0,
+        });
+        u32::try_from(self.places.len() - 1).expect("no more adverts than prefixes, which fit u32")
+    }
+
     /// The advert of an id that is held, or was since the last reap.
     pub(super) fn get(&self, id: AdvertId) -> &Advert {
-        self.adverts.get(id.0)
+        &self.places[id.0 as usize]
     }
 
     /// Counts one more Adj-RIB-Out entry.
     pub(super) fn hold(&mut self, id: AdvertId) {
-        self.adverts.get_mut(id.0).references += 1;
+        self.places[id.0 as usize].references += 1;
+        self.references += 1;
     }
 
     /// Counts one Adj-RIB-Out entry less.
     pub(super) fn release(&mut self, id: AdvertId) {
-        let advert = self.adverts.get_mut(id.0);
+        let advert = &mut self.places[id.0 as usize];
         advert.references -= 1;
+        self.references -= 1;
         if advert.references == 0 {
             self.unreferenced.push(id);
         }
@@ -156,27 +279,27 @@ impl Adverts {
     pub(super) fn reap(&mut self) {
         // An id may stand in the list twice: released, held again, released.
         for id in std::mem::take(&mut self.unreferenced) {
-            let dead = self
-                .adverts
-                .try_get(id.0)
-                .is_some_and(|a| a.references == 0);
-            if dead {
-                let advert = self.adverts.remove(id.0);
-                self.by_form.remove(&(advert.form, advert.source));
-                self.drop_form_reference(advert.form);
+            let advert = &self.places[id.0 as usize];
+            if advert.references > 0 || advert.form.0.is_empty() {
+                continue;
             }
+            let hash = self.hasher.hash_one((advert.form.octets(), advert.source));
+            if let Ok(entry) = self.table.find_entry(hash, |place| *place == id.0) {
+                entry.remove();
+            }
+            let advert = &mut self.places[id.0 as usize];
+            advert.form = Form::default();
+            advert.serial = advert.serial.wrapping_add(1);
+            self.free.push(id.0);
         }
+        self.give_back();
     }
 
-    fn drop_form_reference(&mut self, form: FormId) {
-        let entry = self.forms.get_mut(form.0);
-        entry.adverts -= 1;
-        if entry.adverts == 0 {
-            let form = self.forms.remove(form.0);
-            for key in &form.memo_keys {
-                self.memo.remove(key);
-            }
-            self.by_bytes.remove(&form.exported);
+    /// A table that came and went leaves no room behind.
+    fn give_back(&mut self) {
+        if self.table.is_empty() && self.places.len() > KEPT_PLACES {
+            // Serial numbers begin anew, so what is remembered has to go too.
+            *self = Adverts::default();
         }
     }
 
@@ -187,55 +310,15 @@ impl Adverts {
 
     /// The sum of the counts: how many Adj-RIB-Out entries hold an advert.
     pub(super) fn references(&self) -> u64 {
-        self.adverts.iter().map(|a| u64::from(a.references)).sum()
+        self.references
     }
 }
 
-/// A vector with reusable places. Place 0 is never given out.
-struct Slots<T> {
-    places: Vec<Option<T>>,
-    free: Vec<u32>,
+/// What may differ where the source and the id of an attribute set are the same: the set, since ids
+/// are reused, and the source's being a client (RFC 4456), which changes under its paths.
+fn edition(attributes: &Attributes<'_>, kind: SourceKind) -> u32 {
+    attributes.generation << 2 | kind as u32
 }
 
-impl<T> Default for Slots<T> {
-    fn default() -> Slots<T> {
-        Slots {
-            places: vec![None],
-            free: Vec::new(),
-        }
-    }
-}
-
-impl<T> Slots<T> {
-    fn insert(&mut self, value: T) -> u32 {
-        if let Some(place) = self.free.pop() {
-            self.places[place as usize] = Some(value);
-            return place;
-        }
-        self.places.push(Some(value));
-        u32::try_from(self.places.len() - 1).expect("no more values than prefixes, which fit u32")
-    }
-
-    fn remove(&mut self, place: u32) -> T {
-        let value = self.places[place as usize].take();
-        self.free.push(place);
-        value.expect("only held places are removed")
-    }
-
-    fn try_get(&self, place: u32) -> Option<&T> {
-        self.places[place as usize].as_ref()
-    }
-
-    fn get(&self, place: u32) -> &T {
-        self.try_get(place).expect("only held places are read")
-    }
-
-    fn get_mut(&mut self, place: u32) -> &mut T {
-        let value = self.places[place as usize].as_mut();
-        value.expect("only held places are read")
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().flatten()
-    }
-}
+/// Places kept although no advert is left.
+const KEPT_PLACES: usize = 4096;

@@ -19,6 +19,16 @@ pub(super) struct Entry {
     pub(super) second: AdvertId,
 }
 
+impl Entry {
+    /// All but the source are told this, and the source nothing.
+    pub(super) fn of(first: AdvertId) -> Entry {
+        Entry {
+            first,
+            second: AdvertId::NONE,
+        }
+    }
+}
+
 /// The second adverts of all prefixes. Owns no memory where there are none.
 #[derive(Default)]
 pub(super) struct Seconds {

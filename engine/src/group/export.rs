@@ -7,22 +7,13 @@
 //! A pure function of the view, the attributes and what a [`PathSource`] holds: that is what makes
 //! it right to run it once for all paths that are alike in these, and to share the result.
 
-use bytes::Bytes;
 use codec::{AttributeSet, AttributeWriter, Family, NextHop, PeerKind, code, flags};
 use rib::SourceKind;
 
+use super::advert::begin_form;
 use super::reflect::{self, PathSource};
 use super::view::ExportView;
 use crate::config::{Export, NextHopSelf};
-
-/// Attributes as they stand in an UPDATE, and the next hop where MP_REACH_NLRI carries it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Exported {
-    /// Wire form, in ascending order of codes, without MP_REACH_NLRI.
-    pub attributes: Bytes,
-    /// The next hop of an MP_REACH_NLRI; none: NEXT_HOP stands in `attributes`.
-    pub mp_next_hop: Option<NextHop>,
-}
 
 /// LOCAL_PREF of routes that came without one (RFC 4271 §9.1.1 leaves it to us; everybody's 100).
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -61,13 +52,18 @@ impl Refusal {
     }
 }
 
-/// The attributes of a path of `family` as the peers of `view` are told them.
+/// Appends the form in which the peers of `view` are told a path of `family`: next hop and
+/// attributes, which [`split`](super::advert::split) takes apart.
+///
+/// # Errors
+/// Why they are not told; what was appended by then means nothing.
 pub fn export(
     view: &ExportView,
     family: Family,
     source: PathSource,
     canonical: &[u8],
-) -> Result<Exported, Refusal> {
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
     let set = AttributeSet::new(canonical);
     admit(view, source, &set)?;
     let next_hop = next_hop(view, family, source.kind, &set)?;
@@ -75,21 +71,12 @@ pub fn export(
         (Family::Ipv4Unicast, NextHop::V4(_)) => None,
         _ => Some(next_hop),
     };
-    let mut out = Vec::with_capacity(canonical.len() + 32);
-    if write(
-        view,
-        source,
-        &set,
-        next_hop,
-        mp_next_hop.is_none(),
-        &mut out,
-    ) {
+    out.reserve(canonical.len() + 64);
+    begin_form(mp_next_hop, out);
+    if write(view, source, &set, next_hop, mp_next_hop.is_none(), out) {
         return Err(Refusal::TooLong);
     }
-    Ok(Exported {
-        attributes: Bytes::from(out),
-        mp_next_hop,
-    })
+    Ok(())
 }
 
 fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use codec::{AttributeSet, AttributeWriter, Family, NextHop, Origin, PeerKind};
 use rib::{SourceInfo, SourceKind, Summary};
 
+use super::advert::split;
 use super::export::{Refusal, export};
 use super::reflect::PathSource;
 use super::view::ExportView;
@@ -70,8 +71,9 @@ fn said_by(kind: SourceKind, router_id: [u8; 4]) -> SourceInfo {
 
 fn told(view: &ExportView, from: SourceInfo, canonical: &[u8]) -> Result<Vec<u8>, Refusal> {
     let source = PathSource::of(view, &from, &Summary::of(canonical));
-    let exported = export(view, Family::Ipv4Unicast, source, canonical)?;
-    Ok(exported.attributes.to_vec())
+    let mut form = Vec::new();
+    export(view, Family::Ipv4Unicast, source, canonical, &mut form)?;
+    Ok(split(&form).1.to_vec())
 }
 
 fn codes(attributes: &[u8]) -> Vec<u8> {

@@ -26,33 +26,40 @@ mod tests;
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, FamilySet, IpPrefix};
-use rib::{Guard, IdSet, Path, PrefixId, Rib, SourceId};
+use rib::{AttributeId, Guard, IdSet, PrefixId, Rib, SourceId};
+use smallvec::SmallVec;
 
 use advert::Adverts;
-pub use advert::{Advert, AdvertId};
+pub use advert::{Advert, AdvertId, split as split_form};
 pub use cohort::MemberId;
 pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
 use entry::{Entry, Seconds};
-pub use export::{Exported, Refusal, export};
-use pack::Audience;
+pub use export::{Refusal, export};
+use pack::{Audience, Packer};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow};
 
 /// Where a group's messages go: the connections of the shard.
 pub trait Outbox {
-    /// Queues a message for a member.
-    fn send(&mut self, member: MemberId, message: Bytes);
+    /// Queues whole messages, one behind the other, for a member.
+    fn send(&mut self, member: MemberId, messages: Bytes);
     /// Octets queued for a member that its socket has not taken.
     fn backlog(&self, member: MemberId) -> usize;
+
+    /// A member with more than this queued waits in a cohort of its own; the others go on.
+    fn backlog_max(&self) -> usize {
+        BACKLOG_MAX
+    }
 }
 
-/// A member with more than this queued waits in a cohort of its own; the others go on.
-const BACKLOG_MAX: usize = 1 << 20;
+/// The usual [`Outbox::backlog_max`]. What is queued for members that keep pace is the same octets
+/// for all of them; so this is about what a group takes, not what a member takes.
+pub const BACKLOG_MAX: usize = 4 << 20;
 
-/// A cohort goes on when one of its members has less than this queued.
-const BACKLOG_RESUME: usize = 256 << 10;
+/// A cohort goes on when one of its members has less than this part of the most queued.
+const BACKLOG_RESUME_PART: usize = 8;
 
 /// Past this many cohorts the two nearest are merged.
 const COHORTS_MAX: usize = 32;
@@ -75,14 +82,27 @@ pub enum Fault {
     WrongSplitHorizon,
 }
 
+/// By how much the announced prefixes of each source grew; few sources change at a time.
+#[derive(Default)]
+struct Counts(SmallVec<[(SourceId, i64); 4]>);
+
+impl Counts {
+    fn add(&mut self, source: SourceId, by: i64) {
+        match self.0.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, count)) => *count += by,
+            None => self.0.push((source, by)),
+        }
+    }
+}
+
 /// Peers that are told the same.
 pub struct Group {
     view: ExportView,
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
-    /// What the sources of those adverts are told instead.
+    /// What the members that those adverts came from are told instead.
     seconds: Seconds,
     adverts: Adverts,
-    /// Announced prefixes by family: all, and those learned from a member.
+    /// Announced prefixes by family: all, and by where they were learned.
     announced: [u64; Family::ALL.len()],
     announced_from: AHashMap<SourceId, [u64; Family::ALL.len()]>,
     /// Members that are owed nothing but the newest changes.
@@ -189,8 +209,9 @@ impl Group {
         self.bound_cohorts(outbox);
     }
 
-    /// A member that joined has paths already: adverts of them that were made when it was no
-    /// member lack its name, and would be told to it.
+    /// For a view that [wants runners-up](ExportView::wants_runners_up): a member that joined has
+    /// paths already, and what it is told instead where they are the best was not worked out while
+    /// it was no member.
     pub fn adopt(&mut self, rib: &Rib, guard: &Guard, adj_rib_in: &Sets) {
         for family in Family::ALL {
             let ids: Vec<PrefixId> = adj_rib_in[family.index()].iter().collect();
@@ -262,15 +283,58 @@ impl Group {
         if !self.view.families.contains(family) {
             return;
         }
+        // What arrives together mostly shares its attributes: the last answer is kept at hand.
+        let mut last = None;
+        let mut counts = Counts::default();
         for id in ids {
-            let new = self.evaluate(rib, guard, family, *id);
-            let old = self.entry(family, *id);
-            if new != old {
-                self.set(family, *id, old, new);
-                self.tell_in_sync(rib.prefix(family, *id), *id, old, new);
-                self.note_for_lagging(family, *id, old, new);
+            if self.view.wants_runners_up() {
+                let new = self.evaluate_both(rib, guard, family, *id);
+                self.change(rib, family, *id, new, &mut counts);
+                continue;
             }
+            let path = rib.best(family, *id, guard);
+            let first = match (path.map(|path| (path.attributes, path.source)), last) {
+                (None, _) => AdvertId::NONE,
+                (Some(key), Some((last, advert))) if key == last => advert,
+                (Some(key), _) => {
+                    let advert = self.evaluate(rib, guard, family, key);
+                    last = Some((key, advert));
+                    advert
+                }
+            };
+            self.change(rib, family, *id, Entry::of(first), &mut counts);
         }
+        self.count(family, counts);
+    }
+
+    fn change(&mut self, rib: &Rib, family: Family, id: PrefixId, new: Entry, counts: &mut Counts) {
+        let old = self.entry(family, id);
+        if new == old {
+            return;
+        }
+        self.set(family, id, old, new, counts);
+        if self.is_same_to_all(old.first, new.first) {
+            return;
+        }
+        if !self.in_sync.members.is_empty() {
+            self.tell_in_sync(rib.prefix(family, id), id, old, new);
+        }
+        if !self.lagging.is_empty() {
+            self.note_for_lagging(family, id, old, new);
+        }
+    }
+
+    /// Of two paths that no member said and that are told alike, nobody needs to hear.
+    fn is_same_to_all(&self, old: AdvertId, new: AdvertId) -> bool {
+        if old == AdvertId::NONE || new == AdvertId::NONE {
+            return false;
+        }
+        let (old, new) = (self.adverts.get(old), self.adverts.get(new));
+        old.form() == new.form() && !self.is_member(old.source) && !self.is_member(new.source)
+    }
+
+    fn is_member(&self, source: SourceId) -> bool {
+        self.sources.contains_key(&source)
     }
 
     /// One bounded piece of what is owed apart from live changes: the group's first evaluation,
@@ -339,53 +403,41 @@ impl Group {
     /// How many prefixes a member is told of.
     pub fn announced_to(&self, source: SourceId, family: Family) -> u64 {
         let own = self.announced_from.get(&source);
-        self.announced[family.index()] - own.map_or(0, |counts| counts[family.index()])
-            + self.seconds.told(source, family)
+        let own = own.map_or(0, |counts| counts[family.index()]);
+        self.announced[family.index()] - own + self.seconds.told(source, family)
     }
 
-    fn evaluate(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> Entry {
-        if self.view.wants_runners_up() {
-            return self.evaluate_both(rib, guard, family, id);
-        }
-        let best = rib.best(family, id, guard);
-        let first = best.map(|path| self.advert(rib, guard, family, &path));
-        Entry {
-            first: first.unwrap_or_default(),
-            second: AdvertId::NONE,
-        }
+    fn evaluate(
+        &mut self,
+        rib: &Rib,
+        guard: &Guard,
+        family: Family,
+        (attributes, source): (AttributeId, SourceId),
+    ) -> AdvertId {
+        let found = rib.attributes(attributes, guard);
+        let info = rib.source(source, guard);
+        let said = PathSource::of(&self.view, info, found.summary);
+        self.adverts
+            .intern(&self.view, family, (attributes, &found), (source, said))
+            .unwrap_or_default()
     }
 
     fn evaluate_both(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> Entry {
-        let mut entry = Entry::default();
-        // One look: the two fit together.
+        // One look at the paths, so that the two fit together.
         let paths = rib.paths(family, id, guard);
         let Some(best) = paths.best() else {
-            return entry;
+            return Entry::default();
         };
-        entry.first = self.advert(rib, guard, family, &best);
+        let mut entry =
+            Entry::of(self.evaluate(rib, guard, family, (best.attributes, best.source)));
         if entry.first != AdvertId::NONE
-            && self.sources.contains_key(&best.source)
+            && self.is_member(best.source)
             && let Some(other) = rib.best_but(&paths, best.source, guard)
         {
-            entry.second = self.advert(rib, guard, family, &other);
+            let other = (other.attributes, other.source);
+            entry.second = self.evaluate(rib, guard, family, other);
         }
         entry
-    }
-
-    fn advert(&mut self, rib: &Rib, guard: &Guard, family: Family, path: &Path) -> AdvertId {
-        let member = self.sources.contains_key(&path.source);
-        let attributes = rib.attributes(path.attributes, guard);
-        let info = rib.source(path.source, guard);
-        let source = PathSource::of(&self.view, info, attributes.summary);
-        self.adverts
-            .intern(
-                &self.view,
-                family,
-                (path.attributes, &attributes),
-                source,
-                member.then_some(path.source),
-            )
-            .unwrap_or_default()
     }
 
     fn entry(&self, family: Family, id: PrefixId) -> Entry {
@@ -395,139 +447,107 @@ impl Group {
         }
     }
 
-    fn set(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
-        if new.second != AdvertId::NONE {
-            self.adverts.hold(new.second);
-            self.count_second(family, new, 1);
-        }
-        if old.second != AdvertId::NONE {
-            self.count_second(family, old, -1);
-            self.adverts.release(old.second);
-        }
-        self.seconds.set(family, id, new.second);
-        if new.first == old.first {
+    /// What a member is told of a prefix by its entry.
+    fn told_by(&self, entry: Entry, source: SourceId) -> AdvertId {
+        let own = entry.first != AdvertId::NONE && self.adverts.get(entry.first).source == source;
+        if own { entry.second } else { entry.first }
+    }
+
+    fn set(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry, counts: &mut Counts) {
+        self.set_second(family, id, old, new);
+        let (old, new) = (old.first, new.first);
+        if old == new {
             return;
         }
-        if new.first != AdvertId::NONE {
-            self.adverts.hold(new.first);
-            self.count(family, new.first, 1);
+        if new != AdvertId::NONE {
+            self.adverts.hold(new);
+            counts.add(self.adverts.get(new).source, 1);
         }
-        if old.first != AdvertId::NONE {
-            self.count(family, old.first, -1);
-            self.adverts.release(old.first);
+        if old != AdvertId::NONE {
+            counts.add(self.adverts.get(old).source, -1);
+            self.adverts.release(old);
         }
         let entries = &mut self.adj_rib_out[family.index()];
         let place = id.0 as usize;
         if entries.len() <= place {
             entries.resize(place + 1, AdvertId::NONE);
         }
-        entries[place] = new.first;
+        entries[place] = new;
     }
 
-    fn count_second(&mut self, family: Family, entry: Entry, by: i64) {
-        if let Some(source) = self.source_of(entry.first) {
-            self.seconds.count(source, family, by);
+    fn set_second(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+        if new.second != AdvertId::NONE {
+            self.adverts.hold(new.second);
+            let source = self.adverts.get(new.first).source;
+            self.seconds.count(source, family, 1);
         }
+        if old.second != AdvertId::NONE {
+            let source = self.adverts.get(old.first).source;
+            self.seconds.count(source, family, -1);
+            self.adverts.release(old.second);
+        }
+        self.seconds.set(family, id, new.second);
     }
 
-    fn count(&mut self, family: Family, advert: AdvertId, by: i64) {
+    fn count(&mut self, family: Family, counts: Counts) {
         let family = family.index();
-        let total = &mut self.announced[family];
-        *total = total.wrapping_add_signed(by);
-        if let Some(source) = self.adverts.get(advert).source {
-            let counts = self.announced_from.entry(source).or_default();
-            counts[family] = counts[family].wrapping_add_signed(by);
-            if counts.iter().all(|count| *count == 0) {
+        for (source, by) in counts.0 {
+            let total = &mut self.announced[family];
+            *total = total.wrapping_add_signed(by);
+            let of_source = self.announced_from.entry(source).or_default();
+            of_source[family] = of_source[family].wrapping_add_signed(by);
+            if of_source.iter().all(|count| *count == 0) {
                 self.announced_from.remove(&source);
             }
         }
     }
 
     /// The member that an advert's path came from.
-    fn source_of(&self, advert: AdvertId) -> Option<SourceId> {
-        match advert {
-            AdvertId::NONE => None,
-            advert => self.adverts.get(advert).source,
+    fn member_of(&self, advert: AdvertId) -> Option<SourceId> {
+        if advert == AdvertId::NONE {
+            return None;
         }
-    }
-
-    /// What a member is told of a prefix by its entry.
-    fn told_by(&self, entry: Entry, source: SourceId) -> AdvertId {
-        match self.source_of(entry.first) == Some(source) {
-            true => entry.second,
-            false => entry.first,
-        }
+        let source = self.adverts.get(advert).source;
+        self.is_member(source).then_some(source)
     }
 
     fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: Entry, new: Entry) {
-        if self.in_sync.members.is_empty() {
-            return;
-        }
         if new.first == AdvertId::NONE {
             #[cfg(test)]
             if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
                 return;
             }
-            let untold = self
-                .source_of(old.first)
-                .filter(|source| old.second == AdvertId::NONE && self.in_sync.has_source(*source));
-            let audience = untold.map_or(Audience::All, Audience::AllBut);
+            let untold = self.member_of(old.first);
+            let audience = match untold.filter(|_| old.second == AdvertId::NONE) {
+                Some(source) => Audience::AllBut(source),
+                None => Audience::All,
+            };
             self.in_sync.packer.withdraw(id, prefix, audience);
             return;
         }
-        if new.first != old.first {
-            let advert = self.advert_to_pack(new.first);
-            self.in_sync.packer.announce(id, prefix, new.first, &advert);
-        }
-        // The member whose own path the others are told now.
-        if let Some(source) = self.source_of(new.first)
-            && self.told_by(old, source) != new.second
-            && self.in_sync.has_source(source)
-        {
-            if new.first == old.first {
-                self.in_sync.packer.begin(prefix.family(), id);
-            }
-            self.tell_source(None, id, prefix, source, new.second);
-        }
-    }
-
-    /// Packs what the source of the first advert is told instead, for a lagging cohort or the
-    /// in-sync one.
-    fn tell_source(
-        &mut self,
-        lagging: Option<usize>,
-        id: PrefixId,
-        prefix: IpPrefix,
-        source: SourceId,
-        second: AdvertId,
-    ) {
-        let packer = match lagging {
-            Some(place) => &mut self.lagging[place].packer,
-            None => &mut self.in_sync.packer,
-        };
-        if second == AdvertId::NONE {
-            packer.withdraw_from_source(id, prefix, source);
+        let packer = &mut self.in_sync.packer;
+        if new.first == old.first {
+            packer.begin(prefix.family(), id);
         } else {
-            let advert = self.adverts.get(second);
-            packer.announce_to_source(id, prefix, (second, advert), source);
+            packer.announce(id, prefix, new.first, self.adverts.get(new.first));
         }
-    }
-
-    fn advert_to_pack(&self, id: AdvertId) -> Advert {
-        #[cfg_attr(not(test), expect(unused_mut))]
-        let mut advert = self.adverts.get(id).clone();
         #[cfg(test)]
         if self.fault == Some(Fault::WrongSplitHorizon) {
-            advert.source = None;
+            packer.tell_sources_too();
         }
-        advert
+        // The member whose path it is now.
+        if let Some(source) = self.member_of(new.first)
+            && self.told_by(old, source) != new.second
+        {
+            let packer = &mut self.in_sync.packer;
+            tell_source(packer, &self.adverts, prefix, source, new.second);
+        }
     }
 
     fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
-        let own = self.source_of(new.first);
-        let told = |source| self.told_by(old, source) != AdvertId::NONE;
-        let forgets = new.second == AdvertId::NONE;
-        let displaced = forgets && own.is_some_and(told);
+        let own = self.member_of(new.first);
+        let had = |source| self.told_by(old, source) != AdvertId::NONE;
+        let displaced = own.is_some_and(had);
         for cohort in &mut self.lagging {
             #[cfg(test)]
             if self.fault == Some(Fault::MissedCoalesce)
@@ -540,7 +560,7 @@ impl Group {
                 continue;
             }
             // What is still owed of the prefix may be the end of a path that a member was told.
-            let forget = own.is_some() && (displaced || forgets && cohort.owes(family, id));
+            let forget = own.is_some() && (displaced || cohort.owes(family, id));
             cohort.mark(family, id, forget);
         }
     }
@@ -561,8 +581,8 @@ impl Group {
     pub fn audit(&self) {
         let held = self.adj_rib_out.iter().flatten();
         let held = held.filter(|advert| **advert != AdvertId::NONE).count() as u64;
-        let seconds = self.seconds.len();
-        assert_eq!(held + seconds, self.adverts.references(), "advert counts");
+        let references = held + self.seconds.len();
+        assert_eq!(references, self.adverts.references(), "advert counts");
         assert_eq!(held, self.announced.iter().sum::<u64>(), "announced counts");
         let cohorts = || std::iter::once(&self.in_sync).chain(&self.lagging);
         let members: usize = cohorts().map(|cohort| cohort.members.len()).sum();
@@ -575,5 +595,19 @@ impl Group {
         for cohort in &self.lagging {
             assert!(!cohort.members.is_empty(), "no cohort without members");
         }
+    }
+}
+
+/// Packs what the member that the best path came from is told instead of it.
+fn tell_source(
+    packer: &mut Packer,
+    adverts: &Adverts,
+    prefix: IpPrefix,
+    source: SourceId,
+    second: AdvertId,
+) {
+    match second {
+        AdvertId::NONE => packer.withdraw_from_source(prefix, source),
+        advert => packer.announce_to_source(prefix, (advert, adverts.get(advert)), source),
     }
 }

@@ -22,13 +22,27 @@ struct Routers {
 }
 
 impl Outbox for Routers {
-    fn send(&mut self, member: MemberId, message: Bytes) {
-        assert!(message.len() <= codec::MAX_LEN);
-        *self.messages.entry(member).or_default() += 1;
+    fn send(&mut self, member: MemberId, messages: Bytes) {
         if self.stuck.contains(&member) {
-            *self.backlog.entry(member).or_default() += message.len();
+            *self.backlog.entry(member).or_default() += messages.len();
         }
-        let Ok(Message::Update(body)) = codec::parse_message(&message) else {
+        let mut rest = &messages[..];
+        while let Some(length) = codec::frame(rest, codec::MAX_LEN).expect("whole messages") {
+            self.take(member, &rest[..length]);
+            rest = &rest[length..];
+        }
+        assert!(rest.is_empty());
+    }
+
+    fn backlog(&self, member: MemberId) -> usize {
+        self.backlog.get(&member).copied().unwrap_or(0)
+    }
+}
+
+impl Routers {
+    fn take(&mut self, member: MemberId, message: &[u8]) {
+        *self.messages.entry(member).or_default() += 1;
+        let Ok(Message::Update(body)) = codec::parse_message(message) else {
             panic!("not an UPDATE");
         };
         let update = codec::parse_update(body, &wire()).expect("our own UPDATE parses");
@@ -48,10 +62,6 @@ impl Outbox for Routers {
             let path = AttributeSet::new(&canonical).as_path().to_string();
             table.insert(prefix, path);
         }
-    }
-
-    fn backlog(&self, member: MemberId) -> usize {
-        self.backlog.get(&member).copied().unwrap_or(0)
     }
 }
 

@@ -8,7 +8,7 @@ use rib::{Guard, PrefixId, Rib};
 use super::advert::AdvertId;
 use super::cohort::{Cohort, Member};
 use super::pack::{Audience, Packed};
-use super::{BACKLOG_MAX, BACKLOG_RESUME, COHORTS_MAX, Group, Outbox, QUANTUM};
+use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM, tell_source};
 
 impl Group {
     /// Whether every prefix that was in the table when the group was made has been looked at.
@@ -56,15 +56,17 @@ impl Group {
             packer.withdraw(id, prefix, Audience::All);
             return;
         }
-        let advert = self.advert_to_pack(advert_id);
+        let advert = self.adverts.get(advert_id);
         let cohort = &mut self.lagging[place];
-        cohort.packer.announce(id, prefix, advert_id, &advert);
+        cohort.packer.announce(id, prefix, advert_id, advert);
+        #[cfg(test)]
+        if self.fault == Some(super::Fault::WrongSplitHorizon) {
+            cohort.packer.tell_sources_too();
+        }
         let second = self.seconds.get(family, id);
-        if let Some(source) = advert.source
-            && (displaced || second != AdvertId::NONE)
-            && cohort.has_source(source)
-        {
-            self.tell_source(Some(place), id, prefix, source, second);
+        if (displaced || second != AdvertId::NONE) && cohort.has_source(advert.source) {
+            let packer = &mut cohort.packer;
+            tell_source(packer, &self.adverts, prefix, advert.source, second);
         }
     }
 
@@ -111,7 +113,7 @@ impl Group {
             if cohort.is_level() {
                 let (level, behind): (Vec<_>, Vec<_>) = std::mem::take(&mut cohort.members)
                     .into_iter()
-                    .partition(|member| outbox.backlog(member.id) <= BACKLOG_RESUME);
+                    .partition(|member| has_room(member, outbox));
                 settled.extend(level);
                 cohort.members = behind;
             }
@@ -168,12 +170,15 @@ impl Group {
 
 /// Whether a cohort is owed something, and one of its members has room for it.
 pub(super) fn can_go_on(cohort: &Cohort, outbox: &impl Outbox) -> bool {
-    let has_room = |member: &Member| outbox.backlog(member.id) <= BACKLOG_RESUME;
-    !cohort.is_level() && cohort.members.iter().any(has_room)
+    !cohort.is_level() && cohort.members.iter().any(|m| has_room(m, outbox))
+}
+
+fn has_room(member: &Member, outbox: &impl Outbox) -> bool {
+    outbox.backlog(member.id) <= outbox.backlog_max() / BACKLOG_RESUME_PART
 }
 
 pub(super) fn is_slow(member: &Member, outbox: &impl Outbox) -> bool {
-    outbox.backlog(member.id) > BACKLOG_MAX
+    outbox.backlog(member.id) > outbox.backlog_max()
 }
 
 pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) {
@@ -190,7 +195,7 @@ fn send(packed: &Packed, members: &[Member], outbox: &mut impl Outbox) {
             Audience::Only(source) => member.source == source,
         };
         if told {
-            outbox.send(member.id, packed.message.clone());
+            outbox.send(member.id, packed.messages.clone());
         }
     }
 }

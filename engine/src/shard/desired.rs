@@ -301,9 +301,11 @@ impl Shard {
             return;
         }
         let told = group.told_ids(source);
+        let adj_rib_in = view
+            .wants_runners_up()
+            .then(|| established.adj_rib_in.clone());
         let place = instance.group_of(view);
         established.group = place;
-        let adj_rib_in = established.adj_rib_in.clone();
         let mut outbox = Wire {
             peers: &self.peers,
             connections: &mut self.connections,
@@ -312,7 +314,9 @@ impl Shard {
         let rib = Arc::clone(instance.writer.rib());
         if let Some(group) = instance.group_mut(place) {
             group.join(id, source, Some(told), &mut outbox);
-            group.adopt(&rib, &rib.guard(), &adj_rib_in);
+            if let Some(adj_rib_in) = adj_rib_in {
+                group.adopt(&rib, &rib.guard(), &adj_rib_in);
+            }
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct ShardOptions {
     pub seed: u64,
     /// Asked for next hops when a session comes up.
     pub interfaces: Box<dyn Interfaces>,
+    /// Octets queued for a peer past which it waits apart from its group.
+    pub backlog_max: usize,
 }
 
 /// One core's work. See the module's page.
@@ -73,7 +75,7 @@ impl Shard {
             interfaces: options.interfaces,
             instances: AHashMap::new(),
             peers: Peers::default(),
-            connections: Connections::default(),
+            connections: Connections::new(options.backlog_max),
             actions: VecDeque::new(),
             shut_down: false,
             #[cfg(test)]
@@ -410,5 +412,9 @@ impl Outbox for Wire<'_> {
         let connection = self.connection(member);
         let live = connection.and_then(|connection| self.connections.get(connection));
         live.map_or(0, connection::Connection::backlog)
+    }
+
+    fn backlog_max(&self) -> usize {
+        self.connections.backlog_max()
     }
 }

@@ -13,7 +13,7 @@ use super::instance::Instance;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, receive};
 use crate::config::{Client, Import, InstanceId};
-use crate::group::{Advert, ExportView, Exported, PathSource, Refusal, export};
+use crate::group::{Advert, ExportView, PathSource, Refusal, export, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -368,16 +368,15 @@ impl Table<'_> {
         advert: &Advert,
     ) -> Route {
         let mut route = Route::new(self.instance.name(), prefix);
-        let exported = &advert.exported;
         match established.negotiated.wire.four_octet_as {
-            true => attributes::fill(&mut route, &exported.attributes),
+            true => attributes::fill(&mut route, advert.attributes()),
             false => {
-                if let Some(exported) = self.told_in_full(established, id, prefix.family()) {
-                    attributes::fill(&mut route, &exported.attributes);
+                if let Some(form) = self.told_in_full(established, id, prefix.family()) {
+                    attributes::fill(&mut route, split_form(&form).1);
                 }
             }
         }
-        if let Some(next_hop) = exported.mp_next_hop {
+        if let Some(next_hop) = advert.mp_next_hop() {
             route.next_hop = Some(next_hop.address().to_string());
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
@@ -392,7 +391,7 @@ impl Table<'_> {
         established: &Established,
         id: PrefixId,
         family: Family,
-    ) -> Option<Exported> {
+    ) -> Option<Vec<u8>> {
         let view = ExportView {
             four_octet_as: true,
             ..self.instance.group(established.group)?.view().clone()
@@ -418,11 +417,13 @@ impl Table<'_> {
         best.is_some_and(|best| best.source == established.source)
     }
 
-    fn export(&self, view: &ExportView, family: Family, path: &Path) -> Result<Exported, Refusal> {
+    fn export(&self, view: &ExportView, family: Family, path: &Path) -> Result<Vec<u8>, Refusal> {
         let attributes = self.rib.attributes(path.attributes, self.guard);
         let info = self.rib.source(path.source, self.guard);
         let source = PathSource::of(view, info, attributes.summary);
-        export(view, family, source, attributes.bytes)
+        let mut form = Vec::new();
+        export(view, family, source, attributes.bytes, &mut form)?;
+        Ok(form)
     }
 }
 

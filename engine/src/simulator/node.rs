@@ -25,6 +25,9 @@ use crate::time::Time;
 /// The one instance.
 pub(super) const INSTANCE: InstanceId = InstanceId(0);
 
+/// Octets queued for a peer past which it waits apart from its group.
+const BACKLOG_MAX: usize = 16 << 10;
+
 /// How long a closed connection may take to send what is queued, as a ring has it.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
@@ -87,6 +90,8 @@ impl Node {
                 id,
                 seed: random.next(),
                 interfaces: Box::new(OneEach(addresses.clone())),
+                // Small tables: what is to be seen of slow peers must be seen in them.
+                backlog_max: BACKLOG_MAX,
             });
             let writer = rib.writer(id);
             shard.handle_command(Time::default(), ShardCommand::Instance(INSTANCE, writer));
