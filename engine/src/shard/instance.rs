@@ -137,6 +137,25 @@ impl Instance {
         place
     }
 
+    /// Gives a group another view. False, and nothing changes: another group has it already.
+    pub(super) fn change_view(&mut self, place: usize, view: &ExportView) -> bool {
+        if self.views.contains_key(view) {
+            return false;
+        }
+        let rib = Arc::clone(self.writer.rib());
+        let Some(group) = self.group_mut(place) else {
+            return false;
+        };
+        // What a session exchanges was settled when it came up: marks need no other subscription.
+        if group.view().families != view.families {
+            return false;
+        }
+        let old = group.change_view(view.clone(), &rib);
+        self.views.remove(&old);
+        self.views.insert(view.clone(), place);
+        true
+    }
+
     pub(super) fn group(&self, place: usize) -> Option<&Group> {
         self.groups.get(place)?.as_ref()
     }
@@ -492,7 +511,7 @@ mod tests {
             });
             let place = instance.group_of(view());
             if let Some(group) = instance.group_mut(place) {
-                group.join(MemberId(member), source, None, &mut counter);
+                group.join(MemberId(member), source, &mut counter);
             }
             while instance.work(&mut counter).1 {}
             assert!(instance.is_quiet());
