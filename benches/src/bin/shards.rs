@@ -126,7 +126,7 @@ fn stream(options: &Options, sender: u32) -> Vec<u8> {
         ];
         writer.as_path(&AsPath::new(&[]), &path, true);
         writer.next_hop(Ipv4Addr::new(192, 0, 2, 1));
-        writer.communities(&[set, set ^ 0xffff_0000, 65_000 << 16 | set % 100]);
+        writer.communities(&[set, set ^ 0xffff_0000, (65_000 << 16) | (set % 100)]);
         for number in numbers {
             codec::encode_nlri(prefix(*number), None, &mut nlri);
         }
