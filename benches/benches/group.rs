@@ -42,6 +42,8 @@ fn view() -> ExportView {
         families: [Family::Ipv4Unicast].into_iter().collect(),
         own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
         next_hop_self: NextHopSelf::Auto,
+        client: None,
+        cluster_id: None,
         export: Export::All,
         send_communities: SendCommunities {
             standard: true,

@@ -42,6 +42,8 @@ pub struct Rib {
     pub(crate) marks: Box<[CachePadded<Marks>]>,
     /// Per family, the shards that want marks.
     pub(crate) subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
+    /// Per family, the shards that want marks of the next best too.
+    pub(crate) runner_up_subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
     /// Per shard, the shares of changes that it has yet to publish.
     pub(crate) open_changes: Box<[CachePadded<AtomicU32>]>,
     options: RibOptions,
@@ -82,6 +84,7 @@ impl Rib {
             sources: Sources::new(),
             marks: (0..options.shards).map(|_| Marks::new().into()).collect(),
             subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
+            runner_up_subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
             open_changes: (0..options.shards)
                 .map(|_| AtomicU32::new(0).into())
                 .collect(),
@@ -177,6 +180,16 @@ impl Rib {
         }
     }
 
+    /// The best of those of a prefix's `paths` that are of another source than `source`.
+    pub fn best_but<'g>(
+        &self,
+        paths: &Paths<'g>,
+        source: SourceId,
+        guard: &'g Guard,
+    ) -> Option<Path> {
+        self.best_of_others(paths, source, self.pinned(guard))
+    }
+
     /// The attributes of a path that was read under this guard. Panics if nothing has that id,
     /// which cannot be where that is kept.
     pub fn attributes<'g>(&self, id: AttributeId, guard: &'g Guard) -> Attributes<'g> {
@@ -242,6 +255,9 @@ pub(crate) struct Edited {
     /// Paths that are gone or were replaced.
     pub(crate) removed: SmallVec<[Path; 1]>,
     pub(crate) best_changed: bool,
+    /// The best path is the same, and of the others another one is the best now; only looked for
+    /// where some shard wants to know.
+    pub(crate) runner_up_changed: bool,
 }
 
 /// How slots change. For writers only, each for its own sources' paths.
@@ -251,6 +267,7 @@ impl Rib {
     /// whether it changed anything. `None`: it did not.
     pub(crate) fn edit(
         &self,
+        family: Family,
         slot: &Slot,
         pinned: Pinned<'_>,
         change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
@@ -266,11 +283,16 @@ impl Rib {
             let best = self.select(&paths, pinned);
             match slot.replace(before, &paths, best, pinned) {
                 Ok(()) => {
-                    let best_changed = differs(before.best(), best.map(|best| paths[best]));
-                    let settled = self.settle(slot, revision, pinned);
+                    let best = best.map(|best| paths[best]);
+                    let best_changed = differs(before.best(), best);
+                    let best_changed = self.settle(slot, revision, pinned) || best_changed;
+                    let runner_up_changed = !best_changed
+                        && self.wants_runners_up(family)
+                        && self.runner_up_differs(&before.paths(), &paths, best, pinned);
                     return Some(Edited {
                         removed,
-                        best_changed: best_changed || settled,
+                        best_changed,
+                        runner_up_changed,
                     });
                 }
                 Err(now) => before = now,
@@ -301,6 +323,34 @@ impl Rib {
             }
         }
         changed
+    }
+
+    /// Whether some shard wants marks where only the best of the other sources' paths changed.
+    /// Asked after the swap: like it and the fence in `subscribe_runner_up` it is sequentially
+    /// consistent, so either the subscriber is seen here, or it sees what was swapped in.
+    #[inline]
+    fn wants_runners_up(&self, family: Family) -> bool {
+        self.runner_up_subscribers[family.index()].load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether another one is the best of the paths that are not of the best one's source.
+    fn runner_up_differs(
+        &self,
+        before: &[Path],
+        after: &[Path],
+        best: Option<Path>,
+        pinned: Pinned<'_>,
+    ) -> bool {
+        best.is_some_and(|best| {
+            let runner_up = |paths| self.best_of_others(paths, best.source, pinned);
+            differs(runner_up(before), runner_up(after))
+        })
+    }
+
+    fn best_of_others(&self, paths: &[Path], source: SourceId, pinned: Pinned<'_>) -> Option<Path> {
+        let others = paths.iter().copied().filter(|path| path.source != source);
+        let others: PathBuffer = others.collect();
+        Some(others[self.select(&others, pinned)?])
     }
 
     /// The place of the best path among `paths`.

@@ -79,10 +79,11 @@ impl Slot {
     ) -> Result<(), Snapshot<'g>> {
         let fresh = encode(paths, best);
         // Release publishes the list. Acquire on both ends: on success because this thread retires
-        // the old list, on failure because the caller reads the new one.
+        // the old list, on failure because the caller reads the new one. Sequentially consistent,
+        // which costs nothing more, for `Rib::wants_runners_up`.
         match self
             .word
-            .compare_exchange(expected.word, fresh, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(expected.word, fresh, Ordering::SeqCst, Ordering::Acquire)
         {
             Ok(old) => {
                 if is_list(old) {

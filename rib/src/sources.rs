@@ -1,7 +1,7 @@
 //! The table of sources: who paths are learned from, readable by every shard.
 //!
-//! Invariants: an entry is written only by the writer that owns the source, and only while the
-//! source has no path; `revision` changes before anybody can see a path under the new entry. A
+//! Invariants: an entry is written only by the writer that owns the source, and while the source
+//! has paths only in what selection does not read; `revision` changes before anybody can see a path under the new entry. A
 //! number that was given back keeps its last entry until it is given out anew.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,6 +21,9 @@ pub enum SourceKind {
     External,
     /// An iBGP peer.
     Internal,
+    /// An iBGP peer that this speaker reflects routes for and to (RFC 4456). Selection makes no
+    /// difference between it and any other iBGP peer; export does.
+    Client,
 }
 
 /// What selection and export must know of a source.
@@ -34,6 +37,20 @@ pub struct SourceInfo {
     pub router_id: Ipv4Addr,
     /// The peer's address; `None` for a local source.
     pub address: Option<IpAddr>,
+}
+
+impl SourceInfo {
+    /// Whether selection could not tell the two apart.
+    pub(crate) fn selects_like(&self, other: &SourceInfo) -> bool {
+        let plain = |info: &SourceInfo| SourceInfo {
+            kind: match info.kind {
+                SourceKind::Client => SourceKind::Internal,
+                kind => kind,
+            },
+            ..*info
+        };
+        plain(self) == plain(other)
+    }
 }
 
 pub(crate) struct Sources {

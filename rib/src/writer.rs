@@ -1,7 +1,7 @@
 //! What one shard may change: its own sources, attributes and paths; and what it is told.
 //!
 //! Invariants: a path in a slot whose attributes this shard owns is counted once in its interner;
-//! a best path that changed is in `pending` until [`RibWriter::publish`] has marked it for every
+//! a prefix to look at again is in `pending` until [`RibWriter::publish`] has marked it for every
 //! subscriber; an id that [`RibWriter::take_dirty`] gives is no longer marked.
 
 use std::cell::Cell;
@@ -24,7 +24,7 @@ use crate::sources::SourceInfo;
 use crate::sync::{AtomicU32, Ordering, fence};
 use crate::table::Spare;
 
-/// Changes of best paths kept back before they are published without being asked to.
+/// Changes kept back before they are published without being asked to.
 const MAX_PENDING: usize = 4096;
 /// Attribute sets released before they are retired without being asked to.
 const MAX_RELEASED: usize = 1024;
@@ -164,12 +164,16 @@ impl RibWriter {
         id
     }
 
-    /// Changes what is known of a source. Panics if the source has a path: best paths were chosen
-    /// by what it said.
+    /// Changes what is known of a source. Panics if the source has a path, best paths having been
+    /// chosen by what it said, unless all that changes is whether it is a reflector's client: then
+    /// the caller marks its prefixes ([`RibWriter::mark`]).
     pub fn set_source(&mut self, id: SourceId, info: SourceInfo) {
-        assert_eq!(self.paths_of(id), 0, "{id:?} has paths");
         let guard = self.rib.guard();
-        self.rib.sources.set(id, info, self.rib.pinned(&guard));
+        let pinned = self.rib.pinned(&guard);
+        let before = self.rib.sources.get(id, pinned);
+        let selects_alike = before.is_some_and(|before| before.selects_like(&info));
+        assert!(self.paths_of(id) == 0 || selects_alike, "{id:?} has paths");
+        self.rib.sources.set(id, info, pinned);
     }
 
     /// Gives a source's number back. Panics if the source has a path.
@@ -231,9 +235,9 @@ impl RibWriter {
         let id = PrefixId(number);
         // Before the swap: once in the slot, other shards read what the count keeps alive.
         self.interner.add_path(path.attributes);
-        let edited = self
-            .rib
-            .edit(slot, pinned, |paths, removed| put(paths, removed, path));
+        let edited = self.rib.edit(P::FAMILY, slot, pinned, |paths, removed| {
+            put(paths, removed, path)
+        });
         let Some(edited) = edited else {
             self.interner
                 .drop_path(path.attributes, &self.rib.attributes, pinned);
@@ -296,7 +300,7 @@ impl RibWriter {
         let pinned = self.rib.pinned(guard);
         let slot = self.rib.table(family).slot(id.0)?;
         let left = Cell::new(0);
-        let edited = self.rib.edit(slot, pinned, |paths, removed| {
+        let edited = self.rib.edit(family, slot, pinned, |paths, removed| {
             left.set(take(paths, removed, source, path_id));
             !removed.is_empty()
         })?;
@@ -317,12 +321,17 @@ impl RibWriter {
             self.interner
                 .drop_path(path.attributes, &self.rib.attributes, pinned);
         }
-        if edited.best_changed {
-            let pending = &mut self.pending[family.index()];
-            pending.push(id.0);
-            if pending.len() >= MAX_PENDING {
-                self.owed_wakes |= self.mark_pending();
-            }
+        if edited.best_changed || edited.runner_up_changed {
+            self.mark(family, id);
+        }
+    }
+
+    /// Has a prefix marked with the next publication: export has to look at it again.
+    pub fn mark(&mut self, family: Family, id: PrefixId) {
+        let pending = &mut self.pending[family.index()];
+        pending.push(id.0);
+        if pending.len() >= MAX_PENDING {
+            self.owed_wakes |= self.mark_pending();
         }
     }
 }
@@ -367,6 +376,20 @@ impl RibWriter {
             subscribers.fetch_and(!self.shard.mask(), Ordering::Relaxed);
         }
         // Pairs with the fence in `mark_pending`: the caller's walk comes after this.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether this shard, which has subscribed to the family, wants marks too where the best path
+    /// stays and the best of the other sources' paths changes. As with [`RibWriter::subscribe`],
+    /// what changed earlier is not marked.
+    pub fn subscribe_runner_up(&mut self, family: Family, wanted: bool) {
+        let subscribers = &self.rib.runner_up_subscribers[family.index()];
+        if wanted {
+            subscribers.fetch_or(self.shard.mask(), Ordering::SeqCst);
+        } else {
+            subscribers.fetch_and(!self.shard.mask(), Ordering::SeqCst);
+        }
+        // Pairs with `Rib::wants_runners_up`: the caller's walk comes after this.
         fence(Ordering::SeqCst);
     }
 

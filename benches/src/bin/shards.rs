@@ -295,6 +295,8 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
         peer_asn: PeerAsn::Number(100_001 + number),
         local_asn: 65_000,
         router_id: LOCAL,
+        cluster_id: LOCAL,
+        client: None,
         local_address: None,
         passive: true,
         password: Password::None,

@@ -19,6 +19,7 @@ use hashbrown::HashTable;
 use rib::{AttributeId, Attributes, SourceId, SourceKind};
 
 use super::export::{Refusal, export};
+use super::reflect::PathSource;
 use super::view::ExportView;
 
 /// Index of an advert in its group. [`AdvertId::NONE`] means "not announced".
@@ -114,8 +115,8 @@ pub fn split(form: &[u8]) -> (Option<NextHop>, &[u8]) {
 /// The last advert that was made of an attribute set.
 #[derive(Clone, Copy, Default)]
 struct Memo {
-    /// Of the attribute set: its id is reused for others.
-    generation: u32,
+    /// Of the attribute set and the source: see [`edition`].
+    edition: u32,
     advert: AdvertId,
     /// Of the advert: its place is reused for others.
     serial: u32,
@@ -165,18 +166,19 @@ impl Adverts {
         view: &ExportView,
         family: Family,
         (id, attributes): (AttributeId, &Attributes<'_>),
-        (source, kind): (SourceId, SourceKind),
+        (source, said): (SourceId, PathSource),
     ) -> Result<AdvertId, Refusal> {
-        if let Some(advert) = self.remembered(family, id, attributes.generation, source) {
+        let edition = edition(attributes, said.kind);
+        if let Some(advert) = self.remembered(family, id, edition, source) {
             return Ok(advert);
         }
         self.scratch.clear();
         let mut scratch = std::mem::take(&mut self.scratch);
-        let exported = export(view, family, kind, attributes.bytes, &mut scratch);
+        let exported = export(view, family, said, attributes.bytes, &mut scratch);
         let advert = exported.map(|()| self.advert(&scratch, source));
         self.scratch = scratch;
         let advert = advert?;
-        self.memoise(family, id, attributes.generation, advert);
+        self.memoise(family, id, edition, advert);
         Ok(advert)
     }
 
@@ -184,20 +186,20 @@ impl Adverts {
         &self,
         family: Family,
         id: AttributeId,
-        generation: u32,
+        edition: u32,
         source: SourceId,
     ) -> Option<AdvertId> {
         let memos = self.memo[family.index()].get(id.shard().index())?;
         let memo = memos.get(id.index() as usize)?;
         let advert = self.get(memo.advert);
         (memo.advert != AdvertId::NONE
-            && memo.generation == generation
+            && memo.edition == edition
             && memo.serial == advert.serial
             && advert.source == source)
             .then_some(memo.advert)
     }
 
-    fn memoise(&mut self, family: Family, id: AttributeId, generation: u32, advert: AdvertId) {
+    fn memoise(&mut self, family: Family, id: AttributeId, edition: u32, advert: AdvertId) {
         let serial = self.get(advert).serial;
         let (shard, index) = (id.shard().index(), id.index() as usize);
         let memo = &mut self.memo[family.index()];
@@ -209,7 +211,7 @@ impl Adverts {
             memos.resize(index + 1, Memo::default());
         }
         memos[index] = Memo {
-            generation,
+            edition,
             advert,
             serial,
         };
@@ -315,6 +317,12 @@ impl Adverts {
     pub(super) fn references(&self) -> u64 {
         self.references
     }
+}
+
+/// What may differ where the source and the id of an attribute set are the same: the set, since ids
+/// are reused, and the source's being a client (RFC 4456), which changes under its paths.
+fn edition(attributes: &Attributes<'_>, kind: SourceKind) -> u32 {
+    attributes.generation << 2 | kind as u32
 }
 
 /// Places kept although no advert is left.

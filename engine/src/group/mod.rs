@@ -11,18 +11,22 @@
 
 mod advert;
 mod cohort;
+mod entry;
 mod export;
 mod pack;
+mod reflect;
 mod view;
 mod walk;
 
+#[cfg(test)]
+mod export_tests;
 #[cfg(test)]
 mod tests;
 
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, FamilySet, IpPrefix};
-use rib::{AttributeId, Guard, IdSet, PrefixId, Rib, SourceId};
+use rib::{AttributeId, Guard, PrefixId, Rib, SourceId};
 use smallvec::SmallVec;
 
 use advert::Adverts;
@@ -30,8 +34,10 @@ pub use advert::{Advert, AdvertId, split as split_form};
 pub use cohort::MemberId;
 pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
+use entry::{Entry, Seconds};
 pub use export::{Refusal, export};
-use pack::Audience;
+use pack::{Audience, Packer};
+pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow};
 
@@ -93,6 +99,8 @@ impl Counts {
 pub struct Group {
     view: ExportView,
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
+    /// What the members that those adverts came from are told instead.
+    seconds: Seconds,
     adverts: Adverts,
     /// Announced prefixes by family: all, and by where they were learned.
     announced: [u64; Family::ALL.len()],
@@ -120,6 +128,7 @@ impl Group {
         Group {
             view,
             adj_rib_out: Default::default(),
+            seconds: Seconds::default(),
             adverts: Adverts::default(),
             announced: Default::default(),
             announced_from: AHashMap::new(),
@@ -162,28 +171,18 @@ impl Group {
     /// A peer came up. It is owed the whole Adj-RIB-Out and then End-of-RIB for each family.
     pub fn join(&mut self, id: MemberId, source: SourceId, outbox: &mut impl Outbox) {
         self.sources.insert(source, id);
-        let mut member = self.member(id, source);
-        let announced = self.announced_ids(self.view.families);
+        let member = self.member(id, source);
         let walking = self.lagging.iter_mut().find(|cohort| !cohort.is_walked());
         match walking {
-            Some(cohort) => {
-                member.missed = announced;
-                for (missed, walk) in member.missed.iter_mut().zip(&cohort.walk) {
-                    for id in walk.iter() {
-                        missed.remove(id);
-                    }
-                }
-                cohort.members.push(member);
-            }
-            None if announced.iter().all(IdSet::is_empty) => {
+            Some(cohort) => cohort.join(member),
+            None if self.announced.iter().all(|count| *count == 0) => {
                 self.flush_live(outbox);
                 self.in_sync.members.push(member);
             }
-            None => self.lagging.push(Cohort {
-                members: vec![member],
-                walk: announced,
-                ..Cohort::default()
-            }),
+            None => {
+                let walk = self.announced_ids(self.view.families);
+                self.lagging.push(Cohort::new(vec![member], walk));
+            }
         }
         self.bound_cohorts(outbox);
     }
@@ -201,12 +200,8 @@ impl Group {
         let mut walk = self.announced_ids(self.view.families);
         unite(&mut walk, &told);
         let members = members.iter().map(|(id, source)| self.member(*id, *source));
-        let cohort = Cohort {
-            members: members.collect(),
-            walk,
-            displaced: told,
-            ..Cohort::default()
-        };
+        let mut cohort = Cohort::new(members.collect(), walk);
+        cohort.displaced = told;
         self.lagging.push(cohort);
         self.bound_cohorts(outbox);
     }
@@ -216,20 +211,28 @@ impl Group {
             id,
             source,
             owed: self.view.families,
-            missed: Sets::default(),
+            late: false,
+        }
+    }
+
+    /// For a view that [wants runners-up](ExportView::wants_runners_up): a member that joined has
+    /// paths already, and what it is told instead where they are the best was not worked out while
+    /// it was no member.
+    pub fn adopt(&mut self, rib: &Rib, guard: &Guard, adj_rib_in: &Sets) {
+        for family in Family::ALL {
+            let ids: Vec<PrefixId> = adj_rib_in[family.index()].iter().collect();
+            self.apply(rib, guard, family, &ids);
         }
     }
 
     /// The prefixes that any member may hold: what is announced, and what was once and whose end
     /// somebody is still owed.
-    pub fn told_ids(&self) -> Sets {
+    pub fn told_ids(&mut self) -> Sets {
         let mut sets = self.announced_ids(self.view.families);
-        for cohort in &self.lagging {
+        for cohort in &mut self.lagging {
+            unite(&mut sets, cohort.missed());
             for owed in [&cohort.walk, &cohort.changed, &cohort.displaced] {
                 unite(&mut sets, owed);
-            }
-            for member in &cohort.members {
-                unite(&mut sets, &member.missed);
             }
         }
         sets
@@ -274,8 +277,13 @@ impl Group {
         let mut last = None;
         let mut counts = Counts::default();
         for id in ids {
+            if self.view.wants_runners_up() {
+                let new = self.evaluate_both(rib, guard, family, *id);
+                self.change(rib, family, *id, new, &mut counts);
+                continue;
+            }
             let path = rib.best(family, *id, guard);
-            let new = match (path.map(|path| (path.attributes, path.source)), last) {
+            let first = match (path.map(|path| (path.attributes, path.source)), last) {
                 (None, _) => AdvertId::NONE,
                 (Some(key), Some((last, advert))) if key == last => advert,
                 (Some(key), _) => {
@@ -284,17 +292,18 @@ impl Group {
                     advert
                 }
             };
-            let old = self.advert_of(family, *id);
-            if new != old {
-                self.set(family, *id, old, new, &mut counts);
-                self.tell(rib, family, *id, old, new);
-            }
+            self.change(rib, family, *id, Entry::of(first), &mut counts);
         }
         self.count(family, counts);
     }
 
-    fn tell(&mut self, rib: &Rib, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
-        if self.is_same_to_all(old, new) {
+    fn change(&mut self, rib: &Rib, family: Family, id: PrefixId, new: Entry, counts: &mut Counts) {
+        let old = self.entry(family, id);
+        if new == old {
+            return;
+        }
+        self.set(family, id, old, new, counts);
+        if self.is_same_to_all(old.first, new.first) {
             return;
         }
         if !self.in_sync.members.is_empty() {
@@ -349,10 +358,7 @@ impl Group {
                 .into_iter()
                 .partition(|member| is_slow(member, outbox));
             self.in_sync.members = rest;
-            self.lagging.push(Cohort {
-                members: slow,
-                ..Cohort::default()
-            });
+            self.lagging.push(Cohort::new(slow, Sets::default()));
             self.bound_cohorts(outbox);
         }
         if self.adverts.unreferenced() > UNREFERENCED_MAX {
@@ -377,18 +383,17 @@ impl Group {
 
     /// What a member is told of a prefix.
     pub fn told(&self, source: SourceId, family: Family, id: PrefixId) -> Option<&Advert> {
-        let advert = self.advert_of(family, id);
-        if advert == AdvertId::NONE {
-            return None;
+        match self.told_by(self.entry(family, id), source) {
+            AdvertId::NONE => None,
+            advert => Some(self.adverts.get(advert)),
         }
-        let advert = self.adverts.get(advert);
-        (advert.source != source).then_some(advert)
     }
 
     /// How many prefixes a member is told of.
     pub fn announced_to(&self, source: SourceId, family: Family) -> u64 {
         let own = self.announced_from.get(&source);
-        self.announced[family.index()] - own.map_or(0, |counts| counts[family.index()])
+        let own = own.map_or(0, |counts| counts[family.index()]);
+        self.announced[family.index()] - own + self.seconds.told(source, family)
     }
 
     fn evaluate(
@@ -398,21 +403,51 @@ impl Group {
         family: Family,
         (attributes, source): (AttributeId, SourceId),
     ) -> AdvertId {
-        let kind = rib.source(source, guard).kind;
         let found = rib.attributes(attributes, guard);
+        let info = rib.source(source, guard);
+        let said = PathSource::of(&self.view, info, found.summary);
         self.adverts
-            .intern(&self.view, family, (attributes, &found), (source, kind))
+            .intern(&self.view, family, (attributes, &found), (source, said))
             .unwrap_or_default()
     }
 
-    fn set(
-        &mut self,
-        family: Family,
-        id: PrefixId,
-        old: AdvertId,
-        new: AdvertId,
-        counts: &mut Counts,
-    ) {
+    fn evaluate_both(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> Entry {
+        // One look at the paths, so that the two fit together.
+        let paths = rib.paths(family, id, guard);
+        let Some(best) = paths.best() else {
+            return Entry::default();
+        };
+        let mut entry =
+            Entry::of(self.evaluate(rib, guard, family, (best.attributes, best.source)));
+        if entry.first != AdvertId::NONE
+            && self.is_member(best.source)
+            && let Some(other) = rib.best_but(&paths, best.source, guard)
+        {
+            let other = (other.attributes, other.source);
+            entry.second = self.evaluate(rib, guard, family, other);
+        }
+        entry
+    }
+
+    fn entry(&self, family: Family, id: PrefixId) -> Entry {
+        Entry {
+            first: self.advert_of(family, id),
+            second: self.seconds.get(family, id),
+        }
+    }
+
+    /// What a member is told of a prefix by its entry.
+    fn told_by(&self, entry: Entry, source: SourceId) -> AdvertId {
+        let own = entry.first != AdvertId::NONE && self.adverts.get(entry.first).source == source;
+        if own { entry.second } else { entry.first }
+    }
+
+    fn set(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry, counts: &mut Counts) {
+        self.set_second(family, id, old, new);
+        let (old, new) = (old.first, new.first);
+        if old == new {
+            return;
+        }
         if new != AdvertId::NONE {
             self.adverts.hold(new);
             counts.add(self.adverts.get(new).source, 1);
@@ -429,6 +464,20 @@ impl Group {
         entries[place] = new;
     }
 
+    fn set_second(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+        if new.second != AdvertId::NONE {
+            self.adverts.hold(new.second);
+            let source = self.adverts.get(new.first).source;
+            self.seconds.count(source, family, 1);
+        }
+        if old.second != AdvertId::NONE {
+            let source = self.adverts.get(old.first).source;
+            self.seconds.count(source, family, -1);
+            self.adverts.release(old.second);
+        }
+        self.seconds.set(family, id, new.second);
+    }
+
     fn count(&mut self, family: Family, counts: Counts) {
         let family = family.index();
         for (source, by) in counts.0 {
@@ -442,48 +491,52 @@ impl Group {
         }
     }
 
-    /// Whether the member whose path is told now had been told another one before.
-    fn displaced(&self, old: AdvertId, new: AdvertId) -> Option<SourceId> {
-        if old == AdvertId::NONE || new == AdvertId::NONE {
+    /// The member that an advert's path came from.
+    fn member_of(&self, advert: AdvertId) -> Option<SourceId> {
+        if advert == AdvertId::NONE {
             return None;
         }
-        let source = self.adverts.get(new).source;
-        (self.adverts.get(old).source != source && self.is_member(source)).then_some(source)
+        let source = self.adverts.get(advert).source;
+        self.is_member(source).then_some(source)
     }
 
-    fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: AdvertId, new: AdvertId) {
-        if new == AdvertId::NONE {
+    fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: Entry, new: Entry) {
+        if new.first == AdvertId::NONE {
             #[cfg(test)]
             if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
                 return;
             }
-            let source = self.adverts.get(old).source;
-            let audience = match self.is_member(source) {
-                true => Audience::AllBut(source),
-                false => Audience::All,
+            let untold = self.member_of(old.first);
+            let audience = match untold.filter(|_| old.second == AdvertId::NONE) {
+                Some(source) => Audience::AllBut(source),
+                None => Audience::All,
             };
             self.in_sync.packer.withdraw(id, prefix, audience);
             return;
         }
-        let displaced = self.displaced(old, new);
         let packer = &mut self.in_sync.packer;
-        packer.announce(id, prefix, new, self.adverts.get(new));
+        if new.first == old.first {
+            packer.begin(prefix.family(), id);
+        } else {
+            packer.announce(id, prefix, new.first, self.adverts.get(new.first));
+        }
         #[cfg(test)]
         if self.fault == Some(Fault::WrongSplitHorizon) {
             packer.tell_sources_too();
         }
-        if let Some(source) = displaced {
-            packer.withdraw_from_source(prefix, source);
+        // The member whose path it is now.
+        if let Some(source) = self.member_of(new.first)
+            && self.told_by(old, source) != new.second
+        {
+            let packer = &mut self.in_sync.packer;
+            tell_source(packer, &self.adverts, prefix, source, new.second);
         }
     }
 
-    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
-        let displaced = self.displaced(old, new).is_some();
-        let own = match new {
-            AdvertId::NONE => None,
-            advert => Some(self.adverts.get(advert).source),
-        };
-        let own = own.filter(|source| self.is_member(*source));
+    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+        let own = self.member_of(new.first);
+        let had = |source| self.told_by(old, source) != AdvertId::NONE;
+        let displaced = own.is_some_and(had);
         for cohort in &mut self.lagging {
             #[cfg(test)]
             if self.fault == Some(Fault::MissedCoalesce)
@@ -491,8 +544,11 @@ impl Group {
             {
                 continue;
             }
-            // What is still owed of the prefix may be the end of a path that a member was told.
             let own = own.filter(|source| cohort.has_source(*source));
+            if new.first == old.first && own.is_none() {
+                continue;
+            }
+            // What is still owed of the prefix may be the end of a path that a member was told.
             let forget = own.is_some() && (displaced || cohort.owes(family, id));
             cohort.mark(family, id, forget);
         }
@@ -514,7 +570,8 @@ impl Group {
     pub fn audit(&self) {
         let held = self.adj_rib_out.iter().flatten();
         let held = held.filter(|advert| **advert != AdvertId::NONE).count() as u64;
-        assert_eq!(held, self.adverts.references(), "advert counts");
+        let references = held + self.seconds.len();
+        assert_eq!(references, self.adverts.references(), "advert counts");
         assert_eq!(held, self.announced.iter().sum::<u64>(), "announced counts");
         let cohorts = || std::iter::once(&self.in_sync).chain(&self.lagging);
         let members: usize = cohorts().map(|cohort| cohort.members.len()).sum();
@@ -527,5 +584,19 @@ impl Group {
         for cohort in &self.lagging {
             assert!(!cohort.members.is_empty(), "no cohort without members");
         }
+    }
+}
+
+/// Packs what the member that the best path came from is told instead of it.
+fn tell_source(
+    packer: &mut Packer,
+    adverts: &Adverts,
+    prefix: IpPrefix,
+    source: SourceId,
+    second: AdvertId,
+) {
+    match second {
+        AdvertId::NONE => packer.withdraw_from_source(prefix, source),
+        advert => packer.announce_to_source(prefix, (advert, adverts.get(advert)), source),
     }
 }

@@ -54,7 +54,7 @@ type NlriBuffer = SmallVec<[u8; 40]>;
 /// Collects changes for one cohort.
 #[derive(Default)]
 pub(super) struct Packer {
-    announcements: InOrder<(Family, AdvertId), Announcement>,
+    announcements: InOrder<(Family, AdvertId, Audience), Announcement>,
     withdrawals: InOrder<(Family, Audience), NlriBuffer>,
     /// The forms of the open announcements, one behind the other.
     forms: Vec<u8>,
@@ -114,15 +114,36 @@ impl Packer {
         key: AdvertId,
         advert: &Advert,
     ) {
+        self.begin(prefix.family(), id);
+        self.push_announcement(prefix, (key, advert), Audience::AllBut(advert.source));
+    }
+
+    /// The member with `source` is told of the prefix with `advert`, beside what was packed of it
+    /// just now for the others, or with nothing for them ([`Packer::begin`]).
+    pub(super) fn announce_to_source(
+        &mut self,
+        prefix: IpPrefix,
+        advert: (AdvertId, &Advert),
+        source: SourceId,
+    ) {
+        self.push_announcement(prefix, advert, Audience::Only(source));
+    }
+
+    fn push_announcement(
+        &mut self,
+        prefix: IpPrefix,
+        (key, advert): (AdvertId, &Advert),
+        audience: Audience,
+    ) {
         let family = prefix.family();
-        self.begin(family, id);
         let forms = &mut self.forms;
         let announcement = self
             .announcements
-            .get_or_insert_with((family, key), || Announcement::new(family, advert, forms));
+            .get_or_insert_with((family, key, audience), || {
+                Announcement::new(family, advert, audience, forms)
+            });
         if announcement.room < NLRI_LEN_MAX {
             // RFC 8654 §4: what cannot be said is withdrawn, not left as it was.
-            let audience = announcement.audience;
             self.say_oversized(prefix);
             self.push_withdrawal(prefix, audience);
             return;
@@ -152,8 +173,8 @@ impl Packer {
         self.push_withdrawal(prefix, audience);
     }
 
-    /// The member with `source` is told to forget the prefix, beside the announcement of it to the
-    /// others that was packed just now: its own path displaced what it had been told.
+    /// The member with `source` is told to forget the prefix, beside what was packed of it just now
+    /// for the others, or with nothing for them ([`Packer::begin`]).
     pub(super) fn withdraw_from_source(&mut self, prefix: IpPrefix, source: SourceId) {
         self.push_withdrawal(prefix, Audience::Only(source));
     }
@@ -187,11 +208,11 @@ impl Packer {
         for ((family, audience), nlri) in self.withdrawals.drain() {
             codec::encode_withdraw(family, &nlri, self.run.of(audience));
         }
-        // Each prefix stands once in a batch, so the order of its announcements is free: those for
+        // Each prefix stands once in a batch for each member, so the order of its announcements is free: those for
         // the same members together make the longest runs.
         self.announcements
             .sort_by_key(|announcement| announcement.audience.source());
-        for ((family, _), mut announcement) in self.announcements.drain() {
+        for ((family, ..), mut announcement) in self.announcements.drain() {
             announcement.encode(family, &self.forms, &mut self.run);
         }
         self.forms.clear();
@@ -210,7 +231,7 @@ impl Packer {
     }
 
     /// The batch may name the prefix already, in an older state. Then it has to leave first.
-    fn begin(&mut self, family: Family, id: PrefixId) {
+    pub(super) fn begin(&mut self, family: Family, id: PrefixId) {
         let family = family.index();
         if !self.open[family].insert(id) {
             self.flush();
@@ -282,7 +303,12 @@ impl Audience {
 impl Announcement {
     /// An open message with the form of `advert`, which is copied behind `forms`: the advert may
     /// be gone when the message leaves.
-    fn new(family: Family, advert: &Advert, forms: &mut Vec<u8>) -> Announcement {
+    fn new(
+        family: Family,
+        advert: &Advert,
+        audience: Audience,
+        forms: &mut Vec<u8>,
+    ) -> Announcement {
         let start = forms.len() as u32;
         forms.extend_from_slice(advert.form().octets());
         let length = advert.attributes().len();
@@ -291,7 +317,7 @@ impl Announcement {
             (_, None) => codec::update_room(MAX_LEN, length),
         };
         Announcement {
-            audience: Audience::AllBut(advert.source),
+            audience,
             form: (start, forms.len() as u32),
             room,
             nlri: NlriBuffer::new(),

@@ -8,7 +8,7 @@ use rib::{Guard, PrefixId, Rib};
 use super::advert::AdvertId;
 use super::cohort::{Cohort, Member};
 use super::pack::{Audience, Packed};
-use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM};
+use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM, tell_source};
 
 impl Group {
     /// Whether every prefix that was in the table when the group was made has been looked at.
@@ -63,8 +63,10 @@ impl Group {
         if self.fault == Some(super::Fault::WrongSplitHorizon) {
             cohort.packer.tell_sources_too();
         }
-        if displaced && cohort.has_source(advert.source) {
-            cohort.packer.withdraw_from_source(prefix, advert.source);
+        let second = self.seconds.get(family, id);
+        if (displaced || second != AdvertId::NONE) && cohort.has_source(advert.source) {
+            let packer = &mut cohort.packer;
+            tell_source(packer, &self.adverts, prefix, advert.source, second);
         }
     }
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use codec::notification::cease;
-use codec::{Notification, RouteRefresh};
+use codec::{Family, Notification, RouteRefresh};
 use rib::{OpenChange, RibWriter};
 
 use super::Shard;
 use super::command::{Action, SocketOptions};
 use super::instance::Instance;
-use super::peer::{Peer, PeerId, socket_options};
+use super::peer::{Peer, PeerId, socket_options, source_info};
 use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange};
 use crate::session::{Session, SessionConfig};
 use crate::time::Time;
@@ -192,8 +192,11 @@ impl Shard {
         if options_changed {
             self.set_options(id, options);
         }
+        self.change_source(id);
         self.change_import(id, old.import, neighbor.import);
-        if old.import == neighbor.import && old.allow_own_asn != neighbor.allow_own_asn {
+        let judged_alike =
+            old.allow_own_asn == neighbor.allow_own_asn && old.cluster_id == neighbor.cluster_id;
+        if old.import == neighbor.import && !judged_alike {
             // What came is judged anew when it comes again.
             self.ask_again(id);
         }
@@ -207,6 +210,30 @@ impl Shard {
                 connection,
                 options: Arc::clone(&options),
             });
+        }
+    }
+
+    /// Whom a peer's routes may go to changes with its being a client: export looks at them anew.
+    fn change_source(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let (Some(established), Some(instance)) =
+            (&peer.established, self.instances.get_mut(&peer.instance))
+        else {
+            return;
+        };
+        let new = source_info(&peer.neighbor, &established.negotiated);
+        let source = established.source;
+        let rib = instance.writer.rib();
+        if *rib.source(source, &rib.guard()) == new {
+            return;
+        }
+        instance.writer.set_source(source, new);
+        for family in Family::ALL {
+            for prefix in established.adj_rib_in[family.index()].iter() {
+                instance.writer.mark(family, prefix);
+            }
         }
     }
 

@@ -120,6 +120,9 @@ impl Instance {
         // First the marks, then the walk, so that no change falls between them.
         for family in view.families.iter() {
             self.writer.subscribe(family, true);
+            if view.wants_runners_up() {
+                self.writer.subscribe_runner_up(family, true);
+            }
         }
         #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut group = Group::new(view.clone(), self.writer.rib());
@@ -183,10 +186,13 @@ impl Instance {
             self.views.remove(group.view());
         }
         for family in Family::ALL {
-            let groups = self.groups.iter().flatten();
-            let wanted = groups.map(|group| group.view().families);
-            if !wanted.into_iter().any(|families| families.contains(family)) {
+            let groups = self.groups.iter().flatten().map(Group::view);
+            let views = || groups.clone().filter(|view| view.families.contains(family));
+            if views().next().is_none() {
                 self.writer.subscribe(family, false);
+            }
+            if !views().any(ExportView::wants_runners_up) {
+                self.writer.subscribe_runner_up(family, false);
             }
         }
     }
@@ -439,6 +445,8 @@ mod tests {
             families: [Family::Ipv4Unicast].into_iter().collect(),
             own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
             next_hop_self: NextHopSelf::Auto,
+            client: None,
+            cluster_id: None,
             export: Export::Originated,
             send_communities: SendCommunities {
                 standard: true,

@@ -1,6 +1,6 @@
 //! What comes in: the UPDATEs of one peer become paths in the table.
 //!
-//! RFC 4271 §9 (AS loops, own next hop), RFC 4456 §8 (own ORIGINATOR_ID, own cluster), RFC 7606
+//! RFC 4271 §9 (AS loops, own next hop), RFC 4456 §8 (own ORIGINATOR_ID, own cluster id), RFC 7606
 //! (what a malformed attribute does), RFC 4271 §3.1 and §4.3 (a prefix both withdrawn and
 //! announced is announced).
 //!
@@ -33,7 +33,7 @@ impl Rejection {
                 "the next hop is a loopback address of the peer's machine"
             }
             Rejection::OwnOriginator => "reflection loop: ORIGINATOR_ID is our router id",
-            Rejection::OwnCluster => "reflection loop: our router id stands in the CLUSTER_LIST",
+            Rejection::OwnCluster => "reflection loop: our cluster id stands in the CLUSTER_LIST",
         }
     }
 }
@@ -171,7 +171,10 @@ pub(super) fn judge(
     if attributes.originator_id() == Some(neighbor.router_id) {
         return Some(Rejection::OwnOriginator);
     }
-    if attributes.cluster_list().any(|id| id == neighbor.router_id) {
+    if attributes
+        .cluster_list()
+        .any(|id| id == neighbor.cluster_id)
+    {
         return Some(Rejection::OwnCluster);
     }
     None

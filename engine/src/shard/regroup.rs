@@ -4,6 +4,7 @@
 //! Invariant: a member's group is that of its view once [`Shard::regroup`] returns.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::peer::PeerId;
 use super::{Shard, Wire};
@@ -71,9 +72,13 @@ impl Shard {
         let Some(instance) = self.instances.get_mut(&wanted.instance) else {
             return;
         };
-        let told = instance.group(wanted.from).map(|group| group.told_ids());
+        let told = instance
+            .group_mut(wanted.from)
+            .map(|group| group.told_ids());
+        let runners_up = wanted.view.wants_runners_up();
         let place = instance.group_of(wanted.view);
         let mut joining = Vec::new();
+        let mut adj_ribs_in = Vec::new();
         for id in wanted.members {
             let established = self
                 .peers
@@ -82,6 +87,7 @@ impl Shard {
             if let Some(established) = established {
                 established.group = place;
                 joining.push((id, established.source));
+                adj_ribs_in.extend(runners_up.then(|| established.adj_rib_in.clone()));
             }
         }
         let mut outbox = Wire {
@@ -91,8 +97,12 @@ impl Shard {
         for (id, source) in &joining {
             instance.leave(wanted.from, *id, *source, &mut outbox);
         }
+        let rib = Arc::clone(instance.writer.rib());
         if let (Some(group), Some(told)) = (instance.group_mut(place), told) {
             group.move_in(&joining, told, &mut outbox);
+            for adj_rib_in in adj_ribs_in {
+                group.adopt(&rib, &rib.guard(), &adj_rib_in);
+            }
         }
     }
 }

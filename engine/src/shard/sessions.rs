@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use codec::Family;
-use rib::{SourceInfo, SourceKind};
+use codec::{Family, PeerKind};
 
 use super::command::{Action, ConnectTarget};
-use super::peer::{Established, PeerId, socket_options};
+use super::peer::{Established, PeerId, client_of, socket_options, source_info};
 use super::{Shard, Wire};
 use crate::group::{ExportView, own_next_hop};
 use crate::session::{Negotiated, SessionAction, Slot};
@@ -84,16 +83,9 @@ impl Shard {
         let Some(instance) = self.instances.get_mut(&peer.instance) else {
             return;
         };
-        let kind = match negotiated.peer_asn == peer.neighbor.local_asn {
-            true => SourceKind::Internal,
-            false => SourceKind::External,
-        };
-        let source = instance.writer.add_source(SourceInfo {
-            kind,
-            asn: negotiated.peer_asn,
-            router_id: negotiated.peer_router_id,
-            address: Some(peer.neighbor.address),
-        });
+        let source = instance
+            .writer
+            .add_source(source_info(&peer.neighbor, &negotiated));
         peer.established = Some(Established {
             connection,
             negotiated,
@@ -175,6 +167,8 @@ impl Shard {
             families: negotiated.families,
             own_next_hop: Family::ALL.map(own),
             next_hop_self: neighbor.next_hop_self,
+            client: client_of(neighbor, peer.kind()),
+            cluster_id: (peer.kind() == PeerKind::Internal).then_some(neighbor.cluster_id),
             export: neighbor.export,
             send_communities: neighbor.send_communities,
         })

@@ -397,6 +397,7 @@ fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
         },
         local_asn: NODE_ASN,
         router_id: Ipv4Addr::new(10, 0, 0, 200),
+        cluster_id: Ipv4Addr::new(10, 0, 0, 200),
         local_address: None,
         passive: router.dials && random.percent(25),
         password: Password::None,
@@ -421,6 +422,7 @@ fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
             NextHopSelf::Always,
             NextHopSelf::Never,
         ]),
+        client: None,
         import: *random.pick(&[Import::All, Import::All, Import::All, Import::None]),
         export: *random.pick(&[
             Export::All,

@@ -507,6 +507,21 @@ fn the_router_id_is_given_or_the_nodes_or_a_hash() {
 }
 
 #[test]
+fn the_cluster_id_is_given_or_the_router_id() {
+    let cluster_id = |settings: &str| {
+        let world = World::new(settings);
+        let neighbors = &world.instance().neighbors;
+        let neighbor = neighbors.values().next().unwrap();
+        neighbor.cluster_id.to_string()
+    };
+    assert_eq!(cluster_id("routerID: 192.168.1.1"), "192.168.1.1");
+    assert_eq!(
+        cluster_id("routerID: 192.168.1.1\nclusterID: 192.168.1.7"),
+        "192.168.1.7"
+    );
+}
+
+#[test]
 fn neighbors_change_alone() {
     let mut world = World::new("");
     let with = |timers: &str| {
