@@ -98,7 +98,7 @@ fn tell(rib: &Arc<Rib>, ids: &[PrefixId], members: &[SourceId]) -> Counter {
     let mut counter = Counter::default();
     let mut group = Group::new(view(), rib);
     for (number, source) in (0u32..).zip(members) {
-        group.join(MemberId(number), *source, None, &mut counter);
+        group.join(MemberId(number), *source, &mut counter);
     }
     let guard = Rib::pin();
     for quantum in ids.chunks(4096) {

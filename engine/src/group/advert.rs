@@ -295,6 +295,11 @@ impl Adverts {
         self.give_back();
     }
 
+    /// Export gives something else from now on.
+    pub(super) fn forget(&mut self) {
+        self.memo = Default::default();
+    }
+
     /// A table that came and went leaves no room behind.
     fn give_back(&mut self) {
         if self.table.is_empty() && self.places.len() > KEPT_PLACES {

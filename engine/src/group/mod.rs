@@ -26,7 +26,7 @@ mod tests;
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, FamilySet, IpPrefix};
-use rib::{AttributeId, Guard, IdSet, PrefixId, Rib, SourceId};
+use rib::{AttributeId, Guard, PrefixId, Rib, SourceId};
 use smallvec::SmallVec;
 
 use advert::Adverts;
@@ -157,56 +157,62 @@ impl Group {
         self.sources.len()
     }
 
-    /// A peer came up, or changes groups. It is owed the whole Adj-RIB-Out and then End-of-RIB for
-    /// each family. `told` are the prefixes that another group told it of: what this one does not
-    /// announce, it has to hear withdrawn.
-    pub fn join(
-        &mut self,
-        id: MemberId,
-        source: SourceId,
-        told: Option<Sets>,
-        outbox: &mut impl Outbox,
-    ) {
+    /// The members are told something else from now on: everything is evaluated anew, and told
+    /// where it differs. Returns the old view. The families have to be the same.
+    pub fn change_view(&mut self, view: ExportView, rib: &Rib) -> ExportView {
+        assert_eq!(self.view.families, view.families);
+        self.adverts.forget();
+        for family in view.families.iter() {
+            self.unevaluated[family.index()] = 0..rib.id_limit(family);
+        }
+        std::mem::replace(&mut self.view, view)
+    }
+
+    /// A peer came up. It is owed the whole Adj-RIB-Out and then End-of-RIB for each family.
+    pub fn join(&mut self, id: MemberId, source: SourceId, outbox: &mut impl Outbox) {
         self.sources.insert(source, id);
-        let mut member = Member {
-            id,
-            source,
-            owed: self.view.families,
-            missed: Sets::default(),
-        };
-        let announced = self.announced_ids(self.view.families);
+        let member = self.member(id, source);
         let walking = self.lagging.iter_mut().find(|cohort| !cohort.is_walked());
-        match (told, walking) {
-            (Some(told), _) => {
-                let mut cohort = Cohort {
-                    members: vec![member],
-                    walk: announced,
-                    displaced: told.clone(),
-                    ..Cohort::default()
-                };
-                unite(&mut cohort.walk, &told);
-                self.lagging.push(cohort);
-            }
-            (None, Some(cohort)) => {
-                member.missed = announced;
-                for (missed, walk) in member.missed.iter_mut().zip(&cohort.walk) {
-                    for id in walk.iter() {
-                        missed.remove(id);
-                    }
-                }
-                cohort.members.push(member);
-            }
-            (None, None) if announced.iter().all(IdSet::is_empty) => {
+        match walking {
+            Some(cohort) => cohort.join(member),
+            None if self.announced.iter().all(|count| *count == 0) => {
                 self.flush_live(outbox);
                 self.in_sync.members.push(member);
             }
-            (None, None) => self.lagging.push(Cohort {
-                members: vec![member],
-                walk: announced,
-                ..Cohort::default()
-            }),
+            None => {
+                let walk = self.announced_ids(self.view.families);
+                self.lagging.push(Cohort::new(vec![member], walk));
+            }
         }
         self.bound_cohorts(outbox);
+    }
+
+    /// Members of another group come over. `told` are the prefixes that they were told of there:
+    /// what this group does not announce, they have to hear withdrawn.
+    pub fn move_in(
+        &mut self,
+        members: &[(MemberId, SourceId)],
+        told: Sets,
+        outbox: &mut impl Outbox,
+    ) {
+        let sources = members.iter().map(|(id, source)| (*source, *id));
+        self.sources.extend(sources);
+        let mut walk = self.announced_ids(self.view.families);
+        unite(&mut walk, &told);
+        let members = members.iter().map(|(id, source)| self.member(*id, *source));
+        let mut cohort = Cohort::new(members.collect(), walk);
+        cohort.displaced = told;
+        self.lagging.push(cohort);
+        self.bound_cohorts(outbox);
+    }
+
+    fn member(&self, id: MemberId, source: SourceId) -> Member {
+        Member {
+            id,
+            source,
+            owed: self.view.families,
+            late: false,
+        }
     }
 
     /// For a view that [wants runners-up](ExportView::wants_runners_up): a member that joined has
@@ -219,30 +225,14 @@ impl Group {
         }
     }
 
-    /// The prefixes that a member may hold: what is announced to it, and what was once and whose
-    /// end it is still owed.
-    pub fn told_ids(&self, source: SourceId) -> Sets {
+    /// The prefixes that any member may hold: what is announced, and what was once and whose end
+    /// somebody is still owed.
+    pub fn told_ids(&mut self) -> Sets {
         let mut sets = self.announced_ids(self.view.families);
-        for (family, set) in Family::ALL.into_iter().zip(&mut sets) {
-            let own: Vec<PrefixId> = set
-                .iter()
-                .filter(|id| self.told(source, family, *id).is_none())
-                .collect();
-            for id in own {
-                set.remove(id);
-            }
-        }
-        for cohort in &self.lagging {
-            let members = cohort.members.iter();
-            for member in members.filter(|member| member.source == source) {
-                for owed in [
-                    &cohort.walk,
-                    &cohort.changed,
-                    &cohort.displaced,
-                    &member.missed,
-                ] {
-                    unite(&mut sets, owed);
-                }
+        for cohort in &mut self.lagging {
+            unite(&mut sets, cohort.missed());
+            for owed in [&cohort.walk, &cohort.changed, &cohort.displaced] {
+                unite(&mut sets, owed);
             }
         }
         sets
@@ -341,12 +331,14 @@ impl Group {
     /// then the lagging cohorts. True if there is more that could be done now; members whose
     /// sockets have to drain first don't count.
     pub fn work(&mut self, rib: &Rib, guard: &Guard, outbox: &mut impl Outbox) -> bool {
+        // What the last piece of an evaluation opened leaves with the next turn's live changes.
+        let evaluating = !self.is_evaluated();
         self.evaluate_some(rib, guard);
         for place in 0..self.lagging.len() {
             self.tell_lagging(place, rib, outbox);
         }
         self.settle(outbox);
-        !self.is_evaluated() || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
+        evaluating || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
     }
 
     /// No more live changes are at hand: what is open for the in-sync members leaves.
@@ -366,10 +358,7 @@ impl Group {
                 .into_iter()
                 .partition(|member| is_slow(member, outbox));
             self.in_sync.members = rest;
-            self.lagging.push(Cohort {
-                members: slow,
-                ..Cohort::default()
-            });
+            self.lagging.push(Cohort::new(slow, Sets::default()));
             self.bound_cohorts(outbox);
         }
         if self.adverts.unreferenced() > UNREFERENCED_MAX {

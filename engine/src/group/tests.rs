@@ -161,7 +161,7 @@ impl Bed {
         let source = self.source(number);
         self.sources.insert(member, source);
         self.routers.tables.insert(member, Table::new());
-        self.group.join(member, source, None, &mut self.routers);
+        self.group.join(member, source, &mut self.routers);
         member
     }
 
@@ -204,6 +204,15 @@ impl Bed {
         self.writer.upsert(prefix, path).expect("room");
         self.writer.release(attributes);
         self.paths.insert((prefix, member), length);
+    }
+
+    /// Everybody is told of another AS of ours from now on.
+    fn change_view(&mut self, local_asn: u32) {
+        let view = ExportView {
+            local_asn,
+            ..view()
+        };
+        self.group.change_view(view, &self.rib);
     }
 
     fn withdraw(&mut self, member: MemberId, prefix: Ipv4Prefix) {
@@ -260,11 +269,10 @@ impl Bed {
         let served = self.group.view().wants_runners_up();
         let but = served.then_some(member);
         let (length, from) = self.best(prefix, but)?;
-        let ours: &[u32] = if served { &[] } else { &[65001] };
+        let ours = (!served).then_some(self.group.view().local_asn);
         let said = std::iter::repeat_n(self.asn(from), length as usize);
         let path: Vec<String> = ours
-            .iter()
-            .copied()
+            .into_iter()
             .chain(said)
             .map(|asn| asn.to_string())
             .collect();
@@ -474,6 +482,62 @@ fn a_refresh_tells_everything_again_to_that_member_only() {
 }
 
 #[test]
+fn a_group_that_changes_its_view_tells_what_differs_and_nothing_else() {
+    let mut bed = Bed::new();
+    let (a, b) = (bed.join(0), bed.join(1));
+    for number in 0..10_000 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    let before = bed.routers.messages[&b];
+    bed.change_view(65001);
+    bed.settle();
+    assert_eq!(bed.routers.messages[&b], before, "nothing differs");
+    bed.change_view(65009);
+    bed.settle();
+    bed.check();
+    let messages = bed.routers.messages[&b] - before;
+    assert!((9..20).contains(&messages), "{messages} messages");
+    assert_eq!(bed.routers.end_of_rib[&b], 1);
+}
+
+#[test]
+fn members_that_come_over_forget_what_is_not_announced_here() {
+    let mut bed = Bed::new();
+    let a = bed.join(0);
+    for number in 0..100 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    for number in 100..200 {
+        bed.announce(a, prefix(number), 1);
+        bed.withdraw(a, prefix(number));
+    }
+    bed.settle();
+    // Two members of another group, which told them of those that are gone here, too.
+    let told: Vec<Ipv4Prefix> = (0..200).map(prefix).collect();
+    let mut sets = Sets::default();
+    let guard = Rib::pin();
+    let ids = told
+        .iter()
+        .map(|p| bed.rib.lookup(IpPrefix::V4(*p), &guard));
+    sets[0].extend(ids.flatten());
+    drop(guard);
+    let mut joining = Vec::new();
+    for number in 1..3 {
+        let member = MemberId(number);
+        let source = bed.source(number);
+        bed.sources.insert(member, source);
+        let table = told.iter().map(|p| (IpPrefix::V4(*p), "old".to_owned()));
+        bed.routers.tables.insert(member, table.collect());
+        joining.push((member, source));
+    }
+    bed.group.move_in(&joining, sets, &mut bed.routers);
+    bed.settle();
+    bed.check();
+}
+
+#[test]
 fn a_stuck_member_costs_the_others_nothing_and_gets_only_the_newest() {
     let mut bed = Bed::new();
     let (a, b, stuck) = (bed.join(0), bed.join(1), bed.join(2));
@@ -516,6 +580,7 @@ fn random_members_and_changes_end_in_the_right_tables() {
                     bed.group
                         .refresh(member, Family::Ipv4Unicast, &mut bed.routers);
                 }
+                3 if next(4) == 0 => bed.change_view(65001 + next(2)),
                 3 => drop(bed.turn(next(20) as usize)),
                 4 => bed.settle(),
                 // A member slow enough to fall behind, or not slow any more.

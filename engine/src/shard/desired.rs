@@ -11,10 +11,10 @@ use codec::notification::cease;
 use codec::{Family, Notification, RouteRefresh};
 use rib::{OpenChange, RibWriter};
 
+use super::Shard;
 use super::command::{Action, SocketOptions};
 use super::instance::Instance;
 use super::peer::{Peer, PeerId, socket_options, source_info};
-use super::{Shard, Wire};
 use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange};
 use crate::session::{Session, SessionConfig};
 use crate::time::Time;
@@ -49,10 +49,19 @@ impl Shard {
                 }
                 self.instances.remove(&id);
             }
-            Delta::Neighbor(id, neighbor) => match self.peers.find(id, neighbor.address) {
-                Some(peer) => self.change_peer(now, peer, neighbor),
-                None => self.add_peer(now, id, neighbor),
-            },
+            Delta::Neighbors(id, neighbors) => {
+                let mut changed = Vec::new();
+                for neighbor in neighbors {
+                    match self.peers.find(id, neighbor.address) {
+                        Some(peer) => {
+                            self.change_peer(now, peer, neighbor);
+                            changed.push(peer);
+                        }
+                        None => self.add_peer(now, id, neighbor),
+                    }
+                }
+                self.regroup(&changed);
+            }
             Delta::NeighborGone(id, address) => {
                 if let Some(peer) = self.peers.find(id, address) {
                     self.remove_peer(now, peer);
@@ -158,7 +167,8 @@ impl Shard {
         self.peers.remove(id);
     }
 
-    /// Follows new settings of a live neighbor: what can be changed under a session is.
+    /// Follows new settings of a live neighbor: what can be changed under a session is, but for what
+    /// it is told, which is [`Shard::regroup`]'s.
     fn change_peer(&mut self, now: Time, id: PeerId, neighbor: Arc<Neighbor>) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
@@ -190,7 +200,6 @@ impl Shard {
             // What came is judged anew when it comes again.
             self.ask_again(id);
         }
-        self.change_view(id);
     }
 
     fn set_options(&mut self, id: PeerId, options: SocketOptions) {
@@ -276,47 +285,6 @@ impl Shard {
             codec::encode_route_refresh(&refresh, &mut message);
             self.connections
                 .send(connection, Bytes::from(message), false);
-        }
-    }
-
-    /// The peer changes groups if what it is told has to look different now.
-    fn change_view(&mut self, id: PeerId) {
-        let Some(view) = self.view_of(id) else {
-            return;
-        };
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        let (Some(established), Some(instance)) = (
-            &mut peer.established,
-            self.instances.get_mut(&peer.instance),
-        ) else {
-            return;
-        };
-        let (source, old) = (established.source, established.group);
-        let Some(group) = instance.group(old) else {
-            return;
-        };
-        if *group.view() == view {
-            return;
-        }
-        let told = group.told_ids(source);
-        let adj_rib_in = view
-            .wants_runners_up()
-            .then(|| established.adj_rib_in.clone());
-        let place = instance.group_of(view);
-        established.group = place;
-        let mut outbox = Wire {
-            peers: &self.peers,
-            connections: &mut self.connections,
-        };
-        instance.leave(old, id, source, &mut outbox);
-        let rib = Arc::clone(instance.writer.rib());
-        if let Some(group) = instance.group_mut(place) {
-            group.join(id, source, Some(told), &mut outbox);
-            if let Some(adj_rib_in) = adj_rib_in {
-                group.adopt(&rib, &rib.guard(), &adj_rib_in);
-            }
         }
     }
 }

@@ -140,6 +140,27 @@ impl Instance {
         place
     }
 
+    /// Gives a group another view. False, and nothing changes: another group has it already.
+    pub(super) fn change_view(&mut self, place: usize, view: &ExportView) -> bool {
+        if self.views.contains_key(view) {
+            return false;
+        }
+        let rib = Arc::clone(self.writer.rib());
+        let Some(group) = self.group_mut(place) else {
+            return false;
+        };
+        // What a session exchanges was settled when it came up: the best paths of the same families
+        // are marked.
+        if group.view().families != view.families {
+            return false;
+        }
+        let old = group.change_view(view.clone(), &rib);
+        self.views.remove(&old);
+        self.views.insert(view.clone(), place);
+        self.subscribe_runners_up();
+        true
+    }
+
     pub(super) fn group(&self, place: usize) -> Option<&Group> {
         self.groups.get(place)?.as_ref()
     }
@@ -167,14 +188,23 @@ impl Instance {
             self.views.remove(group.view());
         }
         for family in Family::ALL {
-            let groups = self.groups.iter().flatten().map(Group::view);
-            let views = || groups.clone().filter(|view| view.families.contains(family));
-            if views().next().is_none() {
+            let groups = self.groups.iter().flatten();
+            let wanted = groups.map(|group| group.view().families);
+            if !wanted.into_iter().any(|families| families.contains(family)) {
                 self.writer.subscribe(family, false);
             }
-            if !views().any(ExportView::wants_runners_up) {
-                self.writer.subscribe_runner_up(family, false);
-            }
+        }
+        self.subscribe_runners_up();
+    }
+
+    /// Marks of the next best paths are wanted as long as a group tells them.
+    fn subscribe_runners_up(&mut self) {
+        for family in Family::ALL {
+            let views = self.groups.iter().flatten().map(Group::view);
+            let wanted = views
+                .filter(|view| view.families.contains(family))
+                .any(ExportView::wants_runners_up);
+            self.writer.subscribe_runner_up(family, wanted);
         }
     }
 
@@ -500,7 +530,7 @@ mod tests {
             });
             let place = instance.group_of(view());
             if let Some(group) = instance.group_mut(place) {
-                group.join(MemberId(member), source, None, &mut counter);
+                group.join(MemberId(member), source, &mut counter);
             }
             while instance.work(&mut counter).1 {}
             assert!(instance.is_quiet());

@@ -115,7 +115,7 @@ impl Shard {
             connections: &mut self.connections,
         };
         if let Some(group) = instance.group_mut(place) {
-            group.join(id, source, None, &mut outbox);
+            group.join(id, source, &mut outbox);
         }
     }
 

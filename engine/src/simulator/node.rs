@@ -133,10 +133,17 @@ impl Node {
                         self.tell(now, shard, ShardCommand::Delta(delta.clone()));
                     }
                 }
-                Delta::Neighbor(_, ref neighbor) => {
-                    let free = self.random.below(count);
-                    let shard = *self.placement.entry(neighbor.address).or_insert(free);
-                    self.tell(now, shard, ShardCommand::Delta(delta));
+                Delta::Neighbors(instance, neighbors) => {
+                    let mut hands: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+                    for neighbor in neighbors {
+                        let free = self.random.below(count);
+                        let shard = *self.placement.entry(neighbor.address).or_insert(free);
+                        hands.entry(shard).or_default().push(neighbor);
+                    }
+                    for (shard, hand) in hands {
+                        let delta = Delta::Neighbors(instance, hand.into_boxed_slice());
+                        self.tell(now, shard, ShardCommand::Delta(delta));
+                    }
                 }
                 Delta::NeighborGone(_, address) => {
                     if let Some(shard) = self.placement.remove(&address) {
