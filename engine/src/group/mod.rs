@@ -13,6 +13,8 @@ mod advert;
 mod cohort;
 mod entry;
 mod export;
+#[cfg(test)]
+mod fault;
 mod pack;
 mod reflect;
 mod view;
@@ -36,6 +38,8 @@ pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
 use entry::{Entry, Seconds};
 pub use export::{Refusal, export};
+#[cfg(test)]
+pub use fault::Fault;
 use pack::{Audience, Packer};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
@@ -69,18 +73,6 @@ const QUANTUM: usize = 4096;
 
 /// Adverts that may await freeing before open messages are sent early.
 const UNREFERENCED_MAX: usize = 65_536;
-
-/// Faults that tests plant to see that the simulator finds them.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// One withdraw in seven is not told.
-    LostWithdraw,
-    /// A second change of a prefix that is still owed cancels the first.
-    MissedCoalesce,
-    /// A member is told its own paths.
-    WrongSplitHorizon,
-}
 
 /// By how much the announced prefixes of each source grew; few sources change at a time.
 #[derive(Default)]
@@ -145,6 +137,7 @@ impl Group {
     #[cfg(test)]
     pub fn plant(&mut self, fault: Option<Fault>) {
         self.fault = fault;
+        self.in_sync.packer.inverts = fault == Some(Fault::InvertedBatch);
     }
 
     /// What the members have in common.
@@ -302,8 +295,16 @@ impl Group {
         if new == old {
             return;
         }
+        #[cfg(test)]
+        if self.fault == Some(Fault::AttributesOnly) && self.is_alike(old, new) {
+            return;
+        }
         self.set(family, id, old, new, counts);
         if self.is_same_to_all(old.first, new.first) {
+            return;
+        }
+        #[cfg(test)]
+        if self.fault == Some(Fault::StaleSecond) && old.first == new.first {
             return;
         }
         if !self.in_sync.members.is_empty() {
@@ -323,6 +324,13 @@ impl Group {
         old.form() == new.form() && !self.is_member(old.source) && !self.is_member(new.source)
     }
 
+    #[cfg(test)]
+    fn is_alike(&self, old: Entry, new: Entry) -> bool {
+        let form = |advert| self.adverts.get(advert).form();
+        let announced = old.first != AdvertId::NONE && new.first != AdvertId::NONE;
+        announced && form(old.first) == form(new.first)
+    }
+
     fn is_member(&self, source: SourceId) -> bool {
         self.sources.contains_key(&source)
     }
@@ -336,6 +344,10 @@ impl Group {
         self.evaluate_some(rib, guard);
         for place in 0..self.lagging.len() {
             self.tell_lagging(place, rib, outbox);
+            #[cfg(test)]
+            while self.fault == Some(Fault::DumpsFirst) && can_go_on(&self.lagging[place], outbox) {
+                self.tell_lagging(place, rib, outbox);
+            }
         }
         self.settle(outbox);
         evaluating || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
@@ -523,6 +535,10 @@ impl Group {
         #[cfg(test)]
         if self.fault == Some(Fault::WrongSplitHorizon) {
             packer.tell_sources_too();
+        }
+        #[cfg(test)]
+        if self.fault == Some(Fault::LostDisplacement) && new.second == AdvertId::NONE {
+            return;
         }
         // The member whose path it is now.
         if let Some(source) = self.member_of(new.first)
