@@ -14,7 +14,7 @@ use crate::config::{
 };
 
 /// Peers that stay together however idle the other shards are.
-const ALWAYS_TOGETHER: usize = 16;
+const ALWAYS_TOGETHER: usize = 64;
 
 /// What of a neighbor's settings decides the bytes it is told, as far as it is known before the
 /// session is up.

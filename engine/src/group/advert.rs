@@ -40,6 +40,8 @@ pub struct Advert {
     references: u32,
     /// Tells this advert from earlier ones at its place.
     serial: u32,
+    /// Of form and source, so that a table that grows need not read them all again.
+    hash: u32,
 }
 
 impl Advert {
@@ -144,6 +146,7 @@ impl Default for Adverts {
             source: SourceId(0),
             references: 0,
             serial: 0,
+            hash: 0,
         };
         Adverts {
             places: vec![nothing],
@@ -218,31 +221,31 @@ impl Adverts {
     }
 
     fn advert(&mut self, form: &[u8], source: SourceId) -> AdvertId {
-        let hash = self.hasher.hash_one((form, source));
+        let hash = self.hasher.hash_one((form, source)) as u32;
         let places = &self.places;
         let same = |place: &u32| {
             let advert = &places[*place as usize];
             advert.source == source && advert.form.octets() == form
         };
-        if let Some(place) = self.table.find(hash, same) {
+        if let Some(place) = self.table.find(spread(hash), same) {
             return AdvertId(*place);
         }
-        let place = self.place(Form(form.into()), source);
-        let (places, hasher) = (&self.places, &self.hasher);
-        self.table.insert_unique(hash, place, |place| {
-            let advert = &places[*place as usize];
-            hasher.hash_one((advert.form.octets(), advert.source))
+        let place = self.place(Form(form.into()), source, hash);
+        let places = &self.places;
+        self.table.insert_unique(spread(hash), place, |place| {
+            spread(places[*place as usize].hash)
         });
         let id = AdvertId(place);
         self.unreferenced.push(id);
         id
     }
 
-    fn place(&mut self, form: Form, source: SourceId) -> u32 {
+    fn place(&mut self, form: Form, source: SourceId, hash: u32) -> u32 {
         if let Some(place) = self.free.pop() {
             let advert = &mut self.places[place as usize];
             advert.form = form;
             advert.source = source;
+            advert.hash = hash;
             return place;
         }
         self.places.push(Advert {
@@ -250,6 +253,7 @@ impl Adverts {
             source,
             references: 0,
             serial: 0,
+            hash,
         });
         u32::try_from(self.places.len() - 1).expect("no more adverts than prefixes, which fit u32")
     }
@@ -259,10 +263,10 @@ impl Adverts {
         &self.places[id.0 as usize]
     }
 
-    /// Counts one more Adj-RIB-Out entry.
-    pub(super) fn hold(&mut self, id: AdvertId) {
-        self.places[id.0 as usize].references += 1;
-        self.references += 1;
+    /// Counts `more` Adj-RIB-Out entries.
+    pub(super) fn hold(&mut self, id: AdvertId, more: u32) {
+        self.places[id.0 as usize].references += more;
+        self.references += u64::from(more);
     }
 
     /// Counts one Adj-RIB-Out entry less.
@@ -283,7 +287,7 @@ impl Adverts {
             if advert.references > 0 || advert.form.0.is_empty() {
                 continue;
             }
-            let hash = self.hasher.hash_one((advert.form.octets(), advert.source));
+            let hash = spread(advert.hash);
             if let Ok(entry) = self.table.find_entry(hash, |place| *place == id.0) {
                 entry.remove();
             }
@@ -323,6 +327,11 @@ impl Adverts {
 /// are reused, and the source's being a client (RFC 4456), which changes under its paths.
 fn edition(attributes: &Attributes<'_>, kind: SourceKind) -> u32 {
     attributes.generation << 2 | kind as u32
+}
+
+/// A hash whose high bits, which the table looks at first, are as good as its low ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Places kept although no advert is left.

@@ -10,6 +10,7 @@
 //! of Adj-RIB-Out entries that hold it.
 
 mod advert;
+mod apply;
 mod cohort;
 mod entry;
 mod export;
@@ -27,20 +28,18 @@ mod tests;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use codec::{Family, FamilySet, IpPrefix};
-use rib::{AttributeId, Guard, PrefixId, Rib, SourceId};
-use smallvec::SmallVec;
+use codec::{Family, FamilySet};
+use rib::{Guard, PrefixId, Rib, SourceId};
 
 use advert::Adverts;
 pub use advert::{Advert, AdvertId, split as split_form};
 pub use cohort::MemberId;
 pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
-use entry::{Entry, Seconds};
+use entry::Seconds;
 pub use export::{Refusal, export};
 #[cfg(test)]
 pub use fault::Fault;
-use pack::{Audience, Packer};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow};
@@ -73,19 +72,6 @@ const QUANTUM: usize = 4096;
 
 /// Adverts that may await freeing before open messages are sent early.
 const UNREFERENCED_MAX: usize = 65_536;
-
-/// By how much the announced prefixes of each source grew; few sources change at a time.
-#[derive(Default)]
-struct Counts(SmallVec<[(SourceId, i64); 4]>);
-
-impl Counts {
-    fn add(&mut self, source: SourceId, by: i64) {
-        match self.0.iter_mut().find(|(known, _)| *known == source) {
-            Some((_, count)) => *count += by,
-            None => self.0.push((source, by)),
-        }
-    }
-}
 
 /// Peers that are told the same.
 pub struct Group {
@@ -260,81 +246,6 @@ impl Group {
         self.bound_cohorts(outbox);
     }
 
-    /// Reads the newest state of prefixes and tells the in-sync members what changed for them;
-    /// for the others it is noted.
-    pub fn apply(&mut self, rib: &Rib, guard: &Guard, family: Family, ids: &[PrefixId]) {
-        if !self.view.families.contains(family) {
-            return;
-        }
-        // What arrives together mostly shares its attributes: the last answer is kept at hand.
-        let mut last = None;
-        let mut counts = Counts::default();
-        for id in ids {
-            if self.view.wants_runners_up() {
-                let new = self.evaluate_both(rib, guard, family, *id);
-                self.change(rib, family, *id, new, &mut counts);
-                continue;
-            }
-            let path = rib.best(family, *id, guard);
-            let first = match (path.map(|path| (path.attributes, path.source)), last) {
-                (None, _) => AdvertId::NONE,
-                (Some(key), Some((last, advert))) if key == last => advert,
-                (Some(key), _) => {
-                    let advert = self.evaluate(rib, guard, family, key);
-                    last = Some((key, advert));
-                    advert
-                }
-            };
-            self.change(rib, family, *id, Entry::of(first), &mut counts);
-        }
-        self.count(family, counts);
-    }
-
-    fn change(&mut self, rib: &Rib, family: Family, id: PrefixId, new: Entry, counts: &mut Counts) {
-        let old = self.entry(family, id);
-        if new == old {
-            return;
-        }
-        #[cfg(test)]
-        if self.fault == Some(Fault::AttributesOnly) && self.is_alike(old, new) {
-            return;
-        }
-        self.set(family, id, old, new, counts);
-        if self.is_same_to_all(old.first, new.first) {
-            return;
-        }
-        #[cfg(test)]
-        if self.fault == Some(Fault::StaleSecond) && old.first == new.first {
-            return;
-        }
-        if !self.in_sync.members.is_empty() {
-            self.tell_in_sync(rib.prefix(family, id), id, old, new);
-        }
-        if !self.lagging.is_empty() {
-            self.note_for_lagging(family, id, old, new);
-        }
-    }
-
-    /// Of two paths that no member said and that are told alike, nobody needs to hear.
-    fn is_same_to_all(&self, old: AdvertId, new: AdvertId) -> bool {
-        if old == AdvertId::NONE || new == AdvertId::NONE {
-            return false;
-        }
-        let (old, new) = (self.adverts.get(old), self.adverts.get(new));
-        old.form() == new.form() && !self.is_member(old.source) && !self.is_member(new.source)
-    }
-
-    #[cfg(test)]
-    fn is_alike(&self, old: Entry, new: Entry) -> bool {
-        let form = |advert| self.adverts.get(advert).form();
-        let announced = old.first != AdvertId::NONE && new.first != AdvertId::NONE;
-        announced && form(old.first) == form(new.first)
-    }
-
-    fn is_member(&self, source: SourceId) -> bool {
-        self.sources.contains_key(&source)
-    }
-
     /// One bounded piece of what is owed apart from live changes: the group's first evaluation,
     /// then the lagging cohorts. True if there is more that could be done now; members whose
     /// sockets have to drain first don't count.
@@ -408,168 +319,6 @@ impl Group {
         self.announced[family.index()] - own + self.seconds.told(source, family)
     }
 
-    fn evaluate(
-        &mut self,
-        rib: &Rib,
-        guard: &Guard,
-        family: Family,
-        (attributes, source): (AttributeId, SourceId),
-    ) -> AdvertId {
-        let found = rib.attributes(attributes, guard);
-        let info = rib.source(source, guard);
-        let said = PathSource::of(&self.view, info, found.summary);
-        self.adverts
-            .intern(&self.view, family, (attributes, &found), (source, said))
-            .unwrap_or_default()
-    }
-
-    fn evaluate_both(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> Entry {
-        // One look at the paths, so that the two fit together.
-        let paths = rib.paths(family, id, guard);
-        let Some(best) = paths.best() else {
-            return Entry::default();
-        };
-        let mut entry =
-            Entry::of(self.evaluate(rib, guard, family, (best.attributes, best.source)));
-        if entry.first != AdvertId::NONE
-            && self.is_member(best.source)
-            && let Some(other) = rib.best_but(&paths, best.source, guard)
-        {
-            let other = (other.attributes, other.source);
-            entry.second = self.evaluate(rib, guard, family, other);
-        }
-        entry
-    }
-
-    fn entry(&self, family: Family, id: PrefixId) -> Entry {
-        Entry {
-            first: self.advert_of(family, id),
-            second: self.seconds.get(family, id),
-        }
-    }
-
-    /// What a member is told of a prefix by its entry.
-    fn told_by(&self, entry: Entry, source: SourceId) -> AdvertId {
-        let own = entry.first != AdvertId::NONE && self.adverts.get(entry.first).source == source;
-        if own { entry.second } else { entry.first }
-    }
-
-    fn set(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry, counts: &mut Counts) {
-        self.set_second(family, id, old, new);
-        let (old, new) = (old.first, new.first);
-        if old == new {
-            return;
-        }
-        if new != AdvertId::NONE {
-            self.adverts.hold(new);
-            counts.add(self.adverts.get(new).source, 1);
-        }
-        if old != AdvertId::NONE {
-            counts.add(self.adverts.get(old).source, -1);
-            self.adverts.release(old);
-        }
-        let entries = &mut self.adj_rib_out[family.index()];
-        let place = id.0 as usize;
-        if entries.len() <= place {
-            entries.resize(place + 1, AdvertId::NONE);
-        }
-        entries[place] = new;
-    }
-
-    fn set_second(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
-        if new.second != AdvertId::NONE {
-            self.adverts.hold(new.second);
-            let source = self.adverts.get(new.first).source;
-            self.seconds.count(source, family, 1);
-        }
-        if old.second != AdvertId::NONE {
-            let source = self.adverts.get(old.first).source;
-            self.seconds.count(source, family, -1);
-            self.adverts.release(old.second);
-        }
-        self.seconds.set(family, id, new.second);
-    }
-
-    fn count(&mut self, family: Family, counts: Counts) {
-        let family = family.index();
-        for (source, by) in counts.0 {
-            let total = &mut self.announced[family];
-            *total = total.wrapping_add_signed(by);
-            let of_source = self.announced_from.entry(source).or_default();
-            of_source[family] = of_source[family].wrapping_add_signed(by);
-            if of_source.iter().all(|count| *count == 0) {
-                self.announced_from.remove(&source);
-            }
-        }
-    }
-
-    /// The member that an advert's path came from.
-    fn member_of(&self, advert: AdvertId) -> Option<SourceId> {
-        if advert == AdvertId::NONE {
-            return None;
-        }
-        let source = self.adverts.get(advert).source;
-        self.is_member(source).then_some(source)
-    }
-
-    fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: Entry, new: Entry) {
-        if new.first == AdvertId::NONE {
-            #[cfg(test)]
-            if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
-                return;
-            }
-            let untold = self.member_of(old.first);
-            let audience = match untold.filter(|_| old.second == AdvertId::NONE) {
-                Some(source) => Audience::AllBut(source),
-                None => Audience::All,
-            };
-            self.in_sync.packer.withdraw(id, prefix, audience);
-            return;
-        }
-        let packer = &mut self.in_sync.packer;
-        if new.first == old.first {
-            packer.begin(prefix.family(), id);
-        } else {
-            packer.announce(id, prefix, new.first, self.adverts.get(new.first));
-        }
-        #[cfg(test)]
-        if self.fault == Some(Fault::WrongSplitHorizon) {
-            packer.tell_sources_too();
-        }
-        #[cfg(test)]
-        if self.fault == Some(Fault::LostDisplacement) && new.second == AdvertId::NONE {
-            return;
-        }
-        // The member whose path it is now.
-        if let Some(source) = self.member_of(new.first)
-            && self.told_by(old, source) != new.second
-        {
-            let packer = &mut self.in_sync.packer;
-            tell_source(packer, &self.adverts, prefix, source, new.second);
-        }
-    }
-
-    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
-        let own = self.member_of(new.first);
-        let had = |source| self.told_by(old, source) != AdvertId::NONE;
-        let displaced = own.is_some_and(had);
-        for cohort in &mut self.lagging {
-            #[cfg(test)]
-            if self.fault == Some(Fault::MissedCoalesce)
-                && cohort.changed[family.index()].remove(id)
-            {
-                continue;
-            }
-            let own = own.filter(|source| cohort.has_source(*source));
-            if new.first == old.first && own.is_none() {
-                continue;
-            }
-            // What is still owed of the prefix may be the end of a path that a member was told.
-            let forget = own.is_some() && (displaced || cohort.owes(family, id));
-            cohort.mark(family, id, forget);
-        }
-    }
-
     /// The prefixes that are announced, of some families.
     fn announced_ids(&self, families: FamilySet) -> Sets {
         let mut sets = Sets::default();
@@ -600,19 +349,5 @@ impl Group {
         for cohort in &self.lagging {
             assert!(!cohort.members.is_empty(), "no cohort without members");
         }
-    }
-}
-
-/// Packs what the member that the best path came from is told instead of it.
-fn tell_source(
-    packer: &mut Packer,
-    adverts: &Adverts,
-    prefix: IpPrefix,
-    source: SourceId,
-    second: AdvertId,
-) {
-    match second {
-        AdvertId::NONE => packer.withdraw_from_source(prefix, source),
-        advert => packer.announce_to_source(prefix, (advert, adverts.get(advert)), source),
     }
 }

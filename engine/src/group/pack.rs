@@ -12,7 +12,7 @@
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, IpPrefix, MAX_LEN};
-use rib::{IdSet, PrefixId, SourceId};
+use rib::{PrefixId, SourceId};
 use smallvec::SmallVec;
 
 use super::advert::{Advert, AdvertId, split};
@@ -59,7 +59,7 @@ pub(super) struct Packer {
     /// The forms of the open announcements, one behind the other.
     forms: Vec<u8>,
     /// The prefixes that this batch names.
-    open: [IdSet; Family::ALL.len()],
+    open: [OpenIds; Family::ALL.len()],
     run: Run,
     /// Prefixes that no message of 4,096 octets can announce: their attributes leave no room.
     oversized: u64,
@@ -219,7 +219,7 @@ impl Packer {
             announcement.encode(family, &self.forms, &mut self.run);
         }
         self.forms.clear();
-        self.open.iter_mut().for_each(IdSet::clear);
+        self.open.iter_mut().for_each(OpenIds::clear);
     }
 
     /// What is ready, in the order in which it must leave.
@@ -249,6 +249,37 @@ impl Packer {
     fn bound(&mut self) {
         if self.announcements.len() + self.withdrawals.len() > OPEN_MESSAGES_MAX {
             self.flush();
+        }
+    }
+}
+
+/// The ids that a batch names: a bit each, and which words to clear when it ends.
+#[derive(Default)]
+struct OpenIds {
+    words: Vec<u64>,
+    touched: Vec<u32>,
+}
+
+impl OpenIds {
+    /// Adds `id`. Whether it was not named yet.
+    #[inline]
+    fn insert(&mut self, id: PrefixId) -> bool {
+        let (place, bit) = ((id.0 / 64) as usize, 1 << (id.0 % 64));
+        if self.words.len() <= place {
+            self.words.resize(place + 1, 0);
+        }
+        let word = &mut self.words[place];
+        if *word == 0 {
+            self.touched.push(place as u32);
+        }
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
+
+    fn clear(&mut self) {
+        for place in self.touched.drain(..) {
+            self.words[place as usize] = 0;
         }
     }
 }

@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use codec::{AttributeSet, AttributeWriter, Ipv4Prefix, Message, Origin, PeerKind, WireFormat};
+use codec::{
+    AttributeSet, AttributeWriter, IpPrefix, Ipv4Prefix, Message, Origin, PeerKind, WireFormat,
+};
 use rib::{Path, PathFlags, RibOptions, RibWriter, ShardId, SourceInfo, SourceKind};
 
 use super::*;

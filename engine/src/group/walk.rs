@@ -6,9 +6,10 @@ use codec::{Family, IpPrefix};
 use rib::{Guard, PrefixId, Rib};
 
 use super::advert::AdvertId;
+use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
 use super::pack::{Audience, Packed};
-use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM, tell_source};
+use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM};
 
 impl Group {
     /// Whether every prefix that was in the table when the group was made has been looked at.
