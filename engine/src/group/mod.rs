@@ -14,6 +14,8 @@ mod apply;
 mod cohort;
 mod entry;
 mod export;
+#[cfg(test)]
+mod fault;
 mod pack;
 mod reflect;
 mod view;
@@ -36,6 +38,8 @@ pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
 use entry::Seconds;
 pub use export::{Refusal, export};
+#[cfg(test)]
+pub use fault::Fault;
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow};
@@ -68,18 +72,6 @@ const QUANTUM: usize = 4096;
 
 /// Adverts that may await freeing before open messages are sent early.
 const UNREFERENCED_MAX: usize = 65_536;
-
-/// Faults that tests plant to see that the simulator finds them.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// One withdraw in seven is not told.
-    LostWithdraw,
-    /// A second change of a prefix that is still owed cancels the first.
-    MissedCoalesce,
-    /// A member is told its own paths.
-    WrongSplitHorizon,
-}
 
 /// Peers that are told the same.
 pub struct Group {
@@ -131,6 +123,7 @@ impl Group {
     #[cfg(test)]
     pub fn plant(&mut self, fault: Option<Fault>) {
         self.fault = fault;
+        self.in_sync.packer.inverts = fault == Some(Fault::InvertedBatch);
     }
 
     /// What the members have in common.
@@ -262,6 +255,10 @@ impl Group {
         self.evaluate_some(rib, guard);
         for place in 0..self.lagging.len() {
             self.tell_lagging(place, rib, outbox);
+            #[cfg(test)]
+            while self.fault == Some(Fault::DumpsFirst) && can_go_on(&self.lagging[place], outbox) {
+                self.tell_lagging(place, rib, outbox);
+            }
         }
         self.settle(outbox);
         evaluating || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))

@@ -63,6 +63,9 @@ pub(super) struct Packer {
     run: Run,
     /// Prefixes that no message of 4,096 octets can announce: their attributes leave no room.
     oversized: u64,
+    /// See [`super::Fault::InvertedBatch`].
+    #[cfg(test)]
+    pub(super) inverts: bool,
 }
 
 struct Announcement {
@@ -233,6 +236,10 @@ impl Packer {
     /// The batch may name the prefix already, in an older state. Then it has to leave first.
     pub(super) fn begin(&mut self, family: Family, id: PrefixId) {
         let family = family.index();
+        #[cfg(test)]
+        if self.inverts {
+            return;
+        }
         if !self.open[family].insert(id) {
             self.flush();
             self.open[family].insert(id);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use codec::{
 use rib::{Path, PathFlags, RibOptions, RibWriter, ShardId, SourceInfo, SourceKind};
 
 use super::*;
-use crate::config::{Export, NextHopSelf, SendCommunities};
+use crate::config::{Client, Export, NextHopSelf, SendCommunities};
 
 /// What a member's router holds: prefix to the AS path as text.
 type Table = BTreeMap<IpPrefix, String>;
@@ -98,6 +98,14 @@ fn view() -> ExportView {
     }
 }
 
+/// A route server's clients.
+fn served() -> ExportView {
+    ExportView {
+        client: Some(Client::RouteServer),
+        ..view()
+    }
+}
+
 struct Bed {
     rib: Arc<Rib>,
     writer: RibWriter,
@@ -105,17 +113,24 @@ struct Bed {
     routers: Routers,
     sources: BTreeMap<MemberId, SourceId>,
     paths: BTreeMap<(Ipv4Prefix, MemberId), u32>,
+    /// All members are of one AS, so that what they say may be the same.
+    one_as: bool,
 }
 
 impl Bed {
     fn new() -> Bed {
+        Bed::of(view())
+    }
+
+    fn of(view: ExportView) -> Bed {
         let rib = Rib::new(RibOptions {
             shards: 1,
             selection: rib::Selection::default(),
         });
         let mut writer = rib.writer(ShardId(0));
         writer.subscribe(Family::Ipv4Unicast, true);
-        let group = Group::new(view(), &rib);
+        writer.subscribe_runner_up(Family::Ipv4Unicast, view.wants_runners_up());
+        let group = Group::new(view, &rib);
         Bed {
             rib,
             writer,
@@ -123,13 +138,21 @@ impl Bed {
             routers: Routers::default(),
             sources: BTreeMap::new(),
             paths: BTreeMap::new(),
+            one_as: false,
+        }
+    }
+
+    fn asn(&self, member: MemberId) -> u32 {
+        match self.one_as {
+            true => 65100,
+            false => 65100 + member.0,
         }
     }
 
     fn source(&mut self, number: u32) -> SourceId {
         self.writer.add_source(SourceInfo {
             kind: SourceKind::External,
-            asn: 65100 + number,
+            asn: self.asn(MemberId(number)),
             router_id: Ipv4Addr::from(number + 1),
             address: Some(IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + number))),
         })
@@ -166,7 +189,7 @@ impl Bed {
 
     /// A path whose length decides: `length` AS numbers, all of them the member's.
     fn announce(&mut self, member: MemberId, prefix: Ipv4Prefix, length: u32) {
-        let asn = 65100 + member.0;
+        let asn = self.asn(member);
         let mut canonical = Vec::new();
         let mut writer = AttributeWriter::new(&mut canonical);
         writer.origin(Origin::Igp);
@@ -199,6 +222,17 @@ impl Bed {
         self.paths.remove(&(prefix, member));
     }
 
+    /// Looks at all live changes without sending what is open.
+    fn look(&mut self) {
+        self.writer.publish();
+        let mut dirty = Vec::new();
+        self.writer.take_dirty(usize::MAX, &mut dirty);
+        let ids: Vec<PrefixId> = dirty.iter().map(|(_, id)| *id).collect();
+        let guard = Rib::pin();
+        self.group
+            .apply(&self.rib, &guard, Family::Ipv4Unicast, &ids);
+    }
+
     /// One turn with at most `max` live changes; true if something is left.
     fn turn(&mut self, max: usize) -> bool {
         self.writer.publish();
@@ -223,32 +257,47 @@ impl Bed {
         assert!(self.group.is_quiet() || !self.routers.backlog.is_empty());
     }
 
-    /// Every router that is up holds, for each prefix, the best path that is not its own, and
-    /// nothing where its own is best.
+    /// The best path of a prefix, without what `but` says.
+    fn best(&self, prefix: Ipv4Prefix, but: Option<MemberId>) -> Option<(u32, MemberId)> {
+        let all = (prefix, MemberId(0))..=(prefix, MemberId(u32::MAX));
+        let paths = self.paths.range(all);
+        let paths = paths.map(|((_, from), length)| (*length, *from));
+        paths.filter(|(_, from)| Some(*from) != but).min()
+    }
+
+    /// What a member is told of a prefix: the best path, and where that is its own, nothing; but
+    /// a route server's client the best of the others.
+    fn expected(&self, member: MemberId, prefix: Ipv4Prefix) -> Option<String> {
+        let served = self.group.view().wants_runners_up();
+        let but = served.then_some(member);
+        let (length, from) = self.best(prefix, but)?;
+        let ours = (!served).then_some(self.group.view().local_asn);
+        let said = std::iter::repeat_n(self.asn(from), length as usize);
+        let path: Vec<String> = ours
+            .into_iter()
+            .chain(said)
+            .map(|asn| asn.to_string())
+            .collect();
+        (from != member).then(|| path.join(" "))
+    }
+
+    /// Every router that is up holds what it must.
     fn check(&self) {
-        let mut best: BTreeMap<Ipv4Prefix, (u32, MemberId)> = BTreeMap::new();
-        for ((prefix, member), length) in &self.paths {
-            let candidate = (*length, *member);
-            let entry = best.entry(*prefix).or_insert(candidate);
-            *entry = candidate.min(*entry);
-        }
+        let prefixes: BTreeSet<Ipv4Prefix> = self.paths.keys().map(|(prefix, _)| *prefix).collect();
         for (member, table) in &self.routers.tables {
             if self.routers.stuck.contains(member) {
                 continue;
             }
-            let expected: Table = best
-                .iter()
-                .filter(|(_, (_, from))| from != member)
-                .map(|(prefix, (length, from))| {
-                    let asns = std::iter::repeat_n(65100 + from.0, *length as usize);
-                    let path: Vec<String> = std::iter::once(self.group.view().local_asn)
-                        .chain(asns)
-                        .map(|asn| asn.to_string())
-                        .collect();
-                    (IpPrefix::V4(*prefix), path.join(" "))
-                })
-                .collect();
+            let expected = prefixes.iter().filter_map(|prefix| {
+                let path = self.expected(*member, *prefix)?;
+                Some((IpPrefix::V4(*prefix), path))
+            });
+            let expected: Table = expected.collect();
             assert_eq!(*table, expected, "table of {member:?}");
+            let told = self
+                .group
+                .announced_to(self.sources[member], Family::Ipv4Unicast);
+            assert_eq!(told, expected.len() as u64, "counted for {member:?}");
         }
     }
 }
@@ -293,17 +342,116 @@ fn a_member_never_gets_its_own_path_and_forgets_what_its_own_displaced() {
 
 #[test]
 fn equal_attributes_of_two_neighbors_are_not_the_same_advert() {
-    let mut bed = Bed::new();
+    for view in [view(), served()] {
+        let mut bed = Bed::of(view);
+        bed.one_as = true;
+        let (a, b, c) = (bed.join(0), bed.join(1), bed.join(2));
+        bed.announce(a, prefix(1), 2);
+        bed.announce(b, prefix(1), 2);
+        bed.settle();
+        bed.check();
+        bed.withdraw(a, prefix(1));
+        bed.settle();
+        bed.check();
+        assert_eq!(bed.routers.tables[&a].len(), 1);
+        assert_eq!(bed.routers.tables[&c].len(), 1);
+    }
+}
+
+#[test]
+fn a_route_servers_client_whose_own_path_is_best_is_told_the_best_of_the_others() {
+    let mut bed = Bed::of(served());
     let (a, b, c) = (bed.join(0), bed.join(1), bed.join(2));
-    bed.announce(a, prefix(1), 2);
+    bed.settle();
+    let messages = |bed: &Bed| [a, b, c].map(|member| bed.routers.messages.get(&member).copied());
+    bed.announce(a, prefix(1), 1);
     bed.announce(b, prefix(1), 2);
     bed.settle();
     bed.check();
+    assert_eq!(bed.routers.tables[&a].len(), 1, "the path of b");
+    // The best of the others changes: only the member that is told it hears of it.
+    let before = messages(&bed);
+    bed.announce(c, prefix(1), 1);
+    bed.settle();
+    bed.check();
+    let after = messages(&bed);
+    assert_ne!(before[0], after[0]);
+    assert_eq!(before[1..], after[1..]);
+    // The best one changes hands: its old and its new member are told what they must be.
     bed.withdraw(a, prefix(1));
     bed.settle();
     bed.check();
-    assert_eq!(bed.routers.tables[&a].len(), 1);
-    assert_eq!(bed.routers.tables[&c].len(), 1);
+    bed.withdraw(b, prefix(1));
+    bed.settle();
+    bed.check();
+    assert_eq!(bed.routers.tables[&c].len(), 0);
+    bed.withdraw(c, prefix(1));
+    bed.settle();
+    bed.check();
+}
+
+#[test]
+fn within_a_batch_the_newest_state_of_a_prefix_wins() {
+    for view in [view(), served()] {
+        let mut bed = Bed::of(view);
+        let (a, b) = (bed.join(0), bed.join(1));
+        bed.join(2);
+        bed.settle();
+        // No flush between these: they meet in one batch, each with other prefixes around it.
+        for round in 0..20u32 {
+            for number in 0..4 {
+                let (one, other) = match (round + number) % 3 {
+                    0 => (a, b),
+                    _ => (b, a),
+                };
+                match (round * 7 + number * 3) % 5 {
+                    0 => bed.withdraw(one, prefix(number)),
+                    1 => bed.announce(one, prefix(number), 1 + round % 3),
+                    2 => {
+                        bed.withdraw(one, prefix(number));
+                        bed.announce(other, prefix(number), 2);
+                    }
+                    _ => bed.announce(other, prefix(number), 1 + number % 3),
+                }
+                bed.look();
+            }
+        }
+        bed.settle();
+        bed.check();
+    }
+}
+
+/// A member joins a large table; a change comes while it is told that. What the others and the new
+/// one have heard of the change when about a quarter of the table is told.
+fn heard_during_a_dump(fault: Option<Fault>) -> [bool; 2] {
+    let mut bed = Bed::new();
+    let (a, b) = (bed.join(0), bed.join(1));
+    for number in 0..50_000 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    bed.group.plant(fault);
+    let late = bed.join(2);
+    bed.turn(4096);
+    bed.announce(a, prefix(60_000), 1);
+    bed.withdraw(a, prefix(49_999));
+    bed.turn(4096);
+    let [new, gone] = [60_000, 49_999].map(|number| IpPrefix::V4(prefix(number)));
+    let heard = |member| {
+        let table: &Table = &bed.routers.tables[&member];
+        table.contains_key(&new) && !table.contains_key(&gone)
+    };
+    let dumping = bed.routers.tables[&late].len() < 15_000;
+    let heard = [dumping && heard(b), dumping && heard(late)];
+    bed.settle();
+    bed.check();
+    heard
+}
+
+#[test]
+fn a_dump_for_a_new_member_waits_for_live_changes() {
+    assert_eq!(heard_during_a_dump(None), [true, true]);
+    assert_eq!(heard_during_a_dump(Some(Fault::DumpsFirst)), [false, false]);
 }
 
 #[test]
@@ -424,7 +572,7 @@ fn a_stuck_member_costs_the_others_nothing_and_gets_only_the_newest() {
 
 #[test]
 fn random_members_and_changes_end_in_the_right_tables() {
-    for seed in 0..200u64 {
+    for (seed, view) in (0..400u64).zip([view(), served()].iter().cycle()) {
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut next = move |below: u32| {
             random ^= random << 13;
@@ -432,7 +580,8 @@ fn random_members_and_changes_end_in_the_right_tables() {
             random ^= random << 17;
             (random >> 33) as u32 % below
         };
-        let mut bed = Bed::new();
+        let mut bed = Bed::of(view.clone());
+        bed.one_as = next(2) == 0;
         for _ in 0..300 {
             let member = MemberId(next(6));
             match next(10) {

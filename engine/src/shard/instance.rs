@@ -120,9 +120,9 @@ impl Instance {
         // First the marks, then the walk, so that no change falls between them.
         for family in view.families.iter() {
             self.writer.subscribe(family, true);
-            if view.wants_runners_up() {
-                self.writer.subscribe_runner_up(family, true);
-            }
+        }
+        if view.wants_runners_up() {
+            self.subscribe_runners_up(Some(&view));
         }
         #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut group = Group::new(view.clone(), self.writer.rib());
@@ -149,13 +149,15 @@ impl Instance {
         let Some(group) = self.group_mut(place) else {
             return false;
         };
-        // What a session exchanges was settled when it came up: marks need no other subscription.
+        // What a session exchanges was settled when it came up: the best paths of the same families
+        // are marked.
         if group.view().families != view.families {
             return false;
         }
         let old = group.change_view(view.clone(), &rib);
         self.views.remove(&old);
         self.views.insert(view.clone(), place);
+        self.subscribe_runners_up(None);
         true
     }
 
@@ -186,14 +188,28 @@ impl Instance {
             self.views.remove(group.view());
         }
         for family in Family::ALL {
-            let groups = self.groups.iter().flatten().map(Group::view);
-            let views = || groups.clone().filter(|view| view.families.contains(family));
-            if views().next().is_none() {
+            let groups = self.groups.iter().flatten();
+            let wanted = groups.map(|group| group.view().families);
+            if !wanted.into_iter().any(|families| families.contains(family)) {
                 self.writer.subscribe(family, false);
             }
-            if !views().any(ExportView::wants_runners_up) {
-                self.writer.subscribe_runner_up(family, false);
-            }
+        }
+        self.subscribe_runners_up(None);
+    }
+
+    /// Marks of the next best paths are wanted as long as a group tells them, or one that is about
+    /// to be made.
+    fn subscribe_runners_up(&mut self, coming: Option<&ExportView>) {
+        #[cfg(test)]
+        if self.fault == Some(crate::group::Fault::UnmarkedRunnersUp) {
+            return;
+        }
+        for family in Family::ALL {
+            let views = self.groups.iter().flatten().map(Group::view).chain(coming);
+            let wanted = views
+                .filter(|view| view.families.contains(family))
+                .any(ExportView::wants_runners_up);
+            self.writer.subscribe_runner_up(family, wanted);
         }
     }
 

@@ -19,7 +19,7 @@ mod regroup;
 mod sessions;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -292,6 +292,15 @@ impl Shard {
     /// simulator.
     pub fn is_quiet(&self) -> bool {
         self.instances.values().all(Instance::is_quiet)
+    }
+
+    /// The update group of each peer whose session is up. For tests and the simulator.
+    pub fn groups(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        let peers = self.peers.iter().map(|(_, peer)| peer);
+        peers.filter_map(|peer| {
+            let group = peer.established.as_ref()?.group;
+            Some((peer.neighbor.address, group as u32))
+        })
     }
 
     /// Panics if an invariant of the shard or of what it holds is broken. For tests and the

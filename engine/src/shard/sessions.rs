@@ -168,7 +168,14 @@ impl Shard {
             own_next_hop: Family::ALL.map(own),
             next_hop_self: neighbor.next_hop_self,
             client: client_of(neighbor, peer.kind()),
-            cluster_id: (peer.kind() == PeerKind::Internal).then_some(neighbor.cluster_id),
+            cluster_id: match peer.kind() {
+                PeerKind::Internal => Some(neighbor.cluster_id),
+                #[cfg(test)]
+                _ if self.fault == Some(crate::group::Fault::Unshared) => {
+                    Some(negotiated.peer_router_id)
+                }
+                PeerKind::External => None,
+            },
             export: neighbor.export,
             send_communities: neighbor.send_communities,
         })

@@ -202,6 +202,17 @@ impl Node {
         self.rib.audit();
     }
 
+    /// The shard and update group of each peer whose session is up.
+    pub(super) fn groups(&self) -> BTreeMap<IpAddr, (usize, u32)> {
+        let mut groups = BTreeMap::new();
+        for (shard, host) in self.shards.iter().enumerate() {
+            for (address, group) in host.shard.groups() {
+                groups.insert(address, (shard, group));
+            }
+        }
+        groups
+    }
+
     /// The node's address towards a peer.
     pub(super) fn local_for(&self, peer: IpAddr) -> IpAddr {
         let fitting = self
