@@ -16,6 +16,7 @@ use rustix::net::RecvFlags;
 use crate::clock;
 use crate::network::dial;
 use crate::poll::{Poller, Readiness};
+use crate::script::Pieces;
 use crate::speaker::{Event, Over, Speaker, SpeakerConfig};
 
 /// Hears what the routers of a fleet are told.
@@ -62,6 +63,7 @@ struct Router {
     /// When it dials, if it is to be connected and is not.
     dial_at: Option<Instant>,
     discards: bool,
+    greeting: Pieces,
 }
 
 struct Link {
@@ -82,6 +84,7 @@ impl Fleet {
             link: None,
             dial_at: None,
             discards: false,
+            greeting: Pieces::default(),
         };
         Ok(Fleet {
             poller: Poller::new()?,
@@ -111,6 +114,18 @@ impl Fleet {
     /// From now on, what comes in for the router is thrown away by the kernel, unread.
     pub(crate) fn discard(&mut self, router: usize) {
         self.routers[router].discards = true;
+    }
+
+    /// What a router says as soon as its session stands, each time.
+    pub(crate) fn greet(&mut self, router: usize, greeting: Pieces) {
+        self.routers[router].greeting = greeting;
+    }
+
+    /// The router dies: its connection is closed without a word, and it does not come back.
+    pub(crate) fn kill(&mut self, router: usize) {
+        let router = &mut self.routers[router];
+        router.link = None;
+        router.dial_at = None;
     }
 
     /// Cease/Administrative Shutdown to the target from everyone, as far as sockets take it.
@@ -171,7 +186,14 @@ impl Fleet {
             if router.discards && link.stood {
                 link.discard(&mut self.buffer, ear)?;
             } else {
+                let stood = link.stood;
                 link.read(index, &mut self.buffer, ear)?;
+                if link.stood && !stood {
+                    link.check_families()?;
+                    for piece in router.greeting.iter() {
+                        link.speaker.say(piece.clone(), clock::now());
+                    }
+                }
             }
         }
         if link.speaker.next_write().is_some() || link.watches_writes {
@@ -253,6 +275,21 @@ impl Link {
         self.partial.clear();
         self.partial.extend_from_slice(&octets[taken..]);
         Ok(())
+    }
+
+    /// With no family in common there is nothing to say to each other.
+    fn check_families(&mut self) -> Result<(), Over> {
+        let agreed = self.speaker.agreed();
+        if agreed.is_some_and(|agreed| !agreed.wire.families.is_empty()) {
+            return Ok(());
+        }
+        let unsupported = Notification::new(
+            codec::notification::OPEN,
+            codec::notification::open::UNSUPPORTED_CAPABILITY,
+        );
+        let mut over = self.speaker.refuse(&unsupported, clock::now());
+        over.words = "the target does not speak the family that is to be announced".into();
+        Err(over)
     }
 
     fn discard(&mut self, buffer: &mut [u8], ear: &mut impl Ear) -> Result<(), Over> {

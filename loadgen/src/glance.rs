@@ -1,9 +1,11 @@
-//! An UPDATE at a glance: where its NLRI are, and which communities came with them.
+//! An UPDATE at a glance: where its NLRI are, and the few attributes that receivers look at.
 //!
 //! What receivers read in a timed run. Every prefix is decoded, attributes are only stepped over:
 //! judging them is the business of `codec::parse_update`, which `--verify` runs use.
 
-use codec::{Family, Nlri, code};
+use std::net::Ipv4Addr;
+
+use codec::{AsPath, Family, Nlri, code};
 
 /// The parts of an UPDATE's body that receivers count.
 pub(crate) struct Glance<'a> {
@@ -15,8 +17,12 @@ pub(crate) struct Glance<'a> {
     pub(crate) mp_withdrawn: Option<Nlri<'a>>,
     /// What MP_REACH_NLRI announces.
     pub(crate) mp_announced: Option<Nlri<'a>>,
+    /// The value of AS_PATH.
+    as_path: &'a [u8],
     /// The value of COMMUNITIES.
-    pub(crate) communities: &'a [u8],
+    communities: &'a [u8],
+    /// The value of ORIGINATOR_ID.
+    originator_id: &'a [u8],
     /// The family whose End-of-RIB marker this is (RFC 4724 §2).
     pub(crate) end_of_rib: Option<Family>,
 }
@@ -32,7 +38,9 @@ impl<'a> Glance<'a> {
             announced: nlri(announced)?,
             mp_withdrawn: None,
             mp_announced: None,
+            as_path: &[],
             communities: &[],
+            originator_id: &[],
             end_of_rib: None,
         };
         let silent = withdrawn.is_empty() && announced.is_empty();
@@ -51,12 +59,31 @@ impl<'a> Glance<'a> {
                         glance.end_of_rib = family;
                     }
                 }
+                code::AS_PATH => glance.as_path = value,
                 code::COMMUNITIES => glance.communities = value,
+                code::ORIGINATOR_ID => glance.originator_id = value,
                 _ => {}
             }
             attributes = rest;
         }
         Some(glance)
+    }
+
+    /// Whether there is a community at all.
+    pub(crate) fn has_communities(&self) -> bool {
+        !self.communities.is_empty()
+    }
+
+    /// The communities.
+    pub(crate) fn communities(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let chunks = self.communities.as_chunks::<4>().0;
+        chunks.iter().map(|octets| u32::from_be_bytes(*octets))
+    }
+
+    /// Whether the routes went through this AS, or came from this router (RFC 4271 §9.1.2, RFC 4456
+    /// §8): a router that is told its own routes refuses them.
+    pub(crate) fn is_loop(&self, asn: u32, router_id: Ipv4Addr) -> bool {
+        self.originator_id == router_id.octets() || AsPath::new(self.as_path).contains(asn)
     }
 }
 
@@ -125,25 +152,21 @@ mod tests {
             let next_hop = NextHop::V6(Ipv6Addr::LOCALHOST);
             let mut script = Script::new(family);
             script.announce(&communities, &next_hop, [prefix]);
+            script.cut();
+            script.withdraw([prefix]);
+            script.cut();
+            script.end_of_rib();
             let said = script.finish();
+
             let announce = glance(&said[0]);
             let nlri = announce.mp_announced.unwrap_or(announce.announced);
             assert_eq!(nlri.iter().collect::<Vec<_>>(), [(0, prefix)]);
-            assert_eq!(announce.communities, [1, 2, 3, 4]);
-            let mut script = Script::new(family);
-            script.end_of_rib();
-            assert_eq!(glance(&script.finish()[0]).end_of_rib, Some(family));
-            let mut octets = Vec::new();
-            let mut nlri = Vec::new();
-            match prefix {
-                IpPrefix::V4(prefix) => codec::encode_nlri(prefix, None, &mut nlri),
-                IpPrefix::V6(prefix) => codec::encode_nlri(prefix, None, &mut nlri),
-            }
-            codec::encode_withdraw(family, &nlri, &mut octets);
-            let withdraw = glance(&octets);
+            assert_eq!(announce.communities().collect::<Vec<_>>(), [0x0102_0304]);
+            let withdraw = glance(&said[1]);
             let nlri = withdraw.mp_withdrawn.unwrap_or(withdraw.withdrawn);
             assert_eq!(nlri.iter().collect::<Vec<_>>(), [(0, prefix)]);
             assert_eq!(withdraw.end_of_rib, None);
+            assert_eq!(glance(&said[2]).end_of_rib, Some(family));
         }
     }
 

@@ -10,6 +10,8 @@ mod clock;
 mod fleet;
 mod glance;
 mod holdings;
+mod latency;
+mod ledger;
 mod network;
 mod poll;
 mod prefix_ids;
@@ -24,6 +26,7 @@ mod script;
 mod sink;
 mod space;
 mod speaker;
+mod truth;
 mod workload;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -18,6 +18,7 @@ pub(crate) struct PrefixIds {
     ipv4: Keys,
     ipv6: Keys,
     strays: AHashMap<IpPrefix, u32>,
+    stray_prefixes: Vec<IpPrefix>,
     first_stray: u32,
 }
 
@@ -47,6 +48,7 @@ impl PrefixIds {
             ipv4: Keys::new(keys_v4.collect()),
             ipv6: Keys::new(keys_v6.collect()),
             strays: AHashMap::new(),
+            stray_prefixes: Vec::new(),
             // Whole words: no stray has a place in a bit set over the expected prefixes.
             first_stray: (expected.len() as u32).next_multiple_of(64),
             expected,
@@ -61,6 +63,22 @@ impl PrefixIds {
     /// The first number of a prefix that nobody expected.
     pub(crate) fn first_stray(&self) -> u32 {
         self.first_stray
+    }
+
+    /// The prefix of a number, expected or stray.
+    pub(crate) fn prefix(&self, id: u32) -> Option<IpPrefix> {
+        match id.checked_sub(self.first_stray) {
+            Some(stray) => self.stray_prefixes.get(stray as usize).copied(),
+            None => self.expected.get(id as usize).copied(),
+        }
+    }
+
+    /// The number of a prefix of either family; `after` is that of the prefix before it, or any.
+    pub(crate) fn id(&mut self, prefix: IpPrefix, after: u32) -> u32 {
+        match prefix {
+            IpPrefix::V4(prefix) => self.id_v4(prefix, after),
+            IpPrefix::V6(prefix) => self.id_v6(prefix, after),
+        }
     }
 
     /// The number of an IPv4 prefix; `after` is that of the prefix before it, or any.
@@ -91,8 +109,12 @@ impl PrefixIds {
 
     #[cold]
     fn stray(&mut self, prefix: IpPrefix) -> u32 {
-        let next = self.first_stray + self.strays.len() as u32;
-        *self.strays.entry(prefix).or_insert(next)
+        let strays = &mut self.stray_prefixes;
+        let next = self.first_stray + strays.len() as u32;
+        *self.strays.entry(prefix).or_insert_with(|| {
+            strays.push(prefix);
+            next
+        })
     }
 }
 
@@ -166,13 +188,6 @@ mod tests {
     use crate::random::Random;
     use crate::space::{LengthMix, draw_prefixes};
 
-    fn id(ids: &mut PrefixIds, prefix: IpPrefix, after: u32) -> u32 {
-        match prefix {
-            IpPrefix::V4(prefix) => ids.id_v4(prefix, after),
-            IpPrefix::V6(prefix) => ids.id_v6(prefix, after),
-        }
-    }
-
     #[test]
     fn numbers_are_places_whatever_came_before() {
         let mut expected = Vec::new();
@@ -190,7 +205,7 @@ mod tests {
         for (place, prefix) in expected.iter().enumerate() {
             let place = place as u32;
             for after in [place.wrapping_sub(1), 0, u32::MAX, place + 77] {
-                assert_eq!(id(&mut ids, *prefix, after), place);
+                assert_eq!(ids.id(*prefix, after), place);
             }
         }
     }
@@ -207,7 +222,8 @@ mod tests {
             for _ in 0..2 {
                 for (number, stray) in strays.iter().enumerate() {
                     let expected = ids.first_stray() + number as u32;
-                    assert_eq!(id(&mut ids, *stray, 0), expected);
+                    assert_eq!(ids.id(*stray, 0), expected);
+                    assert_eq!(ids.prefix(expected), Some(*stray));
                 }
             }
         }

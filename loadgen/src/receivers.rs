@@ -3,7 +3,7 @@
 //! Invariants: `held` of a book is the number of its bits; a router is complete while it holds
 //! exactly as many expected prefixes as its target says and nothing else.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ahash::AHashSet;
 use codec::{IpPrefix, Nlri, WireFormat};
@@ -11,13 +11,22 @@ use codec::{IpPrefix, Nlri, WireFormat};
 use crate::clock;
 use crate::fleet::Ear;
 use crate::glance::Glance;
+use crate::latency::Schedule;
+use crate::ledger::Ledger;
 use crate::prefix_ids::PrefixIds;
 use crate::speaker::Over;
+use crate::truth::Party;
+use crate::workload;
 
 /// Tables and counts of all routers.
 pub(crate) struct Receivers {
     ids: PrefixIds,
     books: Vec<Book>,
+    wanted: Wanted,
+    /// Everything that is held, where tables will be compared.
+    ledger: Option<Ledger>,
+    /// When changes were due, where their way is timed.
+    schedule: Option<Schedule>,
     incomplete: usize,
     counts: Counts,
     standing: usize,
@@ -42,10 +51,22 @@ pub(crate) struct Trouble {
     pub(crate) words: String,
 }
 
+/// Which announcements count as holding a prefix; others count as withdrawals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Any,
+    /// Those of this version.
+    Version(u16),
+    /// Those without any standard community.
+    Bare,
+}
+
 /// One router's side of things.
 struct Book {
     /// Its table and its traffic count.
     counts: bool,
+    /// By what it knows its own routes, if it announces any.
+    own: Option<Party>,
     target: usize,
     bits: Vec<u64>,
     held: usize,
@@ -55,6 +76,16 @@ struct Book {
     up_at: Option<Instant>,
     end_of_rib: bool,
     turned_away: u32,
+    /// When it was last told something, and the longest time between two such times.
+    told_at: Instant,
+    stall: Duration,
+}
+
+/// What a run of prefixes came to.
+struct Taken {
+    count: u64,
+    /// The number of the first prefix, if there was one.
+    first: Option<u32>,
 }
 
 impl Receivers {
@@ -69,6 +100,7 @@ impl Receivers {
         let words = ids.first_stray().div_ceil(64) as usize;
         let book = |router| Book {
             counts: counting(router),
+            own: None,
             target: 0,
             bits: if counting(router) {
                 vec![0; words]
@@ -82,10 +114,15 @@ impl Receivers {
             up_at: None,
             end_of_rib: false,
             turned_away: 0,
+            told_at: now,
+            stall: Duration::ZERO,
         };
         Receivers {
             books: (0..routers).map(book).collect(),
             ids,
+            wanted: Wanted::Any,
+            ledger: None,
+            schedule: None,
             incomplete: 0,
             counts: Counts::default(),
             standing: 0,
@@ -93,6 +130,52 @@ impl Receivers {
             last_octets_at: now,
             trouble: None,
         }
+    }
+
+    /// Remembers every attribute of every route from now on.
+    pub(crate) fn keep_ledger(&mut self) {
+        self.ledger = Some(Ledger::new(self.books.len()));
+    }
+
+    /// What every router holds, if it is remembered.
+    pub(crate) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
+    /// Times the way of changes from now on.
+    pub(crate) fn keep_schedule(&mut self, schedule: Schedule) {
+        self.schedule = Some(schedule);
+    }
+
+    /// What the way of changes came to.
+    pub(crate) fn schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref()
+    }
+
+    /// A router refuses its own routes, known by its AS number and identifier.
+    pub(crate) fn refuse_loops(&mut self, router: usize, party: Party) {
+        self.books[router].own = Some(party);
+    }
+
+    /// From now on only such announcements count; what is held does not any more, nor how long it
+    /// took.
+    pub(crate) fn want(&mut self, wanted: Wanted) {
+        let now = clock::now();
+        self.wanted = wanted;
+        for router in 0..self.books.len() {
+            let book = &mut self.books[router];
+            book.bits.fill(0);
+            book.held = 0;
+            book.told_at = now;
+            book.stall = Duration::ZERO;
+            self.settle(router, now);
+        }
+    }
+
+    /// The name of a prefix.
+    pub(crate) fn prefix_name(&self, id: u32) -> String {
+        let prefix = self.ids.prefix(id);
+        prefix.map_or_else(|| format!("prefix {id}"), |prefix| prefix.to_string())
     }
 
     /// How many prefixes are expected.
@@ -115,6 +198,13 @@ impl Receivers {
     pub(crate) fn complete_at(&self) -> Option<Instant> {
         let counting = self.books.iter().filter(|book| book.counts);
         counting.map(|book| book.complete_at).max()
+    }
+
+    /// For each router that counts, when it had all that it should hold, and the longest time that
+    /// it was told nothing before.
+    pub(crate) fn completions(&self) -> impl Iterator<Item = (Instant, Duration)> + '_ {
+        let counting = self.books.iter().filter(|book| book.counts);
+        counting.map(|book| (book.complete_at, book.stall))
     }
 
     /// Sessions that stand.
@@ -142,6 +232,11 @@ impl Receivers {
         self.counts
     }
 
+    /// What has come in up to now does not count.
+    pub(crate) fn reset_counts(&mut self) {
+        self.counts = Counts::default();
+    }
+
     /// The first thing that went wrong.
     pub(crate) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
@@ -162,6 +257,47 @@ impl Receivers {
             ),
             _ => "what was expected did not come".into(),
         }
+    }
+
+    fn count(&mut self, router: usize, glance: &Glance<'_>, octets: usize, read_at: Instant) {
+        let book = &mut self.books[router];
+        let own = book.own;
+        let counts = match self.wanted {
+            Wanted::Any => true,
+            Wanted::Version(version) => {
+                let mark = workload::mark(version);
+                glance.communities().any(|community| community == mark)
+            }
+            Wanted::Bare => !glance.has_communities(),
+        } && own.is_none_or(|own| !glance.is_loop(own.asn, own.address));
+
+        let mut withdrawn = book.take(&glance.withdrawn, &mut self.ids, false).count;
+        if let Some(nlri) = &glance.mp_withdrawn {
+            withdrawn += book.take(nlri, &mut self.ids, false).count;
+        }
+        let mut announced = book.take(&glance.announced, &mut self.ids, counts);
+        if let Some(nlri) = &glance.mp_announced {
+            let more = book.take(nlri, &mut self.ids, counts);
+            announced.count += more.count;
+            announced.first = announced.first.or(more.first);
+        }
+        if !book.complete {
+            book.stall = book
+                .stall
+                .max(read_at.saturating_duration_since(book.told_at));
+        }
+        book.told_at = read_at;
+        self.counts.updates += 1;
+        self.counts.octets += octets as u64;
+        self.counts.announced += announced.count;
+        self.counts.withdrawn += withdrawn;
+        if let Some(schedule) = &mut self.schedule
+            && let Some(first) = announced.first
+            && let Some(version) = glance.communities().find_map(workload::version)
+        {
+            schedule.arrived(version, first, announced.count, read_at);
+        }
+        self.settle(router, read_at);
     }
 
     fn settle(&mut self, router: usize, at: Instant) {
@@ -192,7 +328,7 @@ impl Ear for Receivers {
     fn update(
         &mut self,
         router: usize,
-        _wire: &WireFormat,
+        wire: &WireFormat,
         body: &[u8],
         octets: usize,
         read_at: Instant,
@@ -207,22 +343,16 @@ impl Ear for Receivers {
             book.end_of_rib = true;
             return;
         }
-        if !book.counts {
-            return;
+        if let Some(ledger) = &mut self.ledger {
+            let ids = &mut self.ids;
+            let id = |prefix| ids.id(prefix, u32::MAX);
+            if let Err(fault) = ledger.take(router, wire, body, id) {
+                return self.complain(router, format!("was sent a faulty UPDATE: {fault}"));
+            }
         }
-        let mut withdrawn = book.take(&glance.withdrawn, &mut self.ids, Book::remove);
-        if let Some(nlri) = &glance.mp_withdrawn {
-            withdrawn += book.take(nlri, &mut self.ids, Book::remove);
+        if book.counts {
+            self.count(router, &glance, octets, read_at);
         }
-        let mut announced = book.take(&glance.announced, &mut self.ids, Book::insert);
-        if let Some(nlri) = &glance.mp_announced {
-            announced += book.take(nlri, &mut self.ids, Book::insert);
-        }
-        self.counts.updates += 1;
-        self.counts.octets += octets as u64;
-        self.counts.announced += announced;
-        self.counts.withdrawn += withdrawn;
-        self.settle(router, read_at);
     }
 
     fn discarded(&mut self, octets: usize, read_at: Instant) {
@@ -236,7 +366,12 @@ impl Ear for Receivers {
         if stood {
             book.up_at = None;
             self.standing -= 1;
-            return self.complain(router, format!("lost its session: {}", over.words));
+            let what = if over.is_refusal {
+                "gets no session"
+            } else {
+                "lost its session"
+            };
+            return self.complain(router, format!("{what}: {}", over.words));
         }
         book.turned_away += 1;
         if over.is_refusal || book.turned_away >= TRIES {
@@ -246,21 +381,32 @@ impl Ear for Receivers {
 }
 
 impl Book {
+    /// Takes prefixes as held, or as not held.
     #[inline(always)]
-    fn take(&mut self, nlri: &Nlri<'_>, ids: &mut PrefixIds, act: impl Fn(&mut Book, u32)) -> u64 {
-        let mut count = 0;
+    fn take(&mut self, nlri: &Nlri<'_>, ids: &mut PrefixIds, held: bool) -> Taken {
+        let mut taken = Taken {
+            count: 0,
+            first: None,
+        };
         let mut id = 0;
+        let mut put = |book: &mut Book, id| {
+            if held {
+                book.insert(id);
+            } else {
+                book.remove(id);
+            }
+            taken.count += 1;
+            taken.first = taken.first.or(Some(id));
+        };
         for (_, prefix) in nlri.iter_v4() {
             id = ids.id_v4(prefix, id);
-            act(self, id);
-            count += 1;
+            put(self, id);
         }
         for (_, prefix) in nlri.iter_v6() {
             id = ids.id_v6(prefix, id);
-            act(self, id);
-            count += 1;
+            put(self, id);
         }
-        count
+        taken
     }
 
     #[inline]

@@ -50,14 +50,31 @@ impl Script {
         });
     }
 
+    /// Withdraws prefixes, in full messages.
+    pub(crate) fn withdraw(&mut self, prefixes: impl IntoIterator<Item = IpPrefix>) {
+        let family = self.family;
+        let room = codec::withdraw_room(codec::MAX_LEN, family);
+        self.fill(room, prefixes, |nlri, out| {
+            codec::encode_withdraw(family, nlri, out);
+        });
+    }
+
     /// The End-of-RIB marker.
     pub(crate) fn end_of_rib(&mut self) {
         codec::encode_end_of_rib(self.family, &mut self.piece);
     }
 
+    /// Ends a piece here, so that what follows can be said at another time.
+    pub(crate) fn cut(&mut self) {
+        if !self.piece.is_empty() {
+            self.pieces
+                .push(Bytes::from(std::mem::take(&mut self.piece)));
+        }
+    }
+
     /// All that was said.
     pub(crate) fn finish(mut self) -> Pieces {
-        self.pieces.push(Bytes::from(self.piece));
+        self.cut();
         self.pieces.into()
     }
 
@@ -82,8 +99,7 @@ impl Script {
             encode(&self.nlri, &mut self.piece);
         }
         if self.piece.len() >= PIECE_OCTETS {
-            self.pieces
-                .push(Bytes::from(std::mem::take(&mut self.piece)));
+            self.cut();
         }
     }
 }

@@ -6,6 +6,7 @@
 //! instead of remembering them. One seed gives the same octets everywhere.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use clap::ValueEnum;
 use codec::{AsPath, AttributeWriter, Family, IpPrefix, NextHop, Origin};
@@ -53,6 +54,7 @@ pub(crate) struct Workload {
 /// Some prefixes that share an attribute set.
 #[derive(Clone, Copy, Debug)]
 struct Run {
+    owner: u32,
     first: u32,
     count: u32,
 }
@@ -129,7 +131,11 @@ impl Workload {
         let mut first = 0;
         for (owner, count) in lots {
             self.owned[owner as usize].push(self.runs.len() as u32);
-            self.runs.push(Run { first, count });
+            self.runs.push(Run {
+                owner,
+                first,
+                count,
+            });
             first += count;
         }
         if shape.order == Order::Shuffled {
@@ -144,10 +150,22 @@ impl Workload {
         &self.owned[owner]
     }
 
+    /// The numbers of all runs, with their owners.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u32, usize)> + '_ {
+        let owner = |run: &Run| run.owner as usize;
+        (0..).zip(self.runs.iter().map(owner))
+    }
+
+    /// The places of a run's prefixes among all.
+    pub(crate) fn ids_of(&self, run: u32) -> Range<u32> {
+        let Run { first, count, .. } = self.runs[run as usize];
+        first..first + count
+    }
+
     /// The prefixes of a run.
     pub(crate) fn prefixes_of(&self, run: u32) -> &[IpPrefix] {
-        let Run { first, count } = self.runs[run as usize];
-        &self.prefixes[first as usize..(first + count) as usize]
+        let range = self.ids_of(run);
+        &self.prefixes[range.start as usize..range.end as usize]
     }
 
     /// The attributes with which a sender announces a run.
@@ -207,6 +225,21 @@ impl Workload {
 impl RouteSet {
     /// The attributes as they stand in an UPDATE, NEXT_HOP only for IPv4.
     fn encode(&self, out: &mut Vec<u8>) {
+        self.write(out, |_| {});
+    }
+
+    /// The attributes in the canonical form of `codec`, with the next hop of either family.
+    pub(crate) fn canonical(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        self.write(&mut octets, |writer| {
+            if !matches!(self.next_hop, NextHop::V4(_)) {
+                writer.mp_next_hop(Family::Ipv6Unicast, &self.next_hop);
+            }
+        });
+        octets
+    }
+
+    fn write(&self, out: &mut Vec<u8>, write_mp_next_hop: impl Fn(&mut AttributeWriter<'_>)) {
         let mut writer = AttributeWriter::new(out);
         writer.origin(Origin::Igp);
         writer.as_path(&AsPath::new(&[]), &self.path, true);
@@ -220,6 +253,7 @@ impl RouteSet {
             writer.local_pref(local_pref);
         }
         writer.communities(&self.communities);
+        write_mp_next_hop(&mut writer);
         writer.large_communities(&self.large_communities);
     }
 }
@@ -227,6 +261,11 @@ impl RouteSet {
 /// The community that marks a version of a run.
 pub(crate) fn mark(version: u16) -> u32 {
     (MARK_ASN << 16) | u32::from(version)
+}
+
+/// The version that a community marks, if it marks one.
+pub(crate) fn version(community: u32) -> Option<u16> {
+    (community >> 16 == MARK_ASN).then_some(community as u16)
 }
 
 /// A router's next hop: the one after the router before it.

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Common, Failure, Results, Run};
 use crate::script::{Pieces, Script};
-use crate::workload::{Variant, Workload};
+use crate::truth::{Party, Truth};
+use crate::workload::{Announcer, Variant, Workload};
 
 /// Arguments of `load`.
 #[derive(Args, Clone, Debug, Serialize)]
@@ -50,34 +51,45 @@ pub(super) fn load(args: &LoadArgs) -> Result<Results, Failure> {
     let owners = if args.overlap { 1 } else { args.senders };
     let shape = args.common.shape(owners, args.prefixes);
     let workload = Workload::draw(&shape).map_err(Failure::Usage)?;
-    let scripts = (0..args.senders)
-        .map(|sender| {
-            let owner = if args.overlap { 0 } else { sender };
-            script(args, &workload, sender, owner)
-        })
-        .collect();
-    let routers = args.senders + args.receivers;
-    let mut run = Run::new(&args.common, routers, &workload.prefixes, |router| {
+    let parties = args.parties();
+    let mut run = Run::new(&args.common, parties, &workload.prefixes, |router| {
         router >= args.senders
     })?;
-    send(&mut run, scripts, args.overlap)
+    let scripts = (0..args.senders).map(|sender| {
+        let owner = if args.overlap { 0 } else { sender };
+        script(args, &workload, &run.announcer(sender), owner)
+    });
+    let scripts = scripts.collect();
+    send(&mut run, scripts, args.overlap)?;
+    if args.common.verify {
+        run.verify(&truth(args, &workload, &run))?;
+    }
+    Ok(run.finish())
 }
 
-/// Runs `fanout`.
-pub(super) fn fanout(args: &FanoutArgs) -> Result<Results, Failure> {
-    load(&LoadArgs {
-        senders: 1,
-        prefixes: args.prefixes,
-        overlap: false,
-        receivers: args.receivers,
-        common: args.common.clone(),
-    })
+impl LoadArgs {
+    pub(super) fn parties(&self) -> Vec<Party> {
+        self.common.parties(self.senders + self.receivers)
+    }
 }
 
-fn send(run: &mut Run<'_>, scripts: Vec<Pieces>, until_idle: bool) -> Result<Results, Failure> {
+impl FanoutArgs {
+    /// A load from one sender.
+    pub(super) fn as_load(&self) -> LoadArgs {
+        LoadArgs {
+            senders: 1,
+            prefixes: self.prefixes,
+            overlap: false,
+            receivers: self.receivers,
+            common: self.common.clone(),
+        }
+    }
+}
+
+fn send(run: &mut Run<'_>, scripts: Vec<Pieces>, until_idle: bool) -> Result<(), Failure> {
     run.establish()?;
     for sender in 0..scripts.len() {
-        run.fleet.discard(sender);
+        run.discard(sender);
     }
     run.release();
     run.expect_everything();
@@ -88,21 +100,45 @@ fn send(run: &mut Run<'_>, scripts: Vec<Pieces>, until_idle: bool) -> Result<Res
     if until_idle {
         run.wait_until_idle(IDLE)?;
     }
-    Ok(run.finish())
+    Ok(())
 }
 
-fn script(args: &LoadArgs, workload: &Workload, sender: usize, owner: usize) -> Pieces {
+fn script(args: &LoadArgs, workload: &Workload, sender: &Announcer, owner: usize) -> Pieces {
     let mut script = Script::new(workload.family);
-    let variant = |run: u32| Variant {
-        path_length: args
-            .overlap
-            .then(|| overlap_path_length(run, sender, args.senders)),
-        ..Variant::default()
-    };
-    let announcer = args.common.announcer(sender);
-    workload.announce(workload.owned(owner), &announcer, variant, &mut script);
+    let variant = |run| variant(args, run, sender.router);
+    workload.announce(workload.owned(owner), sender, variant, &mut script);
     script.end_of_rib();
     script.finish()
+}
+
+fn variant(args: &LoadArgs, run: u32, sender: usize) -> Variant {
+    let path_length = || overlap_path_length(run, sender, args.senders);
+    Variant {
+        path_length: args.overlap.then(path_length),
+        ..Variant::default()
+    }
+}
+
+/// RFC 4271 §9.1.2.2: the shortest path wins, then the lowest identifier, which is the first sender.
+fn truth(args: &LoadArgs, workload: &Workload, routers: &Run<'_>) -> Truth {
+    let mut truth = routers.truth(workload.prefixes.len());
+    for (run, owner) in workload.runs() {
+        let senders = if args.overlap {
+            0..args.senders
+        } else {
+            owner..owner + 1
+        };
+        let attributes = |sender| {
+            let variant = variant(args, run, sender);
+            let announcer = routers.announcer(sender);
+            (sender, workload.attributes(run, &announcer, variant))
+        };
+        if let Some((sender, set)) = senders.map(attributes).min_by_key(|(_, s)| s.path.len()) {
+            let set = truth.add_set(sender, set.canonical());
+            truth.add_winners(workload.ids_of(run), set);
+        }
+    }
+    truth
 }
 
 /// Of the senders of one prefix, exactly one has the shortest path, and each has its share of wins.

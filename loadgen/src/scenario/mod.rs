@@ -4,19 +4,31 @@
 //! senders, wait until every receiver holds what it should. Here is the command line of all of
 //! them; what is measured is in [`results`].
 
+mod churn;
+mod flap;
 mod load;
 mod options;
+mod peers;
+mod reload;
 mod results;
 mod run;
 
 use clap::Subcommand;
 use serde::Serialize;
 
-pub(crate) use load::{FanoutArgs, LoadArgs};
-pub(crate) use options::{Common, FamilyName};
+use churn::ChurnArgs;
+use flap::FlapArgs;
+use load::{FanoutArgs, LoadArgs};
+use options::Common;
+pub(crate) use options::FamilyName;
+use peers::PeersArgs;
+use reload::ReloadArgs;
+pub(crate) use results::Latency;
 use results::Results;
 pub(crate) use run::raise_file_limit;
 use run::{Failure, Run};
+
+use crate::truth::Party;
 
 /// A scenario with its arguments.
 #[derive(Subcommand, Clone, Debug, Serialize)]
@@ -26,6 +38,14 @@ pub(crate) enum Scenario {
     Load(LoadArgs),
     /// One sender announces a table to many receivers.
     Fanout(FanoutArgs),
+    /// One sender withdraws its table and announces it with other attributes, again and again.
+    Churn(ChurnArgs),
+    /// Of two senders one dies: its prefixes go, or another route wins.
+    Flap(FlapArgs),
+    /// Many sessions come up at once, and may each bring a few prefixes.
+    Peers(PeersArgs),
+    /// A command changes the target's policy, and every client must be told everything anew.
+    Reload(ReloadArgs),
 }
 
 impl Scenario {
@@ -33,7 +53,11 @@ impl Scenario {
     pub(crate) fn run(&self) -> u8 {
         let outcome = match self {
             Scenario::Load(args) => load::load(args),
-            Scenario::Fanout(args) => load::fanout(args),
+            Scenario::Fanout(args) => load::load(&args.as_load()),
+            Scenario::Churn(args) => churn::churn(args),
+            Scenario::Flap(args) => flap::flap(args),
+            Scenario::Peers(args) => peers::peers(args),
+            Scenario::Reload(args) => reload::reload(args),
         };
         match outcome {
             Ok(results) => {
@@ -50,15 +74,26 @@ impl Scenario {
 
     /// The routers that it uses, as the target must know them: one "ADDRESS ASN" a line.
     pub(crate) fn neighbors(&self) -> String {
-        let common = self.common();
-        let line = |router| format!("{} {}\n", common.address(router), common.asn(router));
-        (0..self.routers()).map(line).collect()
+        let parties = match self {
+            Scenario::Load(args) => args.parties(),
+            Scenario::Fanout(args) => args.as_load().parties(),
+            Scenario::Churn(args) => args.parties(),
+            Scenario::Flap(args) => args.parties(),
+            Scenario::Peers(args) => args.parties(),
+            Scenario::Reload(args) => args.parties(),
+        };
+        let line = |party: &Party| format!("{} {}\n", party.address, party.asn);
+        parties.iter().map(line).collect()
     }
 
     fn name(&self) -> &'static str {
         match self {
             Scenario::Load(_) => "load",
             Scenario::Fanout(_) => "fanout",
+            Scenario::Churn(_) => "churn",
+            Scenario::Flap(_) => "flap",
+            Scenario::Peers(_) => "peers",
+            Scenario::Reload(_) => "reload",
         }
     }
 
@@ -66,13 +101,10 @@ impl Scenario {
         match self {
             Scenario::Load(args) => &args.common,
             Scenario::Fanout(args) => &args.common,
-        }
-    }
-
-    fn routers(&self) -> usize {
-        match self {
-            Scenario::Load(args) => args.senders + args.receivers,
-            Scenario::Fanout(args) => 1 + args.receivers,
+            Scenario::Churn(args) => &args.common,
+            Scenario::Flap(args) => &args.common,
+            Scenario::Peers(args) => &args.common,
+            Scenario::Reload(args) => &args.common,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::fleet::Identity;
 use crate::speaker::SpeakerConfig;
+use crate::truth::{Export, Party};
 use crate::workload::{self, Announcer, Order, Shape};
 
 /// What every scenario takes.
@@ -50,6 +51,14 @@ pub(crate) struct Common {
     /// 2001:2::1 for IPv6].
     #[arg(long)]
     pub(crate) next_hop: Option<IpAddr>,
+    /// Next hop that the target gives its routes [default: its address for IPv4; for IPv6 any but the
+    /// sender's].
+    #[arg(long)]
+    pub(crate) dut_next_hop: Option<IpAddr>,
+    /// Compare what every router holds in the end with what it should hold, prefix by prefix and
+    /// attribute by attribute. Such a run is not for timing: senders read what they are told.
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Process of the target: its CPU time and memory, and those of its descendants, are measured.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
@@ -92,29 +101,27 @@ impl Common {
         Duration::try_from_secs_f64(self.timeout).unwrap_or(Duration::MAX)
     }
 
-    /// The address of a router.
-    pub(crate) fn address(&self, router: usize) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.first_address).wrapping_add(router as u32))
+    /// The routers that the target has as neighbors.
+    pub(crate) fn parties(&self, routers: usize) -> Vec<Party> {
+        let party = |router: u32| Party {
+            address: Ipv4Addr::from(u32::from(self.first_address).wrapping_add(router)),
+            asn: if self.internal {
+                self.dut_asn
+            } else {
+                self.first_asn.wrapping_add(router)
+            },
+        };
+        (0..routers as u32).map(party).collect()
     }
 
-    /// The AS number of a router.
-    pub(crate) fn asn(&self, router: usize) -> u32 {
-        if self.internal {
-            self.dut_asn
-        } else {
-            self.first_asn.wrapping_add(router as u32)
-        }
-    }
-
-    /// A router that the target has as a neighbor.
-    pub(crate) fn identity(&self, router: usize) -> Identity {
-        let address = self.address(router);
+    /// A router as one that dials the target.
+    pub(crate) fn identity(&self, party: &Party) -> Identity {
         Identity {
-            address: address.into(),
+            address: party.address.into(),
             speaker: SpeakerConfig {
-                asn: self.asn(router),
+                asn: party.asn,
                 peer_asn: Some(self.dut_asn),
-                router_id: address,
+                router_id: party.address,
                 families: FamilySet::from_iter([self.family()]),
                 hold_time: self.hold_time,
             },
@@ -122,10 +129,10 @@ impl Common {
     }
 
     /// A router as one that announces.
-    pub(crate) fn announcer(&self, router: usize) -> Announcer {
+    pub(crate) fn announcer(&self, router: usize, party: &Party) -> Announcer {
         Announcer {
             router,
-            asn: self.asn(router),
+            asn: party.asn,
             internal: self.internal,
             next_hop: self.next_hop_of(router),
         }
@@ -140,6 +147,24 @@ impl Common {
             per_attributes: self.per_attributes,
             order: self.order,
             seed: self.seed,
+        }
+    }
+
+    /// What the target does to attributes on the way.
+    pub(crate) fn export(&self) -> Export {
+        let own_address = match (self.family, self.target.ip()) {
+            (FamilyName::Ipv4, IpAddr::V4(address)) => Some(address.into()),
+            _ => None,
+        };
+        if self.internal {
+            Export::Reflected
+        } else if self.route_server {
+            Export::Unchanged
+        } else {
+            Export::External {
+                asn: self.dut_asn,
+                next_hop: self.dut_next_hop.or(own_address),
+            }
         }
     }
 

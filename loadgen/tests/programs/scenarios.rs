@@ -1,8 +1,6 @@
 //! Scenarios as programs, against the null relay.
 
-mod support;
-
-use support::{Relay, free_port, json, loadgen, run};
+use crate::support::{Relay, free_port, json, loadgen, run};
 
 #[test]
 fn load_and_fanout_reach_every_receiver() {
@@ -102,4 +100,38 @@ fn neighbors_are_the_routers_of_a_scenario() {
         lines("fanout --receivers 1 --internal --dut-asn 65001"),
         "127.1.0.1 65001\n127.1.0.2 65001\n"
     );
+}
+
+#[test]
+fn a_relay_changes_nothing_and_that_is_found() {
+    let relay = Relay::start();
+    let target = &relay.address;
+    let arguments = "load --senders 3 --prefixes 1000 --receivers 2 --verify --json";
+    let output = run(&format!("{arguments} --route-server --target {target}"));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(json(&output)["verified"], true);
+
+    let output = run(&format!("{arguments} --target {target}"));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(json(&output)["verified"], false);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("AS_PATH is"), "{words}");
+}
+
+#[test]
+fn churn_and_reconnecting_peers_go_through_a_relay() {
+    let relay = Relay::start();
+    let target = &relay.address;
+    for (arguments, nlri) in [
+        ("churn --prefixes 500 --rounds 3", 3000),
+        ("churn --prefixes 500 --rounds 3 --step", 3000),
+        ("peers --peers 30 --reconnect-prefixes 6", 30 * 29 * 6),
+        ("peers --peers 300", 0),
+    ] {
+        let output = run(&format!("{arguments} --json --target {target}"));
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        let results = json(&output);
+        assert_eq!(results["receivers"]["nlri"], nlri, "{arguments}");
+        assert!(results["latency"]["p50"].as_f64() > Some(0.0), "{results}");
+    }
 }
