@@ -1,0 +1,171 @@
+//! Where synthetic prefixes are drawn from: the unicast space that is given out, in the mix of
+//! lengths of a real table. Never a martian, and nothing that covers one.
+
+use std::hash::Hash;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ahash::AHashSet;
+use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix};
+
+use crate::random::Random;
+
+/// Prefix lengths with their weights: `24:61,16-23:39`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LengthMix(Vec<(u8, u8, u64)>);
+
+impl FromStr for LengthMix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LengthMix, String> {
+        let parse = |part: &str| -> Option<(u8, u8, u64)> {
+            let (lengths, weight) = part.split_once(':').unwrap_or((part, "1"));
+            let (low, high) = lengths.split_once('-').unwrap_or((lengths, lengths));
+            let (low, high) = (low.parse().ok()?, high.parse().ok()?);
+            (low <= high && high <= 128).then_some((low, high, weight.parse().ok()?))
+        };
+        let parts: Option<Vec<_>> = text.split(',').map(parse).collect();
+        parts.map(LengthMix).ok_or_else(|| {
+            format!("{text:?} is no mix of prefix lengths; one is 24:61,16-23:39 (length:weight)")
+        })
+    }
+}
+
+impl LengthMix {
+    /// The mix of the Internet's tables: 61 % are /24 (IPv6: /48), short ones are few.
+    pub(crate) fn internet(family: Family) -> LengthMix {
+        LengthMix(match family {
+            Family::Ipv4Unicast => vec![
+                (24, 24, 61),
+                (23, 23, 10),
+                (22, 22, 12),
+                (21, 21, 5),
+                (20, 20, 5),
+                (19, 19, 3),
+                (18, 18, 2),
+                (16, 17, 2),
+            ],
+            Family::Ipv6Unicast => vec![
+                (48, 48, 61),
+                (40, 47, 21),
+                (36, 39, 4),
+                (33, 35, 2),
+                (32, 32, 12),
+            ],
+        })
+    }
+
+    fn draw(&self, random: &mut Random) -> u8 {
+        let total: u64 = self.0.iter().map(|(_, _, weight)| weight).sum();
+        let mut ticket = random.below(total.max(1));
+        for (low, high, weight) in &self.0 {
+            if ticket < *weight {
+                return low + random.below(u64::from(high - low) + 1) as u8;
+            }
+            ticket -= weight;
+        }
+        self.0[0].0
+    }
+}
+
+/// Draws distinct prefixes, in the order of the draw. Fewer than `count` if the mix has no room for
+/// so many.
+pub(crate) fn draw_prefixes(
+    family: Family,
+    count: usize,
+    lengths: &LengthMix,
+    random: &mut Random,
+) -> Vec<IpPrefix> {
+    match family {
+        Family::Ipv4Unicast => draw_distinct(count, || {
+            let length = lengths.draw(random);
+            let prefix = Ipv4Prefix::masked(Ipv4Addr::from(random.next() as u32), length);
+            is_given_out(prefix).then_some(prefix)
+        })
+        .into_iter()
+        .map(IpPrefix::V4)
+        .collect(),
+        Family::Ipv6Unicast => draw_distinct(count, || {
+            let length = lengths.draw(random);
+            // 2400::/6: handed out by the registries, and without 2001::/16 and 2002::/16.
+            let bits = (0x9 << 122) | (u128::from(random.next()) << 58);
+            Some(Ipv6Prefix::masked(Ipv6Addr::from(bits), length))
+        })
+        .into_iter()
+        .map(IpPrefix::V6)
+        .collect(),
+    }
+}
+
+fn draw_distinct<P: Copy + Eq + Hash>(count: usize, mut draw: impl FnMut() -> Option<P>) -> Vec<P> {
+    let mut seen = AHashSet::with_capacity(count);
+    let mut prefixes = Vec::with_capacity(count);
+    let mut tries = count.saturating_mul(64);
+    while prefixes.len() < count && tries > 0 {
+        tries -= 1;
+        if let Some(prefix) = draw()
+            && seen.insert(prefix)
+        {
+            prefixes.push(prefix);
+        }
+    }
+    prefixes
+}
+
+/// Whether a prefix overlaps none of the special blocks of RFC 6890, rounded up to whole /16s.
+fn is_given_out(prefix: Ipv4Prefix) -> bool {
+    let [a, b, ..] = prefix.address().octets();
+    !matches!(
+        (a, b),
+        (0 | 10 | 127 | 224.., _)
+            | (100, 64..=127)
+            | (169, 254)
+            | (172, 16..=31)
+            | (192, 0 | 88 | 168)
+            | (198, 18 | 19 | 51)
+            | (203, 0)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use codec::Prefix;
+
+    use super::*;
+
+    #[test]
+    fn a_mix_that_makes_no_sense_is_refused() {
+        assert!("".parse::<LengthMix>().is_err());
+        assert!("24:".parse::<LengthMix>().is_err());
+        assert!("23-16".parse::<LengthMix>().is_err());
+        assert!("24,16-23:39".parse::<LengthMix>().is_ok());
+    }
+
+    #[test]
+    fn a_table_is_distinct_plausible_and_of_the_right_lengths() {
+        for family in Family::ALL {
+            let mix = LengthMix::internet(family);
+            let table = draw_prefixes(family, 50_000, &mix, &mut Random::new(1));
+            let distinct: AHashSet<_> = table.iter().collect();
+            assert_eq!(distinct.len(), 50_000);
+            let longest = if family == Family::Ipv4Unicast {
+                24
+            } else {
+                48
+            };
+            let count = table.iter().filter(|p| p.length() == longest).count();
+            assert!((29_000..32_000).contains(&count), "{count}");
+            for prefix in &table {
+                match prefix {
+                    IpPrefix::V4(prefix) => {
+                        assert!((16..=24).contains(&prefix.length()) && is_given_out(*prefix));
+                    }
+                    IpPrefix::V6(prefix) => {
+                        let first = prefix.address().segments()[0];
+                        assert!((0x2400..0x2800).contains(&first), "{prefix}");
+                    }
+                }
+            }
+        }
+    }
+}

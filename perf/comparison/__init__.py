@@ -1,0 +1,1 @@
+"""The parts of perf/compare: daemons side by side, through the same scenarios in turn."""

@@ -1,0 +1,87 @@
+"""The scenarios and their goals, as perf/scenarios.json has them.
+
+A scenario is a command of ringbgp-loadgen, the kind of session it needs, and what must be reached:
+
+  arguments   what is measured, for every subject
+  quick       the same, small: for a look and for CI
+  sized       for a ratio to the relay under 1.5: so large that the relay takes 2 s or more
+  repeat      so many runs of `sized`, added up, are one figure, where it can't be made larger
+  relay       what the relay runs instead: the same bytes, where it can't run `arguments`
+  baseline    what peak memory is compared with: `rssOfBaseline`, `rssKiBPerPeer`
+
+`{reload}` in a command stands for the driver's command that changes the daemon's policy.
+"""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+PERF = Path(__file__).resolve().parent.parent
+
+KIND_OPTIONS = {"external": [], "internal": ["--internal"], "route-server": ["--route-server"]}
+
+# Goals by which a ratio to the relay or to the best of the others is judged.
+RATIOS = {"wallOfRelay": ("relay", "seconds"), "wallOfBest": ("best", "seconds"),
+          "cpuOfBest": ("best", "cpuSeconds")}
+# Of ratios under this one, more pairs are needed to tell them from noise.
+CLOSE = 1.5
+PAIRS_CLOSE = 15
+PAIRS = 5
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row of the table of goals."""
+
+    name: str
+    title: str
+    arguments: str
+    quick: str
+    goals: dict[str, float]
+    kind: str = "external"
+    family: str = "ipv4"
+    sized: str | None = None
+    repeat: int = 1
+    relay: str | None = None
+    baseline: str | None = None
+
+    def command(self, arguments: str, reload: str = "true") -> list[str]:
+        """The arguments of ringbgp-loadgen for one of this scenario's commands."""
+        words = [word.replace("{reload}", reload) for word in shlex.split(arguments)]
+        return words + KIND_OPTIONS[self.kind] + ["--family", self.family]
+
+    def phases(self, quick: bool, pairs: int | None) -> list["Phase"]:
+        """What is run for this scenario, in order."""
+        if quick:
+            return [Phase("main", self.quick, self.quick, pairs or 2, pairs or 2)]
+        close = self.goals.get("wallOfRelay", CLOSE) < CLOSE
+        own = PAIRS_CLOSE if close and not self.sized else PAIRS
+        phases = [Phase("main", self.arguments, self.relay or self.arguments,
+                        pairs or own, pairs or PAIRS)]
+        if self.sized:
+            phases.append(Phase("sized", self.sized, self.sized, pairs or PAIRS_CLOSE, 0,
+                                self.repeat))
+        if self.baseline:
+            phases.append(Phase("baseline", self.baseline, None, 3, 0))
+        return phases
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Runs of one command, by subjects in alternation."""
+
+    name: str
+    arguments: str
+    # None: the relay takes no part.
+    relay: str | None
+    # Rounds of ringbgp and the relay, and rounds in which the others take part.
+    pairs: int
+    pairs_of_others: int
+    repeat: int = 1
+
+
+def load(path: Path = PERF / "scenarios.json") -> list[Scenario]:
+    """All scenarios, in the order of the table."""
+    with open(path, encoding="utf-8") as file:
+        return [Scenario(**entry) for entry in json.load(file)]
