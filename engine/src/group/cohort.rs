@@ -38,6 +38,9 @@ pub(super) struct Cohort {
     pub(super) changed: Sets,
     /// Prefixes whose best path is now one of a member that had been told another one before.
     pub(super) displaced: Sets,
+    /// The walk began with all that was announced, so that who joins it misses nothing but what has
+    /// been told since. A refresh walks one family.
+    whole: bool,
     /// What has been told since the walk began.
     walked: Sets,
     /// What the late members missed, or more: what had been told when the last of them came.
@@ -55,6 +58,19 @@ impl Cohort {
             walk,
             ..Cohort::default()
         }
+    }
+
+    /// Members who are owed these prefixes, which are all that are announced.
+    pub(super) fn new_whole(members: Vec<Member>, walk: Sets) -> Cohort {
+        Cohort {
+            whole: true,
+            ..Cohort::new(members, walk)
+        }
+    }
+
+    /// Whether a new member may join the walk: it is under way and leads through the whole table.
+    pub(super) fn can_be_joined(&self) -> bool {
+        self.whole && !self.is_walked()
     }
 
     /// Whether the members still have to hear of a prefix.
@@ -140,6 +156,7 @@ impl Cohort {
             walk: self.walk.clone(),
             changed: self.changed.clone(),
             displaced: self.displaced.clone(),
+            whole: self.whole,
             walked: self.walked.clone(),
             late: self.late.clone(),
             came_late: self.came_late,
@@ -153,6 +170,7 @@ impl Cohort {
         unite(&mut self.walk, &other.walk);
         unite(&mut self.changed, &other.changed);
         unite(&mut self.displaced, &other.displaced);
+        self.whole |= other.whole;
         for cohort in [&mut *self, &mut other] {
             cohort.note_late();
         }
@@ -169,6 +187,7 @@ impl Cohort {
     /// The walk is over: the members that came late, as a cohort that is owed what they missed.
     pub(super) fn split_latecomers(&mut self) -> Option<Cohort> {
         self.note_late();
+        self.whole = false;
         self.walked = Sets::default();
         let walk = std::mem::take(&mut self.late);
         if !self.members.iter().any(|member| member.late) {

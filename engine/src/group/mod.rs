@@ -151,7 +151,10 @@ impl Group {
     pub fn join(&mut self, id: MemberId, source: SourceId, outbox: &mut impl Outbox) {
         self.sources.insert(source, id);
         let member = self.member(id, source);
-        let walking = self.lagging.iter_mut().find(|cohort| !cohort.is_walked());
+        let walking = self
+            .lagging
+            .iter_mut()
+            .find(|cohort| cohort.can_be_joined());
         match walking {
             Some(cohort) => cohort.join(member),
             None if self.announced.iter().all(|count| *count == 0) => {
@@ -160,7 +163,7 @@ impl Group {
             }
             None => {
                 let walk = self.announced_ids(self.view.families);
-                self.lagging.push(Cohort::new(vec![member], walk));
+                self.lagging.push(Cohort::new_whole(vec![member], walk));
             }
         }
         self.bound_cohorts(outbox);
@@ -179,7 +182,7 @@ impl Group {
         let mut walk = self.announced_ids(self.view.families);
         unite(&mut walk, &told);
         let members = members.iter().map(|(id, source)| self.member(*id, *source));
-        let mut cohort = Cohort::new(members.collect(), walk);
+        let mut cohort = Cohort::new_whole(members.collect(), walk);
         cohort.displaced = told;
         self.lagging.push(cohort);
         self.bound_cohorts(outbox);

@@ -53,16 +53,27 @@ impl Routers {
         if update.end_of_rib().is_some() {
             *self.end_of_rib.entry(member).or_default() += 1;
         }
-        for (_, prefix) in update.withdrawn.iter() {
+        let gone = update.mp_withdrawn.iter().flat_map(|mp| mp.nlri.iter());
+        for (_, prefix) in update.withdrawn.iter().chain(gone) {
             table.remove(&prefix);
         }
-        let mut canonical = Vec::new();
-        if !update.announced.is_empty() {
-            update.canonical(codec::NlriField::Plain, &mut canonical);
-        }
-        for (_, prefix) in update.announced.iter() {
+        let announced = [
+            (codec::NlriField::Plain, Some(update.announced)),
+            (
+                codec::NlriField::MpReach,
+                update.mp_announced.map(|mp| mp.nlri),
+            ),
+        ];
+        for (field, nlri) in announced {
+            let Some(nlri) = nlri.filter(|nlri| !nlri.is_empty()) else {
+                continue;
+            };
+            let mut canonical = Vec::new();
+            update.canonical(field, &mut canonical);
             let path = AttributeSet::new(&canonical).as_path().to_string();
-            table.insert(prefix, path);
+            for (_, prefix) in nlri.iter() {
+                table.insert(prefix, path.clone());
+            }
         }
     }
 }
@@ -189,6 +200,11 @@ impl Bed {
 
     /// A path whose length decides: `length` AS numbers, all of them the member's.
     fn announce(&mut self, member: MemberId, prefix: Ipv4Prefix, length: u32) {
+        self.upsert(member, prefix, length);
+        self.paths.insert((prefix, member), length);
+    }
+
+    fn upsert<P: codec::Prefix>(&mut self, member: MemberId, prefix: P, length: u32) {
         let asn = self.asn(member);
         let mut canonical = Vec::new();
         let mut writer = AttributeWriter::new(&mut canonical);
@@ -205,7 +221,6 @@ impl Bed {
         };
         self.writer.upsert(prefix, path).expect("room");
         self.writer.release(attributes);
-        self.paths.insert((prefix, member), length);
     }
 
     /// Everybody is told of another AS of ours from now on.
@@ -222,15 +237,21 @@ impl Bed {
         self.paths.remove(&(prefix, member));
     }
 
+    fn apply(&mut self, dirty: &[(Family, PrefixId)], guard: &Guard) {
+        for family in Family::ALL {
+            let of_family = dirty.iter().filter(|(marked, _)| *marked == family);
+            let ids: Vec<PrefixId> = of_family.map(|(_, id)| *id).collect();
+            self.group.apply(&self.rib, guard, family, &ids);
+        }
+    }
+
     /// Looks at all live changes without sending what is open.
     fn look(&mut self) {
         self.writer.publish();
         let mut dirty = Vec::new();
         self.writer.take_dirty(usize::MAX, &mut dirty);
-        let ids: Vec<PrefixId> = dirty.iter().map(|(_, id)| *id).collect();
         let guard = Rib::pin();
-        self.group
-            .apply(&self.rib, &guard, Family::Ipv4Unicast, &ids);
+        self.apply(&dirty, &guard);
     }
 
     /// One turn with at most `max` live changes; true if something is left.
@@ -238,10 +259,8 @@ impl Bed {
         self.writer.publish();
         let mut dirty = Vec::new();
         self.writer.take_dirty(max, &mut dirty);
-        let ids: Vec<PrefixId> = dirty.iter().map(|(_, id)| *id).collect();
         let guard = Rib::pin();
-        self.group
-            .apply(&self.rib, &guard, Family::Ipv4Unicast, &ids);
+        self.apply(&dirty, &guard);
         if self.writer.has_dirty() {
             self.group.deliver_in_sync(&mut self.routers);
         } else {
@@ -546,6 +565,33 @@ fn members_that_come_over_forget_what_is_not_announced_here() {
     bed.group.move_in(&joining, sets, &mut bed.routers);
     bed.settle();
     bed.check();
+}
+
+#[test]
+fn a_member_that_comes_while_one_family_is_refreshed_is_told_both() {
+    let mut bed = Bed::of(ExportView {
+        families: FamilySet::ALL,
+        own_next_hop: Family::ALL.map(|family| match family {
+            Family::Ipv4Unicast => Some(codec::NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))),
+            Family::Ipv6Unicast => Some(codec::NextHop::V6("2001:db8::5".parse().unwrap())),
+        }),
+        ..view()
+    });
+    bed.writer.subscribe(Family::Ipv6Unicast, true);
+    let (a, b) = (bed.join(0), bed.join(1));
+    bed.announce(a, prefix(1), 1);
+    let ipv6 = codec::Ipv6Prefix::masked("2001:db8:1::".parse().unwrap(), 48);
+    bed.upsert(a, ipv6, 1);
+    bed.settle();
+    // Its socket takes nothing for now, so the refresh does not get on.
+    bed.routers.backlog.insert(b, BACKLOG_MAX / 2);
+    bed.group.refresh(b, Family::Ipv6Unicast, &mut bed.routers);
+    bed.turn(4096);
+    let late = bed.join(2);
+    bed.routers.backlog.clear();
+    bed.settle();
+    assert_eq!(bed.routers.tables[&b].len(), 2);
+    assert_eq!(bed.routers.tables[&late], bed.routers.tables[&b]);
 }
 
 #[test]
