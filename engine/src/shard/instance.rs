@@ -15,6 +15,7 @@ use rib::{
     SourceInfo, SourceKind,
 };
 
+use super::arrivals::Arrivals;
 use crate::config::{InstanceSettings, OriginAttributes, OriginChange};
 use crate::group::{ExportView, Group, MemberId, Outbox};
 
@@ -31,7 +32,11 @@ pub(super) struct Instance {
     originations: VecDeque<Origination>,
     /// Shares of changes that are in the table and not published.
     settled: Vec<OpenChange>,
-    teardowns: VecDeque<Teardown>,
+    pub(super) teardowns: VecDeque<Teardown>,
+    /// What the peer that is being read has said.
+    pub(super) arrivals: Arrivals,
+    /// Room for one attribute set.
+    pub(super) canonical: Vec<u8>,
     dirty: Vec<(Family, PrefixId)>,
     /// Routes that did not fit the table's limits, since the start.
     refused: u64,
@@ -48,11 +53,20 @@ struct Origination {
 }
 
 /// Paths of a source that must go.
-struct Teardown {
+pub(super) struct Teardown {
     source: SourceId,
     ids: [IdSet; Family::ALL.len()],
     /// The source goes with its last path: its session is down.
     forget: bool,
+}
+
+impl Teardown {
+    /// A path that comes while older ones of its source are being removed stays.
+    pub(super) fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) {
+        if self.source == source {
+            self.ids[family.index()].remove(id);
+        }
+    }
 }
 
 impl Instance {
@@ -72,6 +86,8 @@ impl Instance {
             originations: VecDeque::new(),
             settled: Vec::new(),
             teardowns: VecDeque::new(),
+            arrivals: Arrivals::default(),
+            canonical: Vec::new(),
             dirty: Vec::new(),
             refused: 0,
             #[cfg(test)]
@@ -274,9 +290,11 @@ impl Instance {
     fn originate_some(&mut self, changes: &[OriginChange]) {
         // Routes of one change mostly share their attributes: intern them once.
         let mut last: Option<(Arc<OriginAttributes>, AttributeId)> = None;
+        let mut full = false;
         for change in changes {
             let Some(attributes) = &change.attributes else {
-                self.withdraw(change.prefix, self.local, 0);
+                self.writer
+                    .withdraw_all(self.local, [(change.prefix, 0)], |_, _| {});
                 continue;
             };
             let id = match &last {
@@ -299,7 +317,12 @@ impl Instance {
                 path_id: 0,
                 flags: PathFlags::LOCAL,
             };
-            self.upsert(change.prefix, path);
+            self.writer.upsert_all([(change.prefix, path)], |_, upserted| {
+                full |= upserted.is_err();
+            });
+            if std::mem::take(&mut full) {
+                self.refuse("prefixes or paths");
+            }
         }
         if let Some((_, id)) = last {
             self.writer.release(id);
@@ -315,9 +338,9 @@ impl Instance {
             for family in Family::ALL {
                 teardown.ids[family.index()].take_first(budget, &mut ids);
                 budget -= ids.len();
-                for id in ids.drain(..) {
-                    self.writer.withdraw_id(family, id, teardown.source);
-                }
+                self.writer
+                    .withdraw_ids(family, &ids, teardown.source, |_| {});
+                ids.clear();
             }
             if teardown.ids.iter().any(|set| !set.is_empty()) {
                 self.teardowns.push_front(teardown);
@@ -350,24 +373,6 @@ impl Instance {
         }
     }
 
-    /// Adds or replaces a path. None: the table is full.
-    pub(super) fn upsert(&mut self, prefix: IpPrefix, path: Path) -> Option<PrefixId> {
-        let upserted = match prefix {
-            IpPrefix::V4(prefix) => self.writer.upsert(prefix, path),
-            IpPrefix::V6(prefix) => self.writer.upsert(prefix, path),
-        };
-        match upserted {
-            Ok(upserted) => {
-                self.spare(path.source, prefix.family(), upserted.id);
-                Some(upserted.id)
-            }
-            Err(_) => {
-                self.refuse("prefixes or paths");
-                None
-            }
-        }
-    }
-
     /// A route found no room. Said ever more rarely: the 1st, 2nd, 4th, 8th … time.
     pub(super) fn refuse(&mut self, what: &str) {
         self.refused += 1;
@@ -378,29 +383,6 @@ impl Instance {
                 "a route is not taken: the table has no room for more {what}"
             );
         }
-    }
-
-    /// A path that comes while older ones of its source are being removed stays.
-    fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) {
-        for teardown in &mut self.teardowns {
-            if teardown.source == source {
-                teardown.ids[family.index()].remove(id);
-            }
-        }
-    }
-
-    /// Takes a path away. Returns the prefix if it was the source's last path of it.
-    pub(super) fn withdraw(
-        &mut self,
-        prefix: IpPrefix,
-        source: SourceId,
-        path_id: u32,
-    ) -> Option<PrefixId> {
-        let withdrawn = match prefix {
-            IpPrefix::V4(prefix) => self.writer.withdraw(prefix, source, path_id),
-            IpPrefix::V6(prefix) => self.writer.withdraw(prefix, source, path_id),
-        }?;
-        withdrawn.last_of_source.then_some(withdrawn.id)
     }
 
     /// Whether no table work is left and every member has been told everything.
@@ -495,11 +477,22 @@ mod tests {
             flags: PathFlags::NONE,
         };
         let prefix = IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::new(20, 0, 0, 0), 24));
-        let id = instance.upsert(prefix, path).unwrap();
+        let mut upsert = |instance: &mut Instance| {
+            let mut id = None;
+            instance.writer.upsert_all([(prefix, path)], |_, upserted| {
+                let upserted = upserted.unwrap();
+                for teardown in &mut instance.teardowns {
+                    teardown.spare(source, prefix.family(), upserted.id);
+                }
+                id = Some(upserted.id);
+            });
+            id.unwrap()
+        };
+        let id = upsert(&mut instance);
         let mut ids: [IdSet; Family::ALL.len()] = Default::default();
         ids[0].insert(id);
         instance.tear_down(source, ids, false);
-        instance.upsert(prefix, path).unwrap();
+        upsert(&mut instance);
         while instance.work(&mut Counter::default()).1 {}
         assert!(rib.best(Family::Ipv4Unicast, id, &rib.guard()).is_some());
     }
