@@ -5,8 +5,8 @@
 //! are empty whenever another peer is read or the session of this one changes. Each of `attributes`
 //! is a count that is given back once the paths have their own.
 
-use codec::{Family, IpPrefix};
-use rib::{AttributeId, Path, PathFlags, SourceId};
+use codec::IpPrefix;
+use rib::{AttributeId, Path, PathFlags};
 
 use super::instance::Instance;
 use super::peer::Established;

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use codec::{AttributeWriter, Family, IpPrefix, Origin};
+use codec::{AttributeWriter, Family, Origin};
 use rib::{
     AttributeId, IdSet, OpenChange, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId,
     SourceInfo, SourceKind,
@@ -317,9 +317,10 @@ impl Instance {
                 path_id: 0,
                 flags: PathFlags::LOCAL,
             };
-            self.writer.upsert_all([(change.prefix, path)], |_, upserted| {
-                full |= upserted.is_err();
-            });
+            self.writer
+                .upsert_all([(change.prefix, path)], |_, upserted| {
+                    full |= upserted.is_err();
+                });
             if std::mem::take(&mut full) {
                 self.refuse("prefixes or paths");
             }
@@ -415,7 +416,7 @@ mod tests {
     use std::net::IpAddr;
 
     use bytes::Bytes;
-    use codec::{Ipv4Prefix, NextHop, PeerKind};
+    use codec::{IpPrefix, Ipv4Prefix, NextHop, PeerKind};
     use rib::{Rib, RibOptions, Selection, ShardId};
 
     use super::*;
@@ -477,7 +478,7 @@ mod tests {
             flags: PathFlags::NONE,
         };
         let prefix = IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::new(20, 0, 0, 0), 24));
-        let mut upsert = |instance: &mut Instance| {
+        let upsert = |instance: &mut Instance| {
             let mut id = None;
             instance.writer.upsert_all([(prefix, path)], |_, upserted| {
                 let upserted = upserted.unwrap();
