@@ -89,6 +89,12 @@ impl Interner {
         *count += 1;
     }
 
+    /// Counts once more for a caller.
+    pub(crate) fn hold(&mut self, id: AttributeId) {
+        self.add_path(id);
+        self.held += 1;
+    }
+
     /// How often a set is referred to; 0 for one of another shard.
     pub(crate) fn count(&self, id: AttributeId) -> u32 {
         let own = id.shard() == self.shard;

@@ -197,6 +197,12 @@ impl RibWriter {
             .intern(canonical, &self.rib.attributes, pinned)
     }
 
+    /// One more count on attributes that are in use. Panics if they are not, or are another shard's.
+    pub fn hold(&mut self, id: AttributeId) {
+        self.assert_own(id);
+        self.interner.hold(id);
+    }
+
     /// Gives a count back. Panics if the caller has none, or the attributes are another shard's.
     pub fn release(&mut self, id: AttributeId) {
         self.assert_own(id);

@@ -230,7 +230,7 @@ impl Bed {
         let ids: Vec<PrefixId> = dirty.iter().map(|(_, id)| *id).collect();
         let guard = Rib::pin();
         self.group
-            .apply(&self.rib, &guard, Family::Ipv4Unicast, &ids);
+            .apply(&mut self.writer, &guard, Family::Ipv4Unicast, &ids);
     }
 
     /// One turn with at most `max` live changes; true if something is left.
@@ -241,14 +241,17 @@ impl Bed {
         let ids: Vec<PrefixId> = dirty.iter().map(|(_, id)| *id).collect();
         let guard = Rib::pin();
         self.group
-            .apply(&self.rib, &guard, Family::Ipv4Unicast, &ids);
+            .apply(&mut self.writer, &guard, Family::Ipv4Unicast, &ids);
         if self.writer.has_dirty() {
             self.group.deliver_in_sync(&mut self.routers);
         } else {
             self.group.flush_live(&mut self.routers);
         }
-        let more = self.group.work(&self.rib, &guard, &mut self.routers);
+        let more = self.group.work(&mut self.writer, &guard, &mut self.routers);
         self.group.audit();
+        for attributes in self.group.take_released() {
+            self.writer.release(attributes);
+        }
         more || self.writer.has_dirty()
     }
 
@@ -279,6 +282,17 @@ impl Bed {
             .map(|asn| asn.to_string())
             .collect();
         (from != member).then(|| path.join(" "))
+    }
+
+    /// Everybody leaves and the group goes: no attribute set stays behind.
+    fn close(mut self) {
+        for member in self.sources.keys().copied().collect::<Vec<_>>() {
+            self.leave(member);
+        }
+        for attributes in self.group.into_counts() {
+            self.writer.release(attributes);
+        }
+        assert_eq!(self.writer.attribute_sets(), 0);
     }
 
     /// Every router that is up holds what it must.
@@ -611,5 +625,6 @@ fn random_members_and_changes_end_in_the_right_tables() {
         bed.routers.backlog.clear();
         bed.settle();
         bed.check();
+        bed.close();
     }
 }

@@ -181,6 +181,15 @@ impl Instance {
         self.groups.get(place)?.as_ref()
     }
 
+    /// Both, for what a group does to the table.
+    pub(super) fn writer_and_group(
+        &mut self,
+        place: usize,
+    ) -> (&mut RibWriter, Option<&mut Group>) {
+        let group = self.groups.get_mut(place).and_then(Option::as_mut);
+        (&mut self.writer, group)
+    }
+
     pub(super) fn group_mut(&mut self, place: usize) -> Option<&mut Group> {
         self.groups.get_mut(place)?.as_mut()
     }
@@ -202,6 +211,9 @@ impl Instance {
         }
         if let Some(group) = self.groups[place].take() {
             self.views.remove(group.view());
+            for attributes in group.into_counts() {
+                self.writer.release(attributes);
+            }
         }
         for family in Family::ALL {
             let groups = self.groups.iter().flatten();
@@ -251,7 +263,10 @@ impl Instance {
         }
         // Live changes have gone out; what new and slow members are owed comes behind them.
         for group in self.groups.iter_mut().flatten() {
-            more |= group.work(&rib, &guard, outbox);
+            more |= group.work(&mut self.writer, &guard, outbox);
+            for attributes in group.take_released() {
+                self.writer.release(attributes);
+            }
         }
         drop(guard);
         self.writer.flush();
@@ -357,8 +372,7 @@ impl Instance {
         if self.dirty.is_empty() {
             return;
         }
-        let rib = self.writer.rib();
-        let guard = rib.guard();
+        let guard = self.writer.rib().guard();
         for family in Family::ALL {
             let of_family = self.dirty.iter().filter(|(marked, _)| *marked == family);
             let ids: Vec<PrefixId> = of_family.map(|(_, id)| *id).collect();
@@ -366,7 +380,7 @@ impl Instance {
                 continue;
             }
             for group in self.groups.iter_mut().flatten() {
-                group.apply(rib, &guard, family, &ids);
+                group.apply(&mut self.writer, &guard, family, &ids);
             }
         }
         for group in self.groups.iter_mut().flatten() {
