@@ -57,7 +57,7 @@ impl SourceId {
 ///
 /// The number may be given to other attributes once nothing refers to it and every guard that
 /// could have seen it is gone; together with [`crate::Attributes::generation`] it is unique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributeId(u32);
 
 impl AttributeId {

@@ -10,7 +10,7 @@ use crate::cell::EpochCell;
 use crate::epoch::Pinned;
 use crate::ids::SourceId;
 use crate::segments::Segments;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// What kind of neighbor a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,8 @@ impl SourceInfo {
 
 pub(crate) struct Sources {
     entries: Segments<EpochCell<SourceInfo>>,
+    /// The kind of each, plus one, where it was ever set: for readers who need no more.
+    kinds: Segments<AtomicU8>,
     claimed: AtomicU32,
     revision: AtomicU64,
 }
@@ -63,6 +65,7 @@ impl Sources {
     pub(crate) fn new() -> Sources {
         Sources {
             entries: Segments::new(),
+            kinds: Segments::new(),
             claimed: AtomicU32::new(0),
             revision: AtomicU64::new(0),
         }
@@ -76,7 +79,10 @@ impl Sources {
     }
 
     pub(crate) fn set(&self, id: SourceId, info: SourceInfo, pinned: Pinned<'_>) {
-        self.entries.grow(id.0).store(Some(Box::new(info)), pinned);
+        self.entries.grow(id.0).store(Box::new(info), pinned);
+        // Relaxed: published by the slot that names the source.
+        let kind = self.kinds.grow(id.0);
+        kind.store(info.kind as u8 + 1, Ordering::Relaxed);
         // Release, so that whoever sees the new revision sees the entry. Before the owner's next
         // path of this source, so that whoever sees that path sees the new revision.
         self.revision.fetch_add(1, Ordering::Release);
@@ -84,6 +90,18 @@ impl Sources {
 
     pub(crate) fn get<'g>(&self, id: SourceId, pinned: Pinned<'g>) -> Option<&'g SourceInfo> {
         self.entries.get(id.0)?.load(pinned)
+    }
+
+    /// The kind of a source that a path was read of.
+    #[inline]
+    pub(crate) fn kind(&self, id: SourceId) -> Option<SourceKind> {
+        let kind = self.kinds.get(id.0)?.load(Ordering::Relaxed);
+        const KINDS: [SourceKind; 3] = [
+            SourceKind::Local,
+            SourceKind::External,
+            SourceKind::Internal,
+        ];
+        KINDS.get(usize::from(kind).wrapping_sub(1)).copied()
     }
 
     /// Changes with every [`Sources::set`].

@@ -1,22 +1,22 @@
 //! Adverts: the interned pair (exported attributes, source) that an Adj-RIB-Out holds.
 //!
 //! "Same as sent" compares adverts, never attributes alone: of two neighbors with equal attributes
-//! the one that loses the best route must hear of the other's. Export runs once per attribute set,
-//! source and view: its result is kept, as ready wire bytes, for as long as an Adj-RIB-Out holds it.
+//! the one that loses the best route must hear of the other's.
 //!
-//! A full table has hundreds of thousands of these, so an advert is one allocation (its bytes) and
-//! three places in flat tables, about 60 octets beside the bytes.
+//! A full table has hundreds of thousands of these, so what is exported is not kept: an advert holds
+//! a count on the attribute set that it was made of, and is exported anew for each message. Only of
+//! sets that other shards own, which this one cannot hold, the exported form itself is kept.
 //!
 //! Invariants: `references` of an advert is the number of Adj-RIB-Out entries that hold its id. An
 //! advert whose count fell to zero stays until [`Adverts::reap`], since an open UPDATE may still be
-//! keyed by its id. A memo entry is believed only if both serial numbers in it still fit.
+//! keyed by its id. An advert without `kept` holds one count on `attributes`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ahash::RandomState;
 use codec::{Family, NextHop};
 use hashbrown::HashTable;
-use rib::{AttributeId, Attributes, SourceId, SourceKind};
+use rib::{AttributeId, Attributes, Guard, Rib, RibWriter, SourceId, SourceKind};
 
 use super::export::{Refusal, export};
 use super::reflect::PathSource;
@@ -33,54 +33,27 @@ impl AdvertId {
 
 /// What one prefix is announced with.
 #[derive(Debug)]
-pub struct Advert {
-    form: Form,
+pub(super) struct Advert {
     /// Where the path was learned; if that is a member, it never gets the path back.
-    pub source: SourceId,
+    pub(super) source: SourceId,
     references: u32,
-    /// Tells this advert from earlier ones at its place.
-    serial: u32,
-    /// Of form and source, so that a table that grows need not read them all again.
-    hash: u32,
+    /// The exported form, where `attributes` are another shard's.
+    kept: Option<Kept>,
+    /// Of the exported form.
+    hash: u64,
+    /// What it was made of, the last time.
+    attributes: AttributeId,
+    edition: u32,
+    said: PathSource,
+    /// None: the place is free.
+    family: Option<Family>,
 }
 
-impl Advert {
-    /// Attributes in wire form, in ascending order of codes, without MP_REACH_NLRI.
-    pub fn attributes(&self) -> &[u8] {
-        self.form.attributes()
-    }
+/// Thin, since most adverts have none.
+type Kept = Box<Vec<u8>>;
 
-    /// The next hop of an MP_REACH_NLRI; none: NEXT_HOP stands among the attributes.
-    pub fn mp_next_hop(&self) -> Option<NextHop> {
-        self.form.mp_next_hop()
-    }
-
-    /// Next hop and attributes, for those who compare or copy.
-    pub(super) fn form(&self) -> &Form {
-        &self.form
-    }
-}
-
-/// An exported form as one run of octets: how long the MP next hop is (0: none), the next hop, the
-/// attributes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Form(Box<[u8]>);
-
-impl Form {
-    pub(super) fn octets(&self) -> &[u8] {
-        &self.0
-    }
-
-    pub(super) fn attributes(&self) -> &[u8] {
-        split(&self.0).1
-    }
-
-    pub(super) fn mp_next_hop(&self) -> Option<NextHop> {
-        split(&self.0).0
-    }
-}
-
-/// Writes the head of a form; the attributes come behind it.
+/// Writes the head of an exported form; the attributes come behind it. A form is one run of octets: how
+/// long the MP next hop is (0: none), the next hop, the attributes.
 pub(super) fn begin_form(next_hop: Option<NextHop>, out: &mut Vec<u8>) {
     match next_hop {
         None => out.push(0),
@@ -114,50 +87,93 @@ pub fn split(form: &[u8]) -> (Option<NextHop>, &[u8]) {
     }
 }
 
-/// The last advert that was made of an attribute set.
-#[derive(Clone, Copy, Default)]
-struct Memo {
-    /// Of the attribute set and the source: see [`edition`].
-    edition: u32,
-    advert: AdvertId,
-    /// Of the advert: its place is reused for others.
-    serial: u32,
-}
-
 /// The adverts of one group.
 pub(super) struct Adverts {
     /// Place 0 is never given out.
     places: Vec<Advert>,
     free: Vec<u32>,
     unreferenced: Vec<AdvertId>,
-    /// Ids by form and source.
+    /// Ids by the hash of form and source.
     table: HashTable<u32>,
     hasher: RandomState,
-    /// By family, shard and index of the attribute set: own routes of both families may share one.
-    memo: [Vec<Vec<Memo>>; Family::ALL.len()],
+    /// The last advert that was made of an attribute set, by family, shard and index: own routes of
+    /// both families may share a set.
+    memo: [Vec<Vec<AdvertId>>; Family::ALL.len()],
+    /// The form of `scratch_of`, and room to compare with it.
     scratch: Vec<u8>,
+    scratch_of: AdvertId,
+    other: Vec<u8>,
     references: u64,
+    /// Counts on attribute sets that nobody here needs any more.
+    released: Vec<AttributeId>,
+}
+
+/// Where adverts get what they export: the view of their group, and the table under a guard.
+#[derive(Clone, Copy)]
+pub(super) struct Exporter<'a> {
+    pub(super) view: &'a ExportView,
+    pub(super) rib: &'a Rib,
+    pub(super) guard: &'a Guard,
+}
+
+/// What a packer is to announce, and where it gets the form.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) adverts: &'a Adverts,
+    pub(super) from: Exporter<'a>,
 }
 
 impl Default for Adverts {
     fn default() -> Adverts {
-        let nothing = Advert {
-            form: Form::default(),
-            source: SourceId(0),
-            references: 0,
-            serial: 0,
-            hash: 0,
-        };
         Adverts {
-            places: vec![nothing],
+            places: vec![Advert::free()],
             free: Vec::new(),
             unreferenced: Vec::new(),
             table: HashTable::new(),
             hasher: RandomState::new(),
             memo: Default::default(),
             scratch: Vec::new(),
+            scratch_of: AdvertId::NONE,
+            other: Vec::new(),
             references: 0,
+            released: Vec::new(),
         }
+    }
+}
+
+impl Advert {
+    fn free() -> Advert {
+        Advert {
+            source: SourceId(0),
+            references: 0,
+            kept: None,
+            hash: 0,
+            attributes: AttributeId::default(),
+            edition: 0,
+            said: PathSource {
+                kind: SourceKind::Local,
+                originator: None,
+            },
+            family: None,
+        }
+    }
+
+    /// Appends the exported form. False, and nothing is appended: the view no longer tells it.
+    fn write(&self, from: Exporter<'_>, out: &mut Vec<u8>) -> bool {
+        if let Some(kept) = &self.kept {
+            out.extend_from_slice(kept);
+            return true;
+        }
+        let Some(family) = self.family else {
+            return false;
+        };
+        let start = out.len();
+        let attributes = from.rib.attributes(self.attributes, from.guard);
+        let written = export(from.view, family, self.said, attributes.bytes, out).is_ok();
+        if !written {
+            out.truncate(start);
+        }
+        written
     }
 }
 
@@ -166,7 +182,8 @@ impl Adverts {
     /// holds is gone after the next [`Adverts::reap`].
     pub(super) fn intern(
         &mut self,
-        view: &ExportView,
+        writer: &mut RibWriter,
+        from: Exporter<'_>,
         family: Family,
         (id, attributes): (AttributeId, &Attributes<'_>),
         (source, said): (SourceId, PathSource),
@@ -176,11 +193,29 @@ impl Adverts {
             return Ok(advert);
         }
         self.scratch.clear();
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let exported = export(view, family, said, attributes.bytes, &mut scratch);
-        let advert = exported.map(|()| self.advert(&scratch, source));
-        self.scratch = scratch;
-        let advert = advert?;
+        self.scratch_of = AdvertId::NONE;
+        export(from.view, family, said, attributes.bytes, &mut self.scratch)?;
+        let hash = self.hasher.hash_one((&self.scratch, family));
+        let advert = match self.find(from, family, hash, source) {
+            Some(advert) => advert,
+            None => {
+                let own = id.shard() == writer.shard();
+                if own {
+                    writer.hold(id);
+                }
+                self.insert(Advert {
+                    source,
+                    references: 0,
+                    kept: (!own).then(|| Box::new(self.scratch.clone())),
+                    hash,
+                    attributes: id,
+                    edition,
+                    said,
+                    family: Some(family),
+                })
+            }
+        };
+        self.scratch_of = advert;
         self.memoise(family, id, edition, advert);
         Ok(advert)
     }
@@ -193,17 +228,22 @@ impl Adverts {
         source: SourceId,
     ) -> Option<AdvertId> {
         let memos = self.memo[family.index()].get(id.shard().index())?;
-        let memo = memos.get(id.index() as usize)?;
-        let advert = self.get(memo.advert);
-        (memo.advert != AdvertId::NONE
-            && memo.edition == edition
-            && memo.serial == advert.serial
+        let memo = *memos.get(id.index() as usize)?;
+        let advert = self.get(memo);
+        (advert.family == Some(family)
+            && advert.attributes == id
+            && advert.edition == edition
             && advert.source == source)
-            .then_some(memo.advert)
+            .then_some(memo)
     }
 
     fn memoise(&mut self, family: Family, id: AttributeId, edition: u32, advert: AdvertId) {
-        let serial = self.get(advert).serial;
+        let place = &mut self.places[advert.0 as usize];
+        if place.kept.is_none() && place.attributes != id {
+            return;
+        }
+        // Of a form that is kept it does not matter what it was made of.
+        (place.attributes, place.edition) = (id, edition);
         let (shard, index) = (id.shard().index(), id.index() as usize);
         let memo = &mut self.memo[family.index()];
         if memo.len() <= shard {
@@ -211,51 +251,68 @@ impl Adverts {
         }
         let memos = &mut memo[shard];
         if memos.len() <= index {
-            memos.resize(index + 1, Memo::default());
+            memos.resize(index + 1, AdvertId::NONE);
         }
-        memos[index] = Memo {
-            edition,
-            advert,
-            serial,
-        };
+        memos[index] = advert;
     }
 
-    fn advert(&mut self, form: &[u8], source: SourceId) -> AdvertId {
-        let hash = self.hasher.hash_one((form, source)) as u32;
-        let places = &self.places;
-        let same = |place: &u32| {
+    /// The advert whose form stands in `scratch`.
+    fn find(
+        &mut self,
+        from: Exporter<'_>,
+        family: Family,
+        hash: u64,
+        source: SourceId,
+    ) -> Option<AdvertId> {
+        let (places, other, scratch) = (&self.places, &mut self.other, &self.scratch);
+        let place = self.table.find(key(hash, source), |place| {
             let advert = &places[*place as usize];
-            advert.source == source && advert.form.octets() == form
+            let alike = advert.hash == hash && advert.source == source;
+            other.clear();
+            alike
+                && advert.family == Some(family)
+                && advert.write(from, other)
+                && *other == *scratch
+        })?;
+        Some(AdvertId(*place))
+    }
+
+    fn insert(&mut self, advert: Advert) -> AdvertId {
+        let key_of = key(advert.hash, advert.source);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.places[place as usize] = advert;
+                place
+            }
+            None => {
+                self.places.push(advert);
+                u32::try_from(self.places.len() - 1)
+                    .expect("no more adverts than prefixes, which fit u32")
+            }
         };
-        if let Some(place) = self.table.find(spread(hash), same) {
-            return AdvertId(*place);
-        }
-        let place = self.place(Form(form.into()), source, hash);
         let places = &self.places;
-        self.table.insert_unique(spread(hash), place, |place| {
-            spread(places[*place as usize].hash)
+        self.table.insert_unique(key_of, place, |place| {
+            let advert = &places[*place as usize];
+            key(advert.hash, advert.source)
         });
         let id = AdvertId(place);
         self.unreferenced.push(id);
         id
     }
 
-    fn place(&mut self, form: Form, source: SourceId, hash: u32) -> u32 {
-        if let Some(place) = self.free.pop() {
-            let advert = &mut self.places[place as usize];
-            advert.form = form;
-            advert.source = source;
-            advert.hash = hash;
-            return place;
+    /// Appends the form of an advert that is held, or was since the last reap. False, and nothing
+    /// is appended: the view no longer tells it.
+    pub(super) fn write_form(&self, id: AdvertId, from: Exporter<'_>, out: &mut Vec<u8>) -> bool {
+        if id == self.scratch_of {
+            out.extend_from_slice(&self.scratch);
+            return true;
         }
-        self.places.push(Advert {
-            form,
-            source,
-            references: 0,
-            serial: 0,
-            hash,
-        });
-        u32::try_from(self.places.len() - 1).expect("no more adverts than prefixes, which fit u32")
+        self.get(id).write(from, out)
+    }
+
+    /// Whether two adverts are told alike, whoever said them.
+    pub(super) fn are_alike(&self, one: AdvertId, other: AdvertId) -> bool {
+        self.get(one).hash == self.get(other).hash
     }
 
     /// The advert of an id that is held, or was since the last reap.
@@ -281,20 +338,31 @@ impl Adverts {
 
     /// Frees what nobody holds. Only while no open UPDATE is keyed by an id.
     pub(super) fn reap(&mut self) {
+        if self.unreferenced.is_empty() {
+            return;
+        }
         // An id may stand in the list twice: released, held again, released.
-        for id in std::mem::take(&mut self.unreferenced) {
+        let mut unreferenced = std::mem::take(&mut self.unreferenced);
+        for id in unreferenced.drain(..) {
             let advert = &self.places[id.0 as usize];
-            if advert.references > 0 || advert.form.0.is_empty() {
+            if advert.references > 0 || advert.family.is_none() {
                 continue;
             }
-            let hash = spread(advert.hash);
-            if let Ok(entry) = self.table.find_entry(hash, |place| *place == id.0) {
+            let key = key(advert.hash, advert.source);
+            if let Ok(entry) = self.table.find_entry(key, |place| *place == id.0) {
                 entry.remove();
             }
-            let advert = &mut self.places[id.0 as usize];
-            advert.form = Form::default();
-            advert.serial = advert.serial.wrapping_add(1);
+            let gone = std::mem::replace(&mut self.places[id.0 as usize], Advert::free());
+            if gone.kept.is_none() {
+                self.released.push(gone.attributes);
+            }
+            if self.scratch_of == id {
+                self.scratch_of = AdvertId::NONE;
+            }
             self.free.push(id.0);
+        }
+        if unreferenced.capacity() <= KEPT_PLACES {
+            self.unreferenced = unreferenced;
         }
         self.give_back();
     }
@@ -302,14 +370,31 @@ impl Adverts {
     /// Export gives something else from now on.
     pub(super) fn forget(&mut self) {
         self.memo = Default::default();
+        self.scratch_of = AdvertId::NONE;
     }
 
     /// A table that came and went leaves no room behind.
     fn give_back(&mut self) {
         if self.table.is_empty() && self.places.len() > KEPT_PLACES {
-            // Serial numbers begin anew, so what is remembered has to go too.
-            *self = Adverts::default();
+            *self = Adverts {
+                released: std::mem::take(&mut self.released),
+                ..Adverts::default()
+            };
         }
+    }
+
+    /// Counts on attribute sets, to be given back to the table's writer.
+    pub(super) fn take_released(&mut self) -> Vec<AttributeId> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// All counts on attribute sets: the group is no more.
+    pub(super) fn into_counts(self) -> Vec<AttributeId> {
+        let mut counts = self.released;
+        let held = self.places.iter();
+        let held = held.filter(|advert| advert.family.is_some() && advert.kept.is_none());
+        counts.extend(held.map(|advert| advert.attributes));
+        counts
     }
 
     /// How many adverts await the next reap, at most.
@@ -329,9 +414,8 @@ fn edition(attributes: &Attributes<'_>, kind: SourceKind) -> u32 {
     attributes.generation << 2 | kind as u32
 }
 
-/// A hash whose high bits, which the table looks at first, are as good as its low ones.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn key(hash: u64, source: SourceId) -> u64 {
+    hash ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Places kept although no advert is left.

@@ -3,14 +3,16 @@
 //! Reads the RIB, keeps the Adj-RIB-Out, packs for the in-sync cohort and notes for the others. What
 //! lagging cohorts are told, and when messages leave, is `walk`'s.
 
+use std::sync::Arc;
+
 use codec::{Family, IpPrefix};
-use rib::{AttributeId, Guard, PrefixId, Rib, SourceId};
+use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 use smallvec::SmallVec;
 
 #[cfg(test)]
 use super::Fault;
 use super::Group;
-use super::advert::{AdvertId, Adverts};
+use super::advert::{AdvertId, Exporter, Told};
 use super::entry::Entry;
 use super::pack::{Audience, Packer};
 use super::reflect::PathSource;
@@ -40,7 +42,13 @@ impl Counts {
 impl Group {
     /// Reads the newest state of prefixes and tells the in-sync members what changed for them;
     /// for the others it is noted.
-    pub fn apply(&mut self, rib: &Rib, guard: &Guard, family: Family, ids: &[PrefixId]) {
+    pub fn apply(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        family: Family,
+        ids: &[PrefixId],
+    ) {
         if !self.view.families.contains(family) {
             return;
         }
@@ -54,11 +62,11 @@ impl Group {
         let mut counts = Counts::default();
         if self.view.wants_runners_up() {
             for id in ids {
-                let new = self.evaluate_both(rib, guard, family, *id);
-                self.change(rib, family, *id, new, &mut counts);
+                let new = self.evaluate_both(writer, guard, family, *id);
+                self.change((writer.rib(), guard), family, *id, new, &mut counts);
             }
         } else {
-            self.apply_best(rib, guard, family, ids, &mut counts);
+            self.apply_best(writer, guard, family, ids, &mut counts);
         }
         self.count(family, counts);
     }
@@ -67,32 +75,34 @@ impl Group {
     /// attributes and is new: a run of such prefixes is evaluated and counted once.
     fn apply_best(
         &mut self,
-        rib: &Rib,
+        writer: &mut RibWriter,
         guard: &Guard,
         family: Family,
         ids: &[PrefixId],
         counts: &mut Counts,
     ) {
         let mut run = Run::default();
+        let rib = &Arc::clone(writer.rib());
         for id in ids {
             let path = rib.best(family, *id, guard);
             let key = path.map(|path| (path.attributes, path.source));
             if key != run.key {
                 self.end_run(&mut run, counts);
                 run.key = key;
-                run.advert =
-                    key.map_or(AdvertId::NONE, |key| self.evaluate(rib, guard, family, key));
+                run.advert = key.map_or(AdvertId::NONE, |key| {
+                    self.evaluate(writer, guard, family, key)
+                });
             }
             let new = Entry::of(run.advert);
             if self.adj_rib_out[family.index()][id.0 as usize] != AdvertId::NONE
                 || !self.lagging.is_empty()
             {
-                self.change(rib, family, *id, new, counts);
+                self.change((rib, guard), family, *id, new, counts);
             } else if run.advert != AdvertId::NONE {
                 self.adj_rib_out[family.index()][id.0 as usize] = run.advert;
                 run.fresh += 1;
                 if !self.in_sync.members.is_empty() {
-                    self.tell_in_sync(rib.prefix(family, *id), *id, Entry::default(), new);
+                    self.tell_in_sync((rib, guard), family, *id, Entry::default(), new);
                 }
             }
         }
@@ -107,7 +117,14 @@ impl Group {
         }
     }
 
-    fn change(&mut self, rib: &Rib, family: Family, id: PrefixId, new: Entry, counts: &mut Counts) {
+    fn change(
+        &mut self,
+        (rib, guard): (&Rib, &Guard),
+        family: Family,
+        id: PrefixId,
+        new: Entry,
+        counts: &mut Counts,
+    ) {
         let old = self.entry(family, id);
         if new == old {
             return;
@@ -125,7 +142,7 @@ impl Group {
             return;
         }
         if !self.in_sync.members.is_empty() {
-            self.tell_in_sync(rib.prefix(family, id), id, old, new);
+            self.tell_in_sync((rib, guard), family, id, old, new);
         }
         if !self.lagging.is_empty() {
             self.note_for_lagging(family, id, old, new);
@@ -137,15 +154,14 @@ impl Group {
         if old == AdvertId::NONE || new == AdvertId::NONE {
             return false;
         }
-        let (old, new) = (self.adverts.get(old), self.adverts.get(new));
-        old.form() == new.form() && !self.is_member(old.source) && !self.is_member(new.source)
+        let is_from_member = |advert| self.is_member(self.adverts.get(advert).source);
+        self.adverts.are_alike(old, new) && !is_from_member(old) && !is_from_member(new)
     }
 
     #[cfg(test)]
     fn is_alike(&self, old: Entry, new: Entry) -> bool {
-        let form = |advert| self.adverts.get(advert).form();
         let announced = old.first != AdvertId::NONE && new.first != AdvertId::NONE;
-        announced && form(old.first) == form(new.first)
+        announced && self.adverts.are_alike(old.first, new.first)
     }
 
     fn is_member(&self, source: SourceId) -> bool {
@@ -154,33 +170,43 @@ impl Group {
 
     fn evaluate(
         &mut self,
-        rib: &Rib,
+        writer: &mut RibWriter,
         guard: &Guard,
         family: Family,
         (attributes, source): (AttributeId, SourceId),
     ) -> AdvertId {
+        let rib = &Arc::clone(writer.rib());
         let found = rib.attributes(attributes, guard);
         let info = rib.source(source, guard);
-        let said = PathSource::of(&self.view, info, found.summary);
+        let view = &self.view;
+        let said = PathSource::of(view, info, found.summary);
+        let from = Exporter { view, rib, guard };
         self.adverts
-            .intern(&self.view, family, (attributes, &found), (source, said))
+            .intern(writer, from, family, (attributes, &found), (source, said))
             .unwrap_or_default()
     }
 
-    fn evaluate_both(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> Entry {
+    fn evaluate_both(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        family: Family,
+        id: PrefixId,
+    ) -> Entry {
+        let rib = &Arc::clone(writer.rib());
         // One look at the paths, so that the two fit together.
         let paths = rib.paths(family, id, guard);
         let Some(best) = paths.best() else {
             return Entry::default();
         };
         let mut entry =
-            Entry::of(self.evaluate(rib, guard, family, (best.attributes, best.source)));
+            Entry::of(self.evaluate(writer, guard, family, (best.attributes, best.source)));
         if entry.first != AdvertId::NONE
             && self.is_member(best.source)
             && let Some(other) = rib.best_but(&paths, best.source, guard)
         {
             let other = (other.attributes, other.source);
-            entry.second = self.evaluate(rib, guard, family, other);
+            entry.second = self.evaluate(writer, guard, family, other);
         }
         entry
     }
@@ -251,7 +277,15 @@ impl Group {
         self.is_member(source).then_some(source)
     }
 
-    fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: Entry, new: Entry) {
+    fn tell_in_sync(
+        &mut self,
+        (rib, guard): (&Rib, &Guard),
+        family: Family,
+        id: PrefixId,
+        old: Entry,
+        new: Entry,
+    ) {
+        let prefix = rib.prefix(family, id);
         if new.first == AdvertId::NONE {
             #[cfg(test)]
             if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
@@ -265,11 +299,19 @@ impl Group {
             self.in_sync.packer.withdraw(id, prefix, audience);
             return;
         }
+        let told = Told {
+            adverts: &self.adverts,
+            from: Exporter {
+                view: &self.view,
+                rib,
+                guard,
+            },
+        };
         let packer = &mut self.in_sync.packer;
         if new.first == old.first {
-            packer.begin(prefix.family(), id);
+            packer.begin(family, id);
         } else {
-            packer.announce(id, prefix, new.first, self.adverts.get(new.first));
+            packer.announce(id, prefix, new.first, told);
         }
         #[cfg(test)]
         if self.fault == Some(Fault::WrongSplitHorizon) {
@@ -283,8 +325,7 @@ impl Group {
         if let Some(source) = self.member_of(new.first)
             && self.told_by(old, source) != new.second
         {
-            let packer = &mut self.in_sync.packer;
-            tell_source(packer, &self.adverts, prefix, source, new.second);
+            tell_source(&mut self.in_sync.packer, told, prefix, source, new.second);
         }
     }
 
@@ -313,13 +354,13 @@ impl Group {
 /// Packs what the member that the best path came from is told instead of it.
 pub(super) fn tell_source(
     packer: &mut Packer,
-    adverts: &Adverts,
+    told: Told<'_>,
     prefix: IpPrefix,
     source: SourceId,
     second: AdvertId,
 ) {
     match second {
         AdvertId::NONE => packer.withdraw_from_source(prefix, source),
-        advert => packer.announce_to_source(prefix, (advert, adverts.get(advert)), source),
+        advert => packer.announce_to_source(prefix, advert, told, source),
     }
 }

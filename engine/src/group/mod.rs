@@ -29,10 +29,10 @@ mod tests;
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, FamilySet};
-use rib::{Guard, PrefixId, Rib, SourceId};
+use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 
-use advert::Adverts;
-pub use advert::{Advert, AdvertId, split as split_form};
+pub use advert::{AdvertId, split as split_form};
+use advert::{Adverts, Exporter};
 pub use cohort::MemberId;
 pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
@@ -200,10 +200,10 @@ impl Group {
     /// For a view that [wants runners-up](ExportView::wants_runners_up): a member that joined has
     /// paths already, and what it is told instead where they are the best was not worked out while
     /// it was no member.
-    pub fn adopt(&mut self, rib: &Rib, guard: &Guard, adj_rib_in: &Sets) {
+    pub fn adopt(&mut self, writer: &mut RibWriter, guard: &Guard, adj_rib_in: &Sets) {
         for family in Family::ALL {
             let ids: Vec<PrefixId> = adj_rib_in[family.index()].iter().collect();
-            self.apply(rib, guard, family, &ids);
+            self.apply(writer, guard, family, &ids);
         }
     }
 
@@ -252,15 +252,20 @@ impl Group {
     /// One bounded piece of what is owed apart from live changes: the group's first evaluation,
     /// then the lagging cohorts. True if there is more that could be done now; members whose
     /// sockets have to drain first don't count.
-    pub fn work(&mut self, rib: &Rib, guard: &Guard, outbox: &mut impl Outbox) -> bool {
+    pub fn work(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        outbox: &mut impl Outbox,
+    ) -> bool {
         // What the last piece of an evaluation opened leaves with the next turn's live changes.
         let evaluating = !self.is_evaluated();
-        self.evaluate_some(rib, guard);
+        self.evaluate_some(writer, guard);
         for place in 0..self.lagging.len() {
-            self.tell_lagging(place, rib, outbox);
+            self.tell_lagging(place, (writer.rib(), guard), outbox);
             #[cfg(test)]
             while self.fault == Some(Fault::DumpsFirst) && can_go_on(&self.lagging[place], outbox) {
-                self.tell_lagging(place, rib, outbox);
+                self.tell_lagging(place, (writer.rib(), guard), outbox);
             }
         }
         self.settle(outbox);
@@ -307,12 +312,33 @@ impl Group {
         entries.get(id.0 as usize).copied().unwrap_or_default()
     }
 
-    /// What a member is told of a prefix.
-    pub fn told(&self, source: SourceId, family: Family, id: PrefixId) -> Option<&Advert> {
-        match self.told_by(self.entry(family, id), source) {
-            AdvertId::NONE => None,
-            advert => Some(self.adverts.get(advert)),
-        }
+    /// What a member is told of a prefix: a form to be taken apart by [`split_form`].
+    pub fn told(
+        &self,
+        source: SourceId,
+        family: Family,
+        id: PrefixId,
+        (rib, guard): (&Rib, &Guard),
+    ) -> Option<Vec<u8>> {
+        let from = Exporter {
+            view: &self.view,
+            rib,
+            guard,
+        };
+        let advert = self.told_by(self.entry(family, id), source);
+        let mut form = Vec::new();
+        (advert != AdvertId::NONE && self.adverts.write_form(advert, from, &mut form))
+            .then_some(form)
+    }
+
+    /// Counts on attribute sets that are no longer needed: the caller gives them back.
+    pub fn take_released(&mut self) -> Vec<AttributeId> {
+        self.adverts.take_released()
+    }
+
+    /// The group is no more. All its counts on attribute sets: the caller gives them back.
+    pub fn into_counts(self) -> Vec<AttributeId> {
+        self.adverts.into_counts()
     }
 
     /// How many prefixes a member is told of.

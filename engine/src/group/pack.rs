@@ -15,7 +15,7 @@ use codec::{Family, IpPrefix, MAX_LEN};
 use rib::{PrefixId, SourceId};
 use smallvec::SmallVec;
 
-use super::advert::{Advert, AdvertId, split};
+use super::advert::{AdvertId, Told, split};
 
 /// Who gets a run of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,11 +114,12 @@ impl Packer {
         &mut self,
         id: PrefixId,
         prefix: IpPrefix,
-        key: AdvertId,
-        advert: &Advert,
+        advert: AdvertId,
+        told: Told<'_>,
     ) {
         self.begin(prefix.family(), id);
-        self.push_announcement(prefix, (key, advert), Audience::AllBut(advert.source));
+        let source = told.adverts.get(advert).source;
+        self.push_announcement(prefix, (advert, told), Audience::AllBut(source));
     }
 
     /// The member with `source` is told of the prefix with `advert`, beside what was packed of it
@@ -126,24 +127,25 @@ impl Packer {
     pub(super) fn announce_to_source(
         &mut self,
         prefix: IpPrefix,
-        advert: (AdvertId, &Advert),
+        advert: AdvertId,
+        told: Told<'_>,
         source: SourceId,
     ) {
-        self.push_announcement(prefix, advert, Audience::Only(source));
+        self.push_announcement(prefix, (advert, told), Audience::Only(source));
     }
 
     fn push_announcement(
         &mut self,
         prefix: IpPrefix,
-        (key, advert): (AdvertId, &Advert),
+        (advert, told): (AdvertId, Told<'_>),
         audience: Audience,
     ) {
         let family = prefix.family();
         let forms = &mut self.forms;
         let announcement = self
             .announcements
-            .get_or_insert_with((family, key, audience), || {
-                Announcement::new(family, advert, audience, forms)
+            .get_or_insert_with((family, advert, audience), || {
+                Announcement::new((advert, told), audience, forms)
             });
         if announcement.room < NLRI_LEN_MAX {
             // RFC 8654 §4: what cannot be said is withdrawn, not left as it was.
@@ -339,21 +341,22 @@ impl Audience {
 }
 
 impl Announcement {
-    /// An open message with the form of `advert`, which is copied behind `forms`: the advert may
+    /// An open message with the form of an advert, which is written behind `forms`: the advert may
     /// be gone when the message leaves.
     fn new(
-        family: Family,
-        advert: &Advert,
+        (advert, told): (AdvertId, Told<'_>),
         audience: Audience,
         forms: &mut Vec<u8>,
     ) -> Announcement {
-        let start = forms.len() as u32;
-        forms.extend_from_slice(advert.form().octets());
-        let length = advert.attributes().len();
-        let room = match (family, advert.mp_next_hop()) {
-            (_, Some(next_hop)) => codec::mp_update_room(MAX_LEN, &next_hop, length),
-            (_, None) => codec::update_room(MAX_LEN, length),
+        let start = forms.len();
+        let written = told.adverts.write_form(advert, told.from, forms);
+        let room = match split(&forms[start..]) {
+            // Nothing can be said any more.
+            _ if !written => 0,
+            (Some(next_hop), rest) => codec::mp_update_room(MAX_LEN, &next_hop, rest.len()),
+            (None, rest) => codec::update_room(MAX_LEN, rest.len()),
         };
+        let start = start as u32;
         Announcement {
             audience,
             form: (start, forms.len() as u32),

@@ -33,7 +33,7 @@ impl PathSource {
     /// Of a path from `source` whose attributes are summed up in `summary`, for the peers of
     /// `view`.
     pub fn of(view: &ExportView, source: &SourceInfo, summary: &Summary) -> PathSource {
-        let said = summary.originator_id.map(Ipv4Addr::from);
+        let said = summary.originator_id;
         let originator = said.unwrap_or(source.router_id);
         PathSource {
             kind: source.kind,

@@ -241,7 +241,7 @@ impl Bed {
         for family in Family::ALL {
             let of_family = dirty.iter().filter(|(marked, _)| *marked == family);
             let ids: Vec<PrefixId> = of_family.map(|(_, id)| *id).collect();
-            self.group.apply(&self.rib, guard, family, &ids);
+            self.group.apply(&mut self.writer, guard, family, &ids);
         }
     }
 
@@ -266,8 +266,11 @@ impl Bed {
         } else {
             self.group.flush_live(&mut self.routers);
         }
-        let more = self.group.work(&self.rib, &guard, &mut self.routers);
+        let more = self.group.work(&mut self.writer, &guard, &mut self.routers);
         self.group.audit();
+        for attributes in self.group.take_released() {
+            self.writer.release(attributes);
+        }
         more || self.writer.has_dirty()
     }
 
@@ -298,6 +301,17 @@ impl Bed {
             .map(|asn| asn.to_string())
             .collect();
         (from != member).then(|| path.join(" "))
+    }
+
+    /// Everybody leaves and the group goes: no attribute set stays behind.
+    fn close(mut self) {
+        for member in self.sources.keys().copied().collect::<Vec<_>>() {
+            self.leave(member);
+        }
+        for attributes in self.group.into_counts() {
+            self.writer.release(attributes);
+        }
+        assert_eq!(self.writer.attribute_sets(), 0);
     }
 
     /// Every router that is up holds what it must.
@@ -657,5 +671,6 @@ fn random_members_and_changes_end_in_the_right_tables() {
         bed.routers.backlog.clear();
         bed.settle();
         bed.check();
+        bed.close();
     }
 }

@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use codec::{Family, IpPrefix};
-use rib::{Guard, PrefixId, Rib};
+use rib::{Guard, PrefixId, Rib, RibWriter};
 
-use super::advert::AdvertId;
+use super::advert::{AdvertId, Exporter, Told};
 use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
 use super::pack::{Audience, Packed};
@@ -17,18 +17,23 @@ impl Group {
         self.unevaluated.iter().all(|ids| ids.is_empty())
     }
 
-    pub(super) fn evaluate_some(&mut self, rib: &Rib, guard: &Guard) {
+    pub(super) fn evaluate_some(&mut self, writer: &mut RibWriter, guard: &Guard) {
         for family in Family::ALL {
             let range = &mut self.unevaluated[family.index()];
             let end = range.end.min(range.start.saturating_add(QUANTUM as u32));
             let ids: Vec<PrefixId> = (range.start..end).map(PrefixId).collect();
             range.start = end;
-            self.apply(rib, guard, family, &ids);
+            self.apply(writer, guard, family, &ids);
         }
     }
 
     /// One turn of one lagging cohort.
-    pub(super) fn tell_lagging(&mut self, place: usize, rib: &Rib, outbox: &mut impl Outbox) {
+    pub(super) fn tell_lagging(
+        &mut self,
+        place: usize,
+        (rib, guard): (&Rib, &Guard),
+        outbox: &mut impl Outbox,
+    ) {
         // Before the evaluation is over, "not announced" may only mean "not looked at".
         if !self.is_evaluated() || !can_go_on(&self.lagging[place], outbox) {
             return;
@@ -37,7 +42,7 @@ impl Group {
         for family in Family::ALL {
             self.lagging[place].take(family, QUANTUM, &mut ids);
             for id in ids.drain(..) {
-                self.tell_one_lagging(place, rib.prefix(family, id), id);
+                self.tell_one_lagging(place, (rib, guard), rib.prefix(family, id), id);
             }
         }
         let cohort = &mut self.lagging[place];
@@ -48,7 +53,13 @@ impl Group {
         self.split_slow(place, outbox);
     }
 
-    fn tell_one_lagging(&mut self, place: usize, prefix: IpPrefix, id: PrefixId) {
+    fn tell_one_lagging(
+        &mut self,
+        place: usize,
+        (rib, guard): (&Rib, &Guard),
+        prefix: IpPrefix,
+        id: PrefixId,
+    ) {
         let family = prefix.family();
         let advert_id = self.advert_of(family, id);
         let displaced = self.lagging[place].displaced[family.index()].remove(id);
@@ -57,17 +68,24 @@ impl Group {
             packer.withdraw(id, prefix, Audience::All);
             return;
         }
-        let advert = self.adverts.get(advert_id);
+        let told = Told {
+            adverts: &self.adverts,
+            from: Exporter {
+                view: &self.view,
+                rib,
+                guard,
+            },
+        };
+        let source = self.adverts.get(advert_id).source;
         let cohort = &mut self.lagging[place];
-        cohort.packer.announce(id, prefix, advert_id, advert);
+        cohort.packer.announce(id, prefix, advert_id, told);
         #[cfg(test)]
         if self.fault == Some(super::Fault::WrongSplitHorizon) {
             cohort.packer.tell_sources_too();
         }
         let second = self.seconds.get(family, id);
-        if (displaced || second != AdvertId::NONE) && cohort.has_source(advert.source) {
-            let packer = &mut cohort.packer;
-            tell_source(packer, &self.adverts, prefix, advert.source, second);
+        if (displaced || second != AdvertId::NONE) && cohort.has_source(source) {
+            tell_source(&mut cohort.packer, told, prefix, source, second);
         }
     }
 

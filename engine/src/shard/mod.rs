@@ -8,6 +8,7 @@
 //! Invariants: a peer lives on exactly one shard; a connection belongs to one peer and slot until
 //! it is closed; a peer has a source and a group exactly while its session is established.
 
+mod arrivals;
 mod command;
 mod connection;
 mod desired;
@@ -204,6 +205,17 @@ impl Shard {
         if let Some(live) = self.connections.get_mut(connection) {
             live.keep_partial(partial);
         }
+        self.settle_arrivals(peer);
+        self.peers.arm(peer);
+    }
+
+    /// What the peer's UPDATEs said is in the table after this.
+    fn settle_arrivals(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && let Some(instance) = self.instances.get_mut(&peer.instance)
+        {
+            receive::settle(instance, peer);
+        }
     }
 
     /// The peer closed, or the connection broke; `words` say which. The connection is no more.
@@ -357,9 +369,8 @@ impl Shard {
                 let Some(instance) = self.instances.get_mut(&peer.instance) else {
                     return;
                 };
-                match receive::update(instance, peer, body) {
-                    Ok(()) => self.peers.arm(id),
-                    Err(notification) => self.handle_fault(now, id, slot, notification),
+                if let Err(notification) = receive::update(instance, peer, body) {
+                    self.handle_fault(now, id, slot, notification);
                 }
             }
             Received::RouteRefresh(refresh) => {

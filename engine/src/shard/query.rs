@@ -13,7 +13,7 @@ use super::instance::Instance;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, receive};
 use crate::config::{Client, Import, InstanceId};
-use crate::group::{Advert, ExportView, PathSource, Refusal, export, split_form};
+use crate::group::{ExportView, PathSource, Refusal, export, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -322,8 +322,12 @@ impl Table<'_> {
         match (query.kind, self.established) {
             (RoutesKind::Advertised, Some((peer, established))) => {
                 let group = self.instance.group(established.group);
-                let advert = group.and_then(|group| group.told(established.source, family, id));
-                out.extend(advert.map(|advert| self.told(peer, established, (id, prefix), advert)));
+                let advert = group.and_then(|group| {
+                    group.told(established.source, family, id, (self.rib, self.guard))
+                });
+                out.extend(
+                    advert.map(|advert| self.told(peer, established, (id, prefix), &advert)),
+                );
             }
             (kind, established) => {
                 let best = self.rib.best(family, id, self.guard);
@@ -365,18 +369,18 @@ impl Table<'_> {
         peer: &Peer,
         established: &Established,
         (id, prefix): (PrefixId, IpPrefix),
-        advert: &Advert,
+        form: &[u8],
     ) -> Route {
         let mut route = Route::new(self.instance.name(), prefix);
         match established.negotiated.wire.four_octet_as {
-            true => attributes::fill(&mut route, advert.attributes()),
+            true => attributes::fill(&mut route, split_form(form).1),
             false => {
                 if let Some(form) = self.told_in_full(established, id, prefix.family()) {
                     attributes::fill(&mut route, split_form(&form).1);
                 }
             }
         }
-        if let Some(next_hop) = advert.mp_next_hop() {
+        if let Some(next_hop) = split_form(form).0 {
             route.next_hop = Some(next_hop.address().to_string());
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
@@ -451,8 +455,8 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
     else {
         return told(false, "no usable path for the prefix", None);
     };
-    if let Some(advert) = group.told(established.source, family, id) {
-        let route = table.told(peer, established, (id, prefix), advert);
+    if let Some(advert) = group.told(established.source, family, id, (table.rib, table.guard)) {
+        let route = table.told(peer, established, (id, prefix), &advert);
         let reason = match route.best {
             true => "announced",
             false => "announced: the best of the others, since the best path came from this peer",

@@ -4,7 +4,6 @@
 //! Invariant: a member's group is that of its view once [`Shard::regroup`] returns.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::peer::PeerId;
 use super::{Shard, Wire};
@@ -97,11 +96,12 @@ impl Shard {
         for (id, source) in &joining {
             instance.leave(wanted.from, *id, *source, &mut outbox);
         }
-        let rib = Arc::clone(instance.writer.rib());
-        if let (Some(group), Some(told)) = (instance.group_mut(place), told) {
+        let guard = instance.writer.rib().guard();
+        let (writer, group) = instance.writer_and_group(place);
+        if let (Some(group), Some(told)) = (group, told) {
             group.move_in(&joining, told, &mut outbox);
             for adj_rib_in in adj_ribs_in {
-                group.adopt(&rib, &rib.guard(), &adj_rib_in);
+                group.adopt(writer, &guard, &adj_rib_in);
             }
         }
     }

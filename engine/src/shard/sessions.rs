@@ -120,6 +120,7 @@ impl Shard {
     }
 
     fn down(&mut self, id: PeerId) {
+        self.settle_arrivals(id);
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
