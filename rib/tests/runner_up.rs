@@ -133,3 +133,104 @@ fn whatever_happens_the_mark_says_whether_one_of_the_two_changed() {
     }
     bed.writer.audit();
 }
+
+const PREFIXES: u32 = 64;
+
+fn numbered(number: u32) -> Ipv4Prefix {
+    Ipv4Prefix::masked(Ipv4Addr::from(0x1400_0000 + (number << 8)), 24)
+}
+
+/// Says and withdraws two sources' paths to random prefixes, a few between publications.
+fn churn(writer: &mut RibWriter, seed: u64, steps: u32) {
+    let sources = [1, 2].map(|number| {
+        writer.add_source(SourceInfo {
+            kind: SourceKind::External,
+            asn: 65000,
+            router_id: Ipv4Addr::from(seed as u32 * 2 + number),
+            address: None,
+        })
+    });
+    let attributes = [1, 2, 3].map(|length| {
+        let mut canonical = Vec::new();
+        let none = AttributeSet::new(&[]).as_path();
+        AttributeWriter::new(&mut canonical).as_path(&none, &vec![65000; length], true);
+        writer.intern(&canonical).unwrap()
+    });
+    let mut random = seed | 1 << 40;
+    for step in 0..steps {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let draw = (random >> 33) as u32;
+        let (prefix, source) = (numbered(draw % PREFIXES), sources[(draw >> 8) as usize % 2]);
+        match (draw >> 12) as usize % 4 {
+            3 => drop(writer.withdraw(prefix, source, 0)),
+            length => {
+                let path = Path {
+                    attributes: attributes[length],
+                    source,
+                    path_id: 0,
+                    flags: PathFlags::NONE,
+                };
+                writer.upsert(prefix, path).unwrap();
+            }
+        }
+        if step % 8 == 0 {
+            writer.publish();
+            writer.flush();
+        }
+    }
+    writer.publish();
+}
+
+/// A shard that begins to ask while others write ends up with what the table holds.
+#[test]
+fn whoever_begins_to_ask_amid_changes_misses_none() {
+    let steps = if cfg!(debug_assertions) {
+        20_000
+    } else {
+        100_000
+    };
+    let rib = Rib::new(RibOptions {
+        shards: 3,
+        selection: Selection::default(),
+    });
+    let mut reader = rib.writer(ShardId(2));
+    let read = |id: PrefixId| {
+        let guard = rib.guard();
+        let paths = rib.paths(FAMILY, id, &guard);
+        let best = paths.best();
+        let other = best.and_then(|best| rib.best_but(&paths, best.source, &guard));
+        [best, other]
+    };
+    let mut known = vec![[None; 2]; PREFIXES as usize];
+    std::thread::scope(|scope| {
+        let writers = [0, 1].map(|shard| {
+            let rib = &rib;
+            scope.spawn(move || churn(&mut rib.writer(ShardId(shard)), u64::from(shard), steps))
+        });
+        // Somewhere in the midst of it, as often as not.
+        while rib.id_limit(FAMILY) < PREFIXES && !writers.iter().all(|w| w.is_finished()) {
+            std::thread::yield_now();
+        }
+        reader.subscribe(FAMILY, true);
+        reader.subscribe_runner_up(FAMILY, true);
+        for id in 0..rib.id_limit(FAMILY) {
+            known[id as usize] = read(PrefixId(id));
+        }
+        let mut dirty = Vec::new();
+        loop {
+            let done = writers.iter().all(|writer| writer.is_finished());
+            reader.take_dirty(usize::MAX, &mut dirty);
+            for (_, id) in dirty.drain(..) {
+                known[id.0 as usize] = read(id);
+            }
+            if done && !reader.has_dirty() {
+                break;
+            }
+        }
+    });
+    for id in 0..rib.id_limit(FAMILY) {
+        assert_eq!(known[id as usize], read(PrefixId(id)), "{id}");
+    }
+}
