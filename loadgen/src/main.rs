@@ -12,6 +12,7 @@ mod glance;
 mod holdings;
 mod latency;
 mod ledger;
+mod mrt;
 mod network;
 mod poll;
 mod prefix_ids;
@@ -201,10 +202,7 @@ fn main() -> ExitCode {
         Command::Rounds(args) => run_rounds(&args),
         Command::Scenario(scenario) => Ok(scenario.run()),
         Command::Relay(args) => run_relay(&args),
-        Command::Neighbors { scenario } => {
-            print!("{}", scenario.neighbors());
-            Ok(0)
-        }
+        Command::Neighbors { scenario } => Ok(scenario.print_neighbors()),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -34,8 +34,9 @@ impl Failure {
         }
     }
 
-    /// The exit code of the process.
-    pub(crate) fn exit_code(&self) -> u8 {
+    /// Says it on standard error; the exit code of the process.
+    pub(crate) fn report(&self) -> u8 {
+        eprintln!("ringbgp-loadgen: {}", self.words());
         match self {
             Failure::Missing(_) => 1,
             Failure::Usage(_) => 2,
