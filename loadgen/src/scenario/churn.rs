@@ -90,7 +90,7 @@ pub(super) fn churn(args: &ChurnArgs) -> Result<Results, Failure> {
         let truth = truth(args, &workload, &sender, run.truth(workload.prefixes.len()));
         run.verify(&truth)?;
     }
-    Ok(run.finish())
+    run.finish()
 }
 
 /// Says every part when it is due, whatever has arrived by then.

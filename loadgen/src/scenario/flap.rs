@@ -89,7 +89,7 @@ pub(super) fn flap(args: &FlapArgs) -> Result<Results, Failure> {
     if args.common.verify {
         run.verify(&truth(args, &workload, &run, &[SURVIVOR]))?;
     }
-    Ok(run.finish())
+    run.finish()
 }
 
 impl FlapArgs {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::options::routers;
 use super::recording::Recording;
 use super::{Common, Failure, Results, Run};
 use crate::truth::Party;
@@ -22,7 +23,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) lenient: bool,
     /// Routers that listen.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value = "1", value_parser = routers)]
     pub(crate) receivers: usize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -53,7 +54,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Results, Failure> {
         let truth = recording.truth(run.truth(expected.len()), &expected);
         run.verify(&truth)?;
     }
-    Ok(run.finish())
+    run.finish()
 }
 
 impl ReplayArgs {
