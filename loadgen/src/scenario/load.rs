@@ -120,7 +120,6 @@ fn variant(args: &LoadArgs, run: u32, sender: usize) -> Variant {
     }
 }
 
-/// RFC 4271 §9.1.2.2: the shortest path wins, then the lowest identifier, which is the first sender.
 fn truth(args: &LoadArgs, workload: &Workload, routers: &Run<'_>) -> Truth {
     let mut truth = routers.truth(workload.prefixes.len());
     for (run, owner) in workload.runs() {
@@ -129,15 +128,13 @@ fn truth(args: &LoadArgs, workload: &Workload, routers: &Run<'_>) -> Truth {
         } else {
             owner..owner + 1
         };
-        let attributes = |sender| {
+        let sets = senders.map(|sender| {
             let variant = variant(args, run, sender);
-            let announcer = routers.announcer(sender);
-            (sender, workload.attributes(run, &announcer, variant))
-        };
-        if let Some((sender, set)) = senders.map(attributes).min_by_key(|(_, s)| s.path.len()) {
-            let set = truth.add_set(sender, set.canonical());
-            truth.add_winners(workload.ids_of(run), set);
-        }
+            let set = workload.attributes(run, &routers.announcer(sender), variant);
+            truth.add_set(sender, set.canonical())
+        });
+        let sets: Vec<u32> = sets.collect();
+        truth.add_routes(workload.ids_of(run), &sets);
     }
     truth
 }

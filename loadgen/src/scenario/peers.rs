@@ -77,7 +77,7 @@ fn truth(workload: &Workload, routers: &Run<'_>) -> Truth {
         let announcer = routers.announcer(owner);
         let set = workload.attributes(run, &announcer, Variant::default());
         let set = truth.add_set(owner, set.canonical());
-        truth.add_winners(workload.ids_of(run), set);
+        truth.add_routes(workload.ids_of(run), &[set]);
     }
     truth
 }

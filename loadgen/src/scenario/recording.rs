@@ -157,38 +157,18 @@ impl Recording {
         expected
     }
 
-    /// Who may win what. RFC 4271 §9.1.2.2 a and b: the shortest path, then the lowest ORIGIN; no
-    /// two routers are of one AS, so that MED says nothing; what is left is a tie here, since
-    /// speakers differ in how they break it.
+    /// Which routes there are in the end.
     pub(super) fn truth(&self, mut truth: Truth, expected: &[IpPrefix]) -> Truth {
-        let mut places = vec![0; self.prefixes.len()];
-        for (place, prefix) in (0..).zip(expected) {
-            if let Some(number) = self.prefixes.get(prefix) {
-                places[*number as usize] = place;
-            }
-        }
         for set in &self.sets {
             truth.add_set(set.sender, set.canonical.to_vec());
         }
-        let rank = |set: u32| {
-            let set = AttributeSet::new(&self.sets[set as usize].canonical);
-            (set.as_path().path_length(), set.origin())
-        };
-        let mut winners: Vec<SmallVec<[u32; 2]>> = vec![SmallVec::new(); expected.len()];
+        let mut routes: Vec<SmallVec<[u32; 2]>> = vec![SmallVec::new(); self.prefixes.len()];
         for (prefix, set) in self.senders.iter().flat_map(|sender| &sender.table) {
-            let winners: &mut SmallVec<[u32; 2]> = &mut winners[places[*prefix as usize] as usize];
-            match winners.first().map(|winner| rank(*winner).cmp(&rank(*set))) {
-                Some(std::cmp::Ordering::Less) => {}
-                Some(std::cmp::Ordering::Equal) => winners.push(*set),
-                Some(std::cmp::Ordering::Greater) | None => {
-                    winners.clear();
-                    winners.push(*set);
-                }
-            }
+            routes[*prefix as usize].push(*set);
         }
-        for (place, sets) in (0..).zip(winners) {
-            for set in sets {
-                truth.add_winners(place..place + 1, set);
+        for (place, prefix) in (0..).zip(expected) {
+            if let Some(number) = self.prefixes.get(prefix) {
+                truth.add_routes(place..place + 1, &routes[*number as usize]);
             }
         }
         truth

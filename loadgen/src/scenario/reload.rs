@@ -175,7 +175,7 @@ fn truth(workload: &Workload, routers: &Run<'_>, versions: &[u16]) -> Truth {
             let mut set = workload.attributes(*run, &announcer, variant);
             set.communities.clear();
             let set = truth.add_set(client, set.canonical());
-            truth.add_winners(workload.ids_of(*run), set);
+            truth.add_routes(workload.ids_of(*run), &[set]);
         }
     }
     truth
