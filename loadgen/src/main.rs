@@ -12,10 +12,13 @@ mod glance;
 mod holdings;
 mod latency;
 mod ledger;
+mod mrt;
 mod network;
+mod plot;
 mod poll;
 mod prefix_ids;
 mod process;
+mod progress;
 mod random;
 mod receivers;
 mod relay;
@@ -41,6 +44,7 @@ use codec::{Family, FamilySet};
 
 use crate::blast::{Announcer, Blast, DOCUMENTATION_NEXT_HOP, Table};
 use crate::network::{Meeting, Network, Observer, RouterConfig};
+use crate::plot::Figure;
 use crate::relay::Relay;
 use crate::rounds::{Rounds, Side};
 use crate::scenario::{FamilyName, Scenario};
@@ -69,11 +73,27 @@ enum Command {
     Scenario(Scenario),
     /// A target without a routing table: forwards each router's UPDATEs to all others.
     Relay(RelayArgs),
+    /// Draws results: bars, or lines where runs differ in a number.
+    Plot(PlotArgs),
     /// Prints the routers that a scenario uses, as the target must know them: ADDRESS ASN.
     Neighbors {
         #[command(subcommand)]
         scenario: Scenario,
     },
+}
+
+#[derive(Args)]
+struct PlotArgs {
+    /// Files with what scenarios printed with --json, one object a line; each is named after its
+    /// file.
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
+    /// The picture.
+    #[arg(long)]
+    svg: PathBuf,
+    /// The figure that is drawn.
+    #[arg(long, default_value = "seconds")]
+    figure: Figure,
 }
 
 #[derive(Args)]
@@ -201,10 +221,10 @@ fn main() -> ExitCode {
         Command::Rounds(args) => run_rounds(&args),
         Command::Scenario(scenario) => Ok(scenario.run()),
         Command::Relay(args) => run_relay(&args),
-        Command::Neighbors { scenario } => {
-            print!("{}", scenario.neighbors());
-            Ok(0)
-        }
+        Command::Plot(args) => plot::draw_results(&args.results, args.figure, &args.svg)
+            .map(|()| 0)
+            .map_err(io::Error::other),
+        Command::Neighbors { scenario } => Ok(scenario.print_neighbors()),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -227,6 +227,14 @@ impl Receivers {
         self.last_octets_at
     }
 
+    /// Prefixes that have arrived of those that should, over all routers.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let counting = self.books.iter().filter(|book| book.counts);
+        counting.fold((0, 0), |(held, target), book| {
+            (held + book.held, target + book.target)
+        })
+    }
+
     /// What has come in.
     pub(crate) fn counts(&self) -> Counts {
         self.counts

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ahash::AHashSet;
-use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix};
+use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
 
 use crate::random::Random;
 
@@ -80,7 +80,7 @@ pub(crate) fn draw_prefixes(
         Family::Ipv4Unicast => draw_distinct(count, || {
             let length = lengths.draw(random);
             let prefix = Ipv4Prefix::masked(Ipv4Addr::from(random.next() as u32), length);
-            is_given_out(prefix).then_some(prefix)
+            is_plain_v4(prefix).then_some(prefix)
         })
         .into_iter()
         .map(IpPrefix::V4)
@@ -112,8 +112,21 @@ fn draw_distinct<P: Copy + Eq + Hash>(count: usize, mut draw: impl FnMut() -> Op
     prefixes
 }
 
-/// Whether a prefix overlaps none of the special blocks of RFC 6890, rounded up to whole /16s.
-fn is_given_out(prefix: Ipv4Prefix) -> bool {
+/// Whether a prefix is of the unicast space that is given out, and overlaps none of the special
+/// blocks of RFC 6890, which are rounded up to whole /16s (IPv6: /32s).
+pub(crate) fn is_given_out(prefix: IpPrefix) -> bool {
+    match prefix {
+        IpPrefix::V4(prefix) => prefix.length() >= 8 && is_plain_v4(prefix),
+        IpPrefix::V6(prefix) => {
+            let [first, second, ..] = prefix.address().segments();
+            let special =
+                first == 0x2002 || (first == 0x2001 && matches!(second, 0..0x200 | 0xdb8));
+            prefix.length() >= 16 && (0x2000..0x4000).contains(&first) && !special
+        }
+    }
+}
+
+fn is_plain_v4(prefix: Ipv4Prefix) -> bool {
     let [a, b, ..] = prefix.address().octets();
     !matches!(
         (a, b),
@@ -129,8 +142,6 @@ fn is_given_out(prefix: Ipv4Prefix) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use codec::Prefix;
-
     use super::*;
 
     #[test]
@@ -156,16 +167,33 @@ mod tests {
             let count = table.iter().filter(|p| p.length() == longest).count();
             assert!((29_000..32_000).contains(&count), "{count}");
             for prefix in &table {
-                match prefix {
-                    IpPrefix::V4(prefix) => {
-                        assert!((16..=24).contains(&prefix.length()) && is_given_out(*prefix));
-                    }
-                    IpPrefix::V6(prefix) => {
-                        let first = prefix.address().segments()[0];
-                        assert!((0x2400..0x2800).contains(&first), "{prefix}");
-                    }
-                }
+                assert!(is_given_out(*prefix) && prefix.length() >= 16, "{prefix}");
             }
+        }
+    }
+    #[test]
+    fn special_blocks_are_not_given_out() {
+        let is = |text: &str| is_given_out(text.parse::<ipnet::IpNet>().unwrap().into());
+        for text in [
+            "0.0.0.0/0",
+            "10.1.0.0/16",
+            "8.0.0.0/5",
+            "192.168.0.0/24",
+            "224.0.0.0/8",
+        ] {
+            assert!(!is(text), "{text}");
+        }
+        for text in [
+            "::/0",
+            "2001:db8::/48",
+            "2002::/16",
+            "fe80::/16",
+            "2001::/32",
+        ] {
+            assert!(!is(text), "{text}");
+        }
+        for text in ["8.8.8.0/24", "193.0.0.0/8", "2001:200::/32", "2a00::/16"] {
+            assert!(is(text), "{text}");
         }
     }
 }

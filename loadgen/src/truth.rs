@@ -2,8 +2,9 @@
 //! target sends, and the comparison with what they do hold.
 //!
 //! Read first: RFC 4271 §5.1 (what changes on export to another AS), RFC 4456 §8 (reflection),
-//! RFC 7947 §2 (route servers). Invariant: a prefix has the routes that may win, and a router whose
-//! own route may win need not be told any.
+//! RFC 4271 §9.1.2 (who wins), RFC 7947 §2 (route servers). Invariant: a prefix has the routes that
+//! may win, which are equal up to where speakers differ, and a router whose own route may win need
+//! not be told any.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -40,8 +41,17 @@ pub(crate) struct Truth {
     export: Export,
     parties: Vec<Party>,
     sets: Vec<SentSet>,
-    /// By the number of a prefix, the sets of the routes of which one wins.
-    winners: Vec<SmallVec<[u32; 2]>>,
+    /// By the number of a prefix, its routes.
+    contests: Vec<Contest>,
+}
+
+/// The routes of one prefix that somebody may be told, as numbers of their sets.
+#[derive(Clone, Default)]
+struct Contest {
+    /// Of these, one wins.
+    winners: SmallVec<[u32; 2]>,
+    /// Of these, one wins among the routes of those whose own route is not the best.
+    runners_up: SmallVec<[u32; 2]>,
 }
 
 /// An attribute set as its sender means it, in canonical form.
@@ -74,7 +84,7 @@ impl Truth {
             export,
             parties,
             sets: Vec::new(),
-            winners: vec![SmallVec::new(); prefixes],
+            contests: vec![Contest::default(); prefixes],
         }
     }
 
@@ -87,10 +97,32 @@ impl Truth {
         (self.sets.len() - 1) as u32
     }
 
-    /// Routes that may be the best of their prefixes; others of a prefix are as good.
-    pub(crate) fn add_winners(&mut self, prefixes: Range<u32>, set: u32) {
+    /// All routes that there are for some prefixes, by their sets. RFC 4271 §9.1.2.2 a and b: the
+    /// shortest path wins, then the lowest ORIGIN. MED does not decide: no two senders are of one
+    /// AS, or they are equal in it. The rest is a tie here, since speakers differ in how they break
+    /// it.
+    pub(crate) fn add_routes(&mut self, prefixes: Range<u32>, sets: &[u32]) {
+        let rank = |set: u32| {
+            let set = AttributeSet::new(&self.sets[set as usize].octets);
+            (set.as_path().path_length(), set.origin())
+        };
+        let best_of = |sets: &[u32]| -> SmallVec<[u32; 2]> {
+            let best = sets.iter().map(|set| rank(*set)).min();
+            let is_best = |set: &u32| Some(rank(*set)) == best;
+            sets.iter().copied().filter(is_best).collect()
+        };
+        let winners = best_of(sets);
+        let rest: SmallVec<[u32; 4]> = match winners.as_slice() {
+            [winner] => sets.iter().copied().filter(|set| set != winner).collect(),
+            // Each of them comes second to the others.
+            _ => SmallVec::new(),
+        };
+        let contest = Contest {
+            runners_up: best_of(&rest),
+            winners,
+        };
         for prefix in prefixes {
-            self.winners[prefix as usize].push(set);
+            self.contests[prefix as usize] = contest.clone();
         }
     }
 
@@ -109,7 +141,7 @@ impl Truth {
             let mut place = 0;
             loop {
                 let entry = table.next();
-                if entry.is_none() && place as usize >= self.winners.len() {
+                if entry.is_none() && place as usize >= self.contests.len() {
                     break;
                 }
                 let held = entry.flatten();
@@ -135,7 +167,9 @@ impl Truth {
         ledger: &Ledger,
         known: &mut AHashMap<(u32, u32), bool>,
     ) -> Option<Wrong> {
-        let winners = self.winners.get(place as usize).map_or(&[][..], |w| w);
+        let nobody = Contest::default();
+        let contest = self.contests.get(place as usize).unwrap_or(&nobody);
+        let winners = &contest.winners;
         let Some(held) = held else {
             let may_lack = winners.iter().any(|set| self.is_loop(router, *set));
             return (!winners.is_empty() && !may_lack).then_some(Wrong::Missing);
@@ -150,10 +184,13 @@ impl Truth {
         if winners.iter().any(&mut is_right) {
             return None;
         }
-        match winners.iter().find(|set| !self.is_loop(router, **set)) {
-            Some(set) => Some(Wrong::Differs(*set)),
-            None => Some(Wrong::Surplus),
-        }
+        let Some(due) = winners.iter().find(|set| !self.is_loop(router, **set)) else {
+            // RFC 7947 §2.3: a route server may choose for each client among the others' routes.
+            let chooses = matches!(self.export, Export::Unchanged);
+            let is_runner_up = chooses && contest.runners_up.iter().any(is_right);
+            return (!is_runner_up).then_some(Wrong::Surplus);
+        };
+        Some(Wrong::Differs(*due))
     }
 
     /// Whether a router would refuse a route, as its own or for its AS in the path.
@@ -197,6 +234,12 @@ impl Truth {
                 let wanted = usize::from(matches!(self.export, Export::Reflected));
                 (clusters != wanted)
                     .then(|| format!("CLUSTER_LIST has {clusters} entries, should have {wanted}"))
+            }
+            // RFC 4271 §9.1.2.2 c: none and 0 mean the same; some reflectors write the 0.
+            code::MED if matches!(self.export, Export::Reflected) => {
+                let (due, seen) = (due.med(), seen.med());
+                (due.unwrap_or(0) != seen.unwrap_or(0))
+                    .then(|| format!("MULTI_EXIT_DISC is {seen:?}, should be {due:?}"))
             }
             _ => {
                 let (due, seen) = (due.get(code), seen.get(code));
@@ -392,7 +435,7 @@ mod tests {
 
         fn announced(mut self, sender: usize, set: &Set) -> Case {
             let set = self.truth.add_set(sender, set.octets());
-            self.truth.add_winners(0..1, set);
+            self.truth.add_routes(0..1, &[set]);
             self
         }
 
@@ -504,6 +547,35 @@ mod tests {
         assert_eq!(
             words.first,
             ["1: 0: should not be there, and is with AS_PATH [65000 100 7]"]
+        );
+    }
+
+    #[test]
+    fn the_shortest_path_wins_and_a_route_server_may_pass_on_the_second() {
+        let (short, mut long) = (sent(), sent());
+        long.path = vec![101, 8, 9];
+        let contested = |export, told: &Set| {
+            let mut case = Case::new(export, [100, 101, 102]);
+            let sets = [(0, &short), (1, &long)];
+            let sets = sets.map(|(sender, set)| case.truth.add_set(sender, set.octets()));
+            case.truth.add_routes(0..1, &sets);
+            // Router 0's own route is the best.
+            let case = case.told(1, &short).told(2, &short).told(0, told);
+            case.differences()
+        };
+        assert_eq!(contested(Export::Unchanged, &long), [""; 0]);
+        assert_eq!(contested(Export::Unchanged, &short), [""; 0]);
+        assert_eq!(contested(Export::Unchanged, &exported()).len(), 1);
+        let mut case = Case::external();
+        let sets = [(0, &short), (1, &long)];
+        let sets = sets.map(|(sender, set)| case.truth.add_set(sender, set.octets()));
+        case.truth.add_routes(0..1, &sets);
+        let mut wrong = exported();
+        wrong.path = vec![DUT, 101, 8, 9];
+        let case = case.told(1, &exported()).told(2, &wrong);
+        assert_eq!(
+            case.differences(),
+            ["router 2: 0: AS_PATH is [65000 101 8 9], should be [65000 100 7]"]
         );
     }
 

@@ -97,6 +97,9 @@ impl Workload {
     /// If address space of this mix does not hold so many prefixes, in words.
     pub(crate) fn draw(shape: &Shape) -> Result<Workload, String> {
         let total = shape.owners.saturating_mul(shape.prefixes_each);
+        if total > PREFIXES_MAX {
+            return Err(format!("{total} prefixes are more than {PREFIXES_MAX}"));
+        }
         let mut random = Random::new(shape.seed);
         let lengths = LengthMix::internet(shape.family);
         let mut prefixes = draw_prefixes(shape.family, total, &lengths, &mut random);
@@ -287,6 +290,8 @@ fn shuffle<T>(items: &mut [T], random: &mut Random) {
     }
 }
 
+/// What fits in memory beside what is to be loaded, several times the Internet.
+const PREFIXES_MAX: usize = 10_000_000;
 /// The ASes of paths: none of them is a router's or the target's.
 const PATH_ASNS: u32 = 400_000;
 const PATH_ASN_COUNT: u64 = 80_000;

@@ -1,7 +1,9 @@
 """One run: a fresh daemon, one command of the load generator, what both say of it."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -13,6 +15,8 @@ LOADGEN = os.environ.setdefault(
     "LOADGEN", str(PERF.parent / "target" / "release" / "ringbgp-loadgen"))
 # What a run may take beside its limit: sessions that come up, tables that are compared.
 GRACE_SECONDS = 60
+# What a profiler needs to attach itself.
+COMPANION_SECONDS = 0.5
 
 DONE, CUT_OFF, FAILED, UNAVAILABLE, DIFFERENT = "done", "cut off", "failed", "unavailable", "differs"
 
@@ -24,16 +28,34 @@ def neighbors(scenario: Scenario, arguments: str) -> str:
 
 
 def run(subject: Subject, scenario: Scenario, arguments: str, limit: float,
-        verify: bool = False) -> dict:
-    """Runs one command against a fresh daemon; never raises for what the daemon does."""
+        verify: bool = False, beside: str | None = None) -> dict:
+    """Runs one command against a fresh daemon; never raises for what the daemon does. `beside` is
+    a shell command that runs meanwhile, with the daemon's process as $PID."""
     try:
         routers = neighbors(scenario, arguments)
         with Daemon(subject, scenario.kind, scenario.family, routers) as daemon:
-            return against(daemon, scenario, arguments, limit, verify)
+            with companion(beside, daemon):
+                return against(daemon, scenario, arguments, limit, verify)
     except Unavailable as unavailable:
         return {"status": UNAVAILABLE, "reason": str(unavailable)}
     except subprocess.CalledProcessError as error:
         return {"status": FAILED, "reason": last_line(error.stderr)}
+
+
+@contextlib.contextmanager
+def companion(command: str | None, daemon: Daemon):
+    """Runs a shell command beside the measurement, and interrupts it at the end."""
+    if command is None:
+        yield
+        return
+    process = subprocess.Popen(["bash", "-c", f"exec {command}"],
+                               env=dict(os.environ, PID=str(daemon.pid)))
+    time.sleep(COMPANION_SECONDS)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
 
 
 def against(daemon: Daemon, scenario: Scenario, arguments: str, limit: float,

@@ -1,5 +1,6 @@
 """Plots as SVG: bars of subjects side by side, and curves of growth."""
 
+import math
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -68,42 +69,82 @@ class Curve:
     points: list[tuple[float, float]]
 
 
-def curves(panels: list[tuple[str, str, list[Curve]]]) -> str:
-    """Charts below each other: title, name of the x axis, curves. The x axis is logarithmic, the y
-    axis begins at 0."""
-    import math
-    left, width, height, gap = 80, 520, 170, 60
-    body, top = [], 10
-    for title, x_name, of_panel in panels:
-        points = [point for curve in of_panel for point in curve.points]
-        if not points:
-            continue
-        top += 30
-        xs = sorted({x for x, _ in points})
-        y_max = max(y for _, y in points) * 1.1 or 1
-        low, high = math.log(xs[0]), math.log(xs[-1])
+@dataclass(frozen=True)
+class Panel:
+    """A chart. Its y axis begins at 0."""
 
-        def at(point, low=low, span=(high - low) or 1, y_max=y_max, top=top):
-            return (left + (math.log(point[0]) - low) / span * width,
-                    top + height - point[1] / y_max * height)
-        body.append(text(left, top - 12, title, "title"))
-        for step in range(5):
-            value = y_max * step / 4
-            y = at((xs[0], value))[1]
-            body.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.1f}" y2="{y:.1f}" '
-                        f'stroke="{FAINT}"/>')
-            body.append(text(left - 6, y + 4, f"{value:.3g}", "small", "end"))
-        for x in xs:
-            body.append(text(at((x, 0))[0], top + height + 16, f"{x:,.0f}", "small", "middle"))
-        body.append(text(left + width, top + height + 32, x_name, "small", "end"))
-        for curve in of_panel:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, curve.points))
-            body.append(f'<polyline points="{path}" fill="none" stroke="{curve.color}" '
-                        'stroke-width="2"/>')
-            for point in curve.points:
-                x, y = at(point)
-                body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{curve.color}"/>')
-            x, y = at(curve.points[-1])
-            body.append(text(x + 8, y + 4, curve.label, "small"))
-        top += height + gap
-    return document(left + width + 140, top + 10, body)
+    title: str
+    x_name: str
+    curves: list[Curve]
+    logarithmic: bool = True
+
+
+class Scale:
+    """Where the values of a chart lie on paper."""
+
+    LEFT, WIDTH, HEIGHT = 80, 520, 170
+
+    def __init__(self, panel: Panel, top: float):
+        points = [point for curve in panel.curves for point in curve.points]
+        self.xs = sorted({x for x, _ in points})
+        self.y_max = max(y for _, y in points) * 1.1 or 1
+        self.place = math.log if panel.logarithmic else float
+        self.low = self.place(self.xs[0])
+        self.span = (self.place(self.xs[-1]) - self.low) or 1
+        self.top = top
+
+    def x(self, value: float) -> float:
+        return self.LEFT + (self.place(value) - self.low) / self.span * self.WIDTH
+
+    def y(self, value: float) -> float:
+        return self.top + self.HEIGHT - value / self.y_max * self.HEIGHT
+
+    def ticks(self) -> list[float]:
+        """The values themselves if they are few, else some between the ends."""
+        if len(self.xs) <= 12:
+            return self.xs
+        return [self.xs[0] + (self.xs[-1] - self.xs[0]) * step / 6 for step in range(7)]
+
+
+def curves(panels: list[Panel]) -> str:
+    """Charts below each other."""
+    body, top = [], 10
+    for panel in panels:
+        if any(curve.points for curve in panel.curves):
+            body += chart(panel, Scale(panel, top + 30))
+            top += 30 + Scale.HEIGHT + 60
+    return document(Scale.LEFT + Scale.WIDTH + 140, top + 10, body)
+
+
+def chart(panel: Panel, scale: Scale) -> list[str]:
+    right, bottom = scale.LEFT + scale.WIDTH, scale.top + scale.HEIGHT
+    body = [text(scale.LEFT, scale.top - 12, panel.title, "title"),
+            text(right, bottom + 34, panel.x_name, "small", "end")]
+    for step in range(5):
+        value = scale.y_max * step / 4
+        y = scale.y(value)
+        body.append(f'<line x1="{scale.LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" '
+                    f'stroke="{FAINT}"/>')
+        body.append(text(scale.LEFT - 6, y + 4, f"{value:.3g}", "small", "end"))
+    for value in scale.ticks():
+        body.append(text(scale.x(value), bottom + 16, short(value), "small", "middle"))
+    for curve in panel.curves:
+        if not curve.points:
+            continue
+        places = [(scale.x(x), scale.y(y)) for x, y in curve.points]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        body.append(f'<polyline points="{line}" fill="none" stroke="{curve.color}" '
+                    'stroke-width="2"/>')
+        if len(places) <= 20:
+            body += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{curve.color}"/>'
+                     for x, y in places]
+        body.append(text(places[-1][0] + 8, places[-1][1] + 4, curve.label, "small"))
+    return body
+
+
+def short(value: float) -> str:
+    """A number of an axis: 30k, 4M."""
+    for factor, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{letter}"
+    return f"{value:.3g}"

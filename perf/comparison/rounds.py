@@ -18,7 +18,7 @@ ROUNDS_OF_HOPELESS = 2
 
 
 def measure(scenario: Scenario, phase: Phase, subjects: list[Subject], limit: float,
-            tell: Callable[[Subject, Run], None]) -> list[Run]:
+            tell: Callable[[Subject, Run], None], beside: str | None = None) -> list[Run]:
     """All runs of one phase."""
     runs: list[Run] = []
     for round_number in range(max(phase.pairs, phase.pairs_of_others)):
@@ -27,7 +27,7 @@ def measure(scenario: Scenario, phase: Phase, subjects: list[Subject], limit: fl
         for repeat in range(phase.repeat):
             for subject in taking_part:
                 arguments = phase.relay if subject.is_relay else phase.arguments
-                one = run(subject, scenario, arguments, limit)
+                one = run(subject, scenario, arguments, limit, beside=beside)
                 one |= {"scenario": scenario.name, "phase": phase.name, "subject": subject.name,
                         "round": round_number, "repeat": repeat}
                 runs.append(one)

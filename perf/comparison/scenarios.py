@@ -6,7 +6,8 @@ A scenario is a command of ringbgp-loadgen, the kind of session it needs, and wh
   quick       the same, small: for a look and for CI
   sized       for a ratio to the relay under 1.5: so large that the relay takes 2 s or more
   repeat      so many runs of `sized`, added up, are one figure, where it can't be made larger
-  relay       what the relay runs instead: the same bytes, where it can't run `arguments`
+  relay       what the relay runs instead: the same bytes, where it can't run `arguments`; "none"
+              where nothing is comparable
   baseline    what peak memory is compared with: `rssOfBaseline`, `rssKiBPerPeer`
 
 `{reload}` in a command stands for the driver's command that changes the daemon's policy.
@@ -54,11 +55,12 @@ class Scenario:
     def phases(self, quick: bool, pairs: int | None) -> list["Phase"]:
         """What is run for this scenario, in order."""
         if quick:
-            return [Phase("main", self.quick, self.quick, pairs or 2, pairs or 2)]
+            relay = None if self.relay else self.quick
+            return [Phase("main", self.quick, relay, pairs or 2, pairs or 2)]
         close = self.goals.get("wallOfRelay", CLOSE) < CLOSE
         own = PAIRS_CLOSE if close and not self.sized else PAIRS
-        phases = [Phase("main", self.arguments, self.relay or self.arguments,
-                        pairs or own, pairs or PAIRS)]
+        relay = None if self.relay == "none" else self.relay or self.arguments
+        phases = [Phase("main", self.arguments, relay, pairs or own, pairs or PAIRS)]
         if self.sized:
             phases.append(Phase("sized", self.sized, self.sized, pairs or PAIRS_CLOSE, 0,
                                 self.repeat))

@@ -27,6 +27,8 @@ class Subject:
     name: str
     driver: str
     binary: str | None = None
+    # Environment variables that its driver obeys.
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_own(self) -> bool:
@@ -44,7 +46,7 @@ class Subject:
         return not self.is_own and not self.is_relay
 
     def environment(self, family: str = "ipv4") -> dict[str, str]:
-        environment = dict(os.environ, FAMILY=family)
+        environment = dict(os.environ, FAMILY=family) | dict(self.settings)
         if self.binary:
             environment["BINARY"] = self.binary
         return environment

@@ -90,7 +90,7 @@ pub(super) fn churn(args: &ChurnArgs) -> Result<Results, Failure> {
         let truth = truth(args, &workload, &sender, run.truth(workload.prefixes.len()));
         run.verify(&truth)?;
     }
-    Ok(run.finish())
+    run.finish()
 }
 
 /// Says every part when it is due, whatever has arrived by then.
@@ -200,7 +200,7 @@ fn truth(args: &ChurnArgs, workload: &Workload, sender: &Announcer, mut truth: T
     for (run, _) in workload.runs() {
         let set = workload.attributes(run, sender, variant(args.rounds));
         let set = truth.add_set(SENDER, set.canonical());
-        truth.add_winners(workload.ids_of(run), set);
+        truth.add_routes(workload.ids_of(run), &[set]);
     }
     truth
 }

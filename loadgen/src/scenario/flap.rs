@@ -84,12 +84,13 @@ pub(super) fn flap(args: &FlapArgs) -> Result<Results, Failure> {
     if args.same_as {
         // Nothing need change at the receiver: it is over when nothing moves.
         run.wait_until_idle(IDLE)?;
+    } else {
+        run.wait_until_complete()?;
     }
-    run.wait_until_complete()?;
     if args.common.verify {
         run.verify(&truth(args, &workload, &run, &[SURVIVOR]))?;
     }
-    Ok(run.finish())
+    run.finish()
 }
 
 impl FlapArgs {
@@ -133,20 +134,18 @@ fn script(args: &FlapArgs, workload: &Workload, routers: &Run<'_>, sender: usize
     script.finish()
 }
 
-/// With these senders alive: the first of them that announces a prefix has its best route.
+/// What should be held while these senders live.
 fn truth(args: &FlapArgs, workload: &Workload, routers: &Run<'_>, living: &[usize]) -> Truth {
     let mut truth = routers.truth(workload.prefixes.len());
     for (run, owner) in workload.runs() {
-        let winner = match args.mode {
-            FlapMode::Withdraw => living.iter().find(|router| **router == owner),
-            FlapMode::Replace => living.first(),
-        };
-        if let Some(winner) = winner {
-            let announcer = args.announcer(routers, *winner);
-            let set = workload.attributes(run, &announcer, variant(args, run, *winner));
-            let set = truth.add_set(*winner, set.canonical());
-            truth.add_winners(workload.ids_of(run), set);
-        }
+        let announces = |sender: &&usize| args.mode == FlapMode::Replace || **sender == owner;
+        let sets = living.iter().filter(announces).map(|sender| {
+            let announcer = args.announcer(routers, *sender);
+            let set = workload.attributes(run, &announcer, variant(args, run, *sender));
+            truth.add_set(*sender, set.canonical())
+        });
+        let sets: Vec<u32> = sets.collect();
+        truth.add_routes(workload.ids_of(run), &sets);
     }
     truth
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::options::routers;
 use super::{Common, Failure, Results, Run};
 use crate::script::{Pieces, Script};
 use crate::truth::{Party, Truth};
@@ -15,7 +16,7 @@ use crate::workload::{Announcer, Variant, Workload};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct LoadArgs {
     /// Routers that announce.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value = "2", value_parser = routers)]
     pub(crate) senders: usize,
     /// Prefixes that each of them announces.
     #[arg(long, default_value_t = 100_000)]
@@ -24,7 +25,7 @@ pub(crate) struct LoadArgs {
     #[arg(long)]
     pub(crate) overlap: bool,
     /// Routers that listen.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value = "1", value_parser = routers)]
     pub(crate) receivers: usize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -39,7 +40,7 @@ pub(crate) struct FanoutArgs {
     #[arg(long, default_value_t = 10_000)]
     pub(crate) prefixes: usize,
     /// Routers that listen.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value = "50", value_parser = routers)]
     pub(crate) receivers: usize,
     #[command(flatten)]
     #[serde(flatten)]
@@ -64,7 +65,7 @@ pub(super) fn load(args: &LoadArgs) -> Result<Results, Failure> {
     if args.common.verify {
         run.verify(&truth(args, &workload, &run))?;
     }
-    Ok(run.finish())
+    run.finish()
 }
 
 impl LoadArgs {
@@ -119,7 +120,6 @@ fn variant(args: &LoadArgs, run: u32, sender: usize) -> Variant {
     }
 }
 
-/// RFC 4271 §9.1.2.2: the shortest path wins, then the lowest identifier, which is the first sender.
 fn truth(args: &LoadArgs, workload: &Workload, routers: &Run<'_>) -> Truth {
     let mut truth = routers.truth(workload.prefixes.len());
     for (run, owner) in workload.runs() {
@@ -128,15 +128,13 @@ fn truth(args: &LoadArgs, workload: &Workload, routers: &Run<'_>) -> Truth {
         } else {
             owner..owner + 1
         };
-        let attributes = |sender| {
+        let sets = senders.map(|sender| {
             let variant = variant(args, run, sender);
-            let announcer = routers.announcer(sender);
-            (sender, workload.attributes(run, &announcer, variant))
-        };
-        if let Some((sender, set)) = senders.map(attributes).min_by_key(|(_, s)| s.path.len()) {
-            let set = truth.add_set(sender, set.canonical());
-            truth.add_winners(workload.ids_of(run), set);
-        }
+            let set = workload.attributes(run, &routers.announcer(sender), variant);
+            truth.add_set(sender, set.canonical())
+        });
+        let sets: Vec<u32> = sets.collect();
+        truth.add_routes(workload.ids_of(run), &sets);
     }
     truth
 }

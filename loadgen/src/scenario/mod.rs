@@ -9,7 +9,9 @@ mod flap;
 mod load;
 mod options;
 mod peers;
+mod recording;
 mod reload;
+mod replay;
 mod results;
 mod run;
 
@@ -23,6 +25,7 @@ use options::Common;
 pub(crate) use options::FamilyName;
 use peers::PeersArgs;
 use reload::ReloadArgs;
+use replay::ReplayArgs;
 pub(crate) use results::Latency;
 use results::Results;
 pub(crate) use run::raise_file_limit;
@@ -46,6 +49,8 @@ pub(crate) enum Scenario {
     Peers(PeersArgs),
     /// A command changes the target's policy, and every client must be told everything anew.
     Reload(ReloadArgs),
+    /// One router for each peer of recorded MRT dumps says what that peer said.
+    Replay(ReplayArgs),
 }
 
 impl Scenario {
@@ -58,6 +63,7 @@ impl Scenario {
             Scenario::Flap(args) => flap::flap(args),
             Scenario::Peers(args) => peers::peers(args),
             Scenario::Reload(args) => reload::reload(args),
+            Scenario::Replay(args) => replay::replay(args),
         };
         match outcome {
             Ok(results) => {
@@ -65,25 +71,34 @@ impl Scenario {
                 results.print(self.name(), &arguments, self.common().json);
                 results.exit_code()
             }
-            Err(failure) => {
-                eprintln!("ringbgp-loadgen: {}", failure.words());
-                failure.exit_code()
-            }
+            Err(failure) => failure.report(),
         }
     }
 
-    /// The routers that it uses, as the target must know them: one "ADDRESS ASN" a line.
-    pub(crate) fn neighbors(&self) -> String {
-        let parties = match self {
+    /// Prints the routers that it uses, as the target must know them: one "ADDRESS ASN" a line; the
+    /// exit code of the process.
+    pub(crate) fn print_neighbors(&self) -> u8 {
+        match self.parties() {
+            Ok(parties) => {
+                let line = |party: &Party| format!("{} {}\n", party.address, party.asn);
+                let lines: String = parties.iter().map(line).collect();
+                print!("{lines}");
+                0
+            }
+            Err(failure) => failure.report(),
+        }
+    }
+
+    fn parties(&self) -> Result<Vec<Party>, Failure> {
+        Ok(match self {
             Scenario::Load(args) => args.parties(),
             Scenario::Fanout(args) => args.as_load().parties(),
             Scenario::Churn(args) => args.parties(),
             Scenario::Flap(args) => args.parties(),
             Scenario::Peers(args) => args.parties(),
             Scenario::Reload(args) => args.parties(),
-        };
-        let line = |party: &Party| format!("{} {}\n", party.address, party.asn);
-        parties.iter().map(line).collect()
+            Scenario::Replay(args) => args.neighbors()?,
+        })
     }
 
     fn name(&self) -> &'static str {
@@ -94,6 +109,7 @@ impl Scenario {
             Scenario::Flap(_) => "flap",
             Scenario::Peers(_) => "peers",
             Scenario::Reload(_) => "reload",
+            Scenario::Replay(_) => "replay",
         }
     }
 
@@ -105,6 +121,7 @@ impl Scenario {
             Scenario::Flap(args) => &args.common,
             Scenario::Peers(args) => &args.common,
             Scenario::Reload(args) => &args.common,
+            Scenario::Replay(args) => &args.common,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The options that all scenarios share, and who their routers are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -65,6 +66,12 @@ pub(crate) struct Common {
     /// One JSON object on standard output instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Draw what the receivers were told over time.
+    #[arg(long)]
+    pub(crate) svg: Option<PathBuf>,
+    /// No progress bar, not even on a terminal.
+    #[arg(long)]
+    pub(crate) no_progress: bool,
     /// Hold time offered, in seconds; 0: no KEEPALIVEs.
     #[arg(long, default_value_t = 180)]
     pub(crate) hold_time: u16,
@@ -87,6 +94,14 @@ impl From<FamilyName> for Family {
             FamilyName::Ipv4 => Family::Ipv4Unicast,
             FamilyName::Ipv6 => Family::Ipv6Unicast,
         }
+    }
+}
+
+/// Reads a number of routers.
+pub(crate) fn routers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number <= ROUTERS_MAX => Ok(number),
+        _ => Err(format!("not a number of routers, 0 to {ROUTERS_MAX}")),
     }
 }
 
@@ -180,6 +195,8 @@ impl Common {
     }
 }
 
+/// More routers than any machine has ports and memory for.
+const ROUTERS_MAX: usize = 1_000_000;
 /// The first next hop: from the block for benchmarks (RFC 2544).
 const BENCHMARK_IPV4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// The same for IPv6 (RFC 5180).

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::options::routers;
 use super::{Common, Failure, Results, Run};
 use crate::clock;
 use crate::latency::Latencies;
@@ -15,7 +16,7 @@ use crate::workload::{Variant, Workload};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PeersArgs {
     /// Routers.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value = "1000", value_parser = routers)]
     pub(crate) peers: usize,
     /// Prefixes that each announces as soon as its session stands; everyone is to be told all.
     #[arg(long, default_value_t = 0)]
@@ -67,7 +68,7 @@ pub(super) fn peers(args: &PeersArgs) -> Result<Results, Failure> {
     if args.common.verify {
         run.verify(&truth(&workload, &run))?;
     }
-    Ok(run.finish())
+    run.finish()
 }
 
 fn truth(workload: &Workload, routers: &Run<'_>) -> Truth {
@@ -76,7 +77,7 @@ fn truth(workload: &Workload, routers: &Run<'_>) -> Truth {
         let announcer = routers.announcer(owner);
         let set = workload.attributes(run, &announcer, Variant::default());
         let set = truth.add_set(owner, set.canonical());
-        truth.add_winners(workload.ids_of(run), set);
+        truth.add_routes(workload.ids_of(run), &[set]);
     }
     truth
 }

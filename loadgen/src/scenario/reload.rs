@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
+use super::options::routers;
 use super::{Common, Failure, Results, Run};
 use crate::clock;
 use crate::latency::Latencies;
@@ -24,7 +25,7 @@ use crate::workload::{Variant, Workload};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReloadArgs {
     /// Routers; each announces, and is told what the others announce.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value = "50", value_parser = routers)]
     pub(crate) clients: usize,
     /// Prefixes that each of them announces.
     #[arg(long, default_value_t = 500)]
@@ -94,7 +95,7 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Results, Failure> {
     if args.common.verify {
         run.verify(&truth(&workload, &run, &churn.versions))?;
     }
-    let results = run.finish();
+    let results = run.finish()?;
     let status = command.wait()?;
     if !status.success() {
         return Err(Failure::Missing(format!("the command failed: {status}")));
@@ -174,7 +175,7 @@ fn truth(workload: &Workload, routers: &Run<'_>, versions: &[u16]) -> Truth {
             let mut set = workload.attributes(*run, &announcer, variant);
             set.communities.clear();
             let set = truth.add_set(client, set.canonical());
-            truth.add_winners(workload.ids_of(*run), set);
+            truth.add_routes(workload.ids_of(*run), &[set]);
         }
     }
     truth

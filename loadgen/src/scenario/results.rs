@@ -1,5 +1,6 @@
 //! What a run measured: a table for people, JSON for scripts.
 
+use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -98,25 +99,61 @@ impl Results {
             println!("{object}");
             return;
         }
-        println!("seconds          {:>12.4}", self.seconds);
-        println!(
-            "sessions         {:>12} up in {:.3} s",
-            self.established.sessions, self.established.seconds
-        );
-        println!("NLRI received    {:>12}", self.receivers.nlri);
-        println!("  withdrawn      {:>12}", self.receivers.withdrawn);
-        println!("UPDATE messages  {:>12}", self.receivers.updates);
-        println!("  NLRI an UPDATE {:>12.1}", self.receivers.nlri_per_update);
-        println!("octets           {:>12}", self.receivers.octets);
-        if let Some(dut) = &self.dut {
-            println!("target CPU s     {:>12.3}", dut.cpu_seconds);
-            println!("  peak RSS MB    {:>12.1}", dut.peak_rss_bytes as f64 / 1e6);
-            println!("  RSS MB         {:>12.1}", dut.rss_bytes as f64 / 1e6);
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        for (name, figure) in self.rows() {
+            table.add_row([Cell::new(name), Cell::new(figure)]);
         }
-        println!("own CPU s        {:>12.3}", self.loadgen.cpu_seconds);
+        if let Some(figures) = table.column_mut(1) {
+            figures.set_cell_alignment(CellAlignment::Right);
+        }
+        println!("{scenario}\n{table}");
         if self.loadgen.bottleneck {
-            println!("the load generator is the bottleneck: the target could do better");
+            println!("The load generator was the bottleneck: the target may well be faster.");
         }
+    }
+
+    /// Names and figures, for people.
+    fn rows(&self) -> Vec<(String, String)> {
+        let mut rows = Vec::new();
+        let mut row = |name: &str, figure: String| rows.push((name.to_owned(), figure));
+        let seconds = |seconds: f64| format!("{seconds:.4} s");
+        let megabytes = |octets: u64| format!("{:.1} MB", octets as f64 / 1e6);
+        row("time", seconds(self.seconds));
+        for phase in &self.phases {
+            row(&format!("  {}", phase.name), seconds(phase.seconds));
+        }
+        if let Some(latency) = &self.latency {
+            row("latency p50", seconds(latency.p50));
+            row("  p90", seconds(latency.p90));
+            row("  p99", seconds(latency.p99));
+            row("  max", seconds(latency.max));
+        }
+        row("sessions", self.established.sessions.to_string());
+        row("  up after", seconds(self.established.seconds));
+        row("NLRI received", self.receivers.nlri.to_string());
+        row("  of them withdrawn", self.receivers.withdrawn.to_string());
+        row("UPDATEs", self.receivers.updates.to_string());
+        row(
+            "  NLRI in each",
+            format!("{:.1}", self.receivers.nlri_per_update),
+        );
+        row("  octets", self.receivers.octets.to_string());
+        if let Some(dut) = &self.dut {
+            row("CPU of the target", seconds(dut.cpu_seconds));
+            row("  peak RSS", megabytes(dut.peak_rss_bytes));
+            row("  RSS in the end", megabytes(dut.rss_bytes));
+        }
+        row("CPU of the routers", seconds(self.loadgen.cpu_seconds));
+        if let Some(verified) = self.verified {
+            let words = if verified {
+                "as they should be"
+            } else {
+                "wrong"
+            };
+            row("tables", words.into());
+        }
+        rows
     }
 }
 

@@ -9,8 +9,10 @@ use super::results::{Established, Latency, LoadgenUsage, Phase, Results};
 use super::{Common, results};
 use crate::clock;
 use crate::fleet::Fleet;
+use crate::plot;
 use crate::process::{self, ProcessMeter, Usage};
-use crate::receivers::Receivers;
+use crate::progress::Progress;
+use crate::receivers::{Counts, Receivers};
 use crate::script::Pieces;
 use crate::truth::{Differences, Party, Truth};
 use crate::workload::Announcer;
@@ -34,8 +36,9 @@ impl Failure {
         }
     }
 
-    /// The exit code of the process.
-    pub(crate) fn exit_code(&self) -> u8 {
+    /// Says it on standard error; the exit code of the process.
+    pub(crate) fn report(&self) -> u8 {
+        eprintln!("ringbgp-loadgen: {}", self.words());
         match self {
             Failure::Missing(_) => 1,
             Failure::Usage(_) => 2,
@@ -70,6 +73,9 @@ pub(crate) struct Run<'c> {
     verified: Option<bool>,
     latency: Option<Latency>,
     phases: Vec<Phase>,
+    progress: Progress,
+    /// What had been received when, where that will be drawn: from the release, in seconds.
+    timeline: Option<Vec<(f64, f64)>>,
 }
 
 impl<'c> Run<'c> {
@@ -111,6 +117,8 @@ impl<'c> Run<'c> {
             verified: None,
             latency: None,
             phases: Vec::new(),
+            progress: Progress::new(!common.no_progress),
+            timeline: common.svg.as_ref().map(|_| Vec::new()),
         })
     }
 
@@ -148,6 +156,9 @@ impl<'c> Run<'c> {
         self.meter = self.common.pid.and_then(ProcessMeter::begin);
         self.own_cpu_began = process::own_cpu_seconds();
         self.used = None;
+        if let Some(timeline) = &mut self.timeline {
+            timeline.clear();
+        }
         self.receivers.reset_counts();
         self.released_at = clock::now();
     }
@@ -299,6 +310,7 @@ impl<'c> Run<'c> {
         }
         let until = self.give_up_at.min(until);
         self.fleet.turn(until, &mut self.receivers)?;
+        self.watch(clock::now());
         match self.receivers.trouble() {
             Some(trouble) => {
                 let name = self.parties[trouble.router].address;
@@ -310,15 +322,56 @@ impl<'c> Run<'c> {
         }
     }
 
+    /// Keeps up the progress bar and the timeline.
+    fn watch(&mut self, now: Instant) {
+        if self.progress.is_due(now) {
+            let (standing, routers) = (self.receivers.standing(), self.parties.len());
+            let (held, target) = self.receivers.progress();
+            if standing < routers || target == 0 {
+                self.progress.draw(now, "sessions", standing, routers);
+            } else {
+                self.progress.draw(now, "prefixes", held, target);
+            }
+        }
+        if let Some(timeline) = &mut self.timeline {
+            let elapsed = now
+                .saturating_duration_since(self.released_at)
+                .as_secs_f64();
+            let counts = self.receivers.counts();
+            let received = (counts.announced + counts.withdrawn) as f64;
+            let last = timeline.last().copied().unwrap_or((-1.0, -1.0));
+            if elapsed - last.0 >= SAMPLE_SECONDS && received > last.1 {
+                timeline.push((elapsed, received));
+            }
+        }
+    }
+
+    /// Draws what was received over time, if that was asked for.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn draw(&mut self, seconds: f64, counts: Counts) -> Result<(), Failure> {
+        let (Some(path), Some(mut timeline)) = (&self.common.svg, self.timeline.take()) else {
+            return Ok(());
+        };
+        timeline.retain(|point| point.0 <= seconds);
+        timeline.push((seconds, (counts.announced + counts.withdrawn) as f64));
+        let title = format!("{} routers at {}", self.parties.len(), self.common.target);
+        plot::draw_timeline(path, &title, timeline).map_err(Failure::Missing)
+    }
+
     /// What was measured; the routers hang up.
-    pub(crate) fn finish(&mut self) -> Results {
+    pub(crate) fn finish(&mut self) -> Result<Results, Failure> {
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
         let seconds = ended_at
             .saturating_duration_since(self.released_at)
             .as_secs_f64();
         let (dut, own) = self.stop_the_clock();
         self.fleet.say_goodbye();
-        Results {
+        self.progress.clear();
+        let counts = self.receivers.counts();
+        self.draw(seconds, counts)?;
+        Ok(Results {
             seconds,
             dut,
             loadgen: LoadgenUsage {
@@ -326,11 +379,11 @@ impl<'c> Run<'c> {
                 bottleneck: results::is_bottleneck(seconds, own, dut.as_ref()),
             },
             established: self.established,
-            receivers: self.receivers.counts().into(),
+            receivers: counts.into(),
             latency: self.latency,
             verified: self.verified,
             phases: std::mem::take(&mut self.phases),
-        }
+        })
     }
 
     fn what_is_missing(&self) -> String {
@@ -374,5 +427,7 @@ const SETTLED: Duration = Duration::from_millis(50);
 /// counts as wrong.
 const QUIET: Duration = Duration::from_millis(300);
 const GIVE_UP_AFTER_QUIET: Duration = Duration::from_secs(4);
+/// The least time between two points of a timeline.
+const SAMPLE_SECONDS: f64 = 0.001;
 /// How often a run looks at its clock while nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);

@@ -135,3 +135,48 @@ fn churn_and_reconnecting_peers_go_through_a_relay() {
         assert!(results["latency"]["p50"].as_f64() > Some(0.0), "{results}");
     }
 }
+
+#[test]
+fn people_get_a_table_and_a_picture() {
+    let relay = Relay::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let svg = directory.path().join("run.svg");
+    let output = run(&format!(
+        "fanout --prefixes 1000 --receivers 5 --pid {} --target {} --svg {}",
+        relay.pid(),
+        relay.address,
+        svg.display()
+    ));
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        output.stderr.is_empty(),
+        "no bar off a terminal: {output:?}"
+    );
+    let table = String::from_utf8(output.stdout).expect("text");
+    for words in [
+        "fanout",
+        "NLRI received",
+        "5000",
+        "peak RSS",
+        "CPU of the routers",
+    ] {
+        assert!(table.contains(words), "{words} is not in {table}");
+    }
+    let picture = std::fs::read_to_string(svg).expect("the picture");
+    assert!(picture.contains("<polyline"), "{picture}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for arguments in [
+        "load --senders 0 --receivers 0",
+        "load --prefixes 2000000000",
+        "churn --rate 0",
+        "flap --same-as",
+        "load --internal --route-server",
+        "fanout --no-such-thing",
+    ] {
+        let output = run(&format!("{arguments} --target 127.0.0.1:1"));
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {output:?}");
+    }
+}

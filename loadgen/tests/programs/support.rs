@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -43,11 +44,23 @@ impl Drop for Running {
     }
 }
 
-/// A port on which nobody listens.
+/// A port on which nobody listens, each time another one: below those that the kernel gives to
+/// connections, which come and go.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id() * 31;
+    for _ in 0..PORTS {
+        let place = begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = FIRST_PORT + place as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
+
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u32 = 10_000;
 
 /// A null relay.
 pub(crate) struct Relay {
@@ -169,6 +182,11 @@ fn unavailable<T>(why: &str) -> Option<T> {
     if std::env::var("RINGBGP_REQUIRE_ROUTERS").is_ok_and(|value| value == "1") {
         panic!("{why}, and RINGBGP_REQUIRE_ROUTERS=1 asks for it");
     }
+    skipped(why)
+}
+
+/// Says loudly that a test is skipped.
+pub(crate) fn skipped<T>(why: &str) -> Option<T> {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     // Past the capture of the test harness, so that it is seen.

@@ -1,0 +1,152 @@
+"""Tests of what can be wrong without a daemon: cd perf && python3 -m unittest comparison.tests"""
+
+import unittest
+from unittest import mock
+
+from . import judge, plot, report, rounds, scenarios, subjects
+from .measure import CUT_OFF, DONE, UNAVAILABLE
+from .scenarios import Phase, Scenario
+from .subjects import Subject
+
+RELAY, OWN = Subject("relay", "relay"), Subject("ringbgp", "ringbgp")
+BIRD, FRR = Subject("bird", "bird"), Subject("frr", "frr")
+EVERY = [RELAY, OWN, BIRD, FRR]
+
+
+def a_run(subject: Subject, round_number: int, seconds: float, phase: str = "main", **more) -> dict:
+    return {"scenario": "s", "phase": phase, "subject": subject.name, "round": round_number,
+            "status": DONE, "seconds": seconds, "cpuSeconds": seconds / 2,
+            "peakRssBytes": 50_000_000, "bottleneck": False} | more
+
+
+def a_scenario(**goals) -> Scenario:
+    return Scenario("s", "S", "load", "load", goals)
+
+
+class Judging(unittest.TestCase):
+    def test_ratios_are_of_one_round(self):
+        runs = [a_run(OWN, 0, 2.0), a_run(RELAY, 0, 1.0), a_run(OWN, 1, 30.0),
+                a_run(RELAY, 1, 10.0), a_run(OWN, 2, 1.0)]
+        self.assertEqual(judge.ratios(runs, "main", "ringbgp", "relay", "seconds"), [2.0, 3.0])
+
+    def test_repeats_of_a_round_are_added(self):
+        runs = [a_run(OWN, 0, 1.0), a_run(OWN, 0, 2.0), a_run(RELAY, 0, 1.0), a_run(RELAY, 0, 1.0)]
+        self.assertEqual(judge.ratios(runs, "main", "ringbgp", "relay", "seconds"), [1.5])
+
+    def test_a_round_that_lacks_a_repeat_is_left_out(self):
+        runs = [a_run(OWN, 0, 1.0), a_run(OWN, 0, 2.0), a_run(OWN, 1, 1.0),
+                a_run(RELAY, 0, 1.0), a_run(RELAY, 0, 1.0), a_run(RELAY, 1, 1.0),
+                a_run(RELAY, 1, 1.0)]
+        self.assertEqual(judge.ratios(runs, "main", "ringbgp", "relay", "seconds"), [1.5])
+
+    def test_the_best_is_of_the_others_alone(self):
+        runs = [a_run(RELAY, 0, 0.1), a_run(OWN, 0, 0.2), a_run(BIRD, 0, 2.0), a_run(FRR, 0, 1.0)]
+        [verdict] = judge.judge(a_scenario(wallOfBest=0.25), runs, EVERY)
+        self.assertEqual((verdict.against, verdict.figure.median, verdict.met), ("frr", 0.2, True))
+
+    def test_the_ratio_to_the_relay_comes_from_the_larger_size(self):
+        runs = [a_run(RELAY, 0, 1.0), a_run(OWN, 0, 9.0),
+                a_run(RELAY, 0, 2.0, "sized"), a_run(OWN, 0, 2.2, "sized")]
+        [verdict] = judge.judge(a_scenario(wallOfRelay=1.2), runs, EVERY)
+        self.assertAlmostEqual(verdict.figure.median, 1.1)
+        self.assertTrue(verdict.met)
+
+    def test_a_goal_without_figures_is_neither_met_nor_missed(self):
+        [verdict] = judge.judge(a_scenario(wallOfBest=0.2), [a_run(OWN, 0, 1.0)], EVERY)
+        self.assertIsNone(verdict.met)
+
+    def test_memory_a_peer_is_what_lies_above_the_baseline(self):
+        scenario = Scenario("s", "S", "peers --peers 1001", "", {"rssKiBPerPeer": 8},
+                            baseline="peers --peers 1")
+        runs = [a_run(OWN, 0, 1.0, peakRssBytes=10_000_000 + 1000 * 4096),
+                a_run(OWN, 0, 1.0, "baseline", peakRssBytes=10_000_000)]
+        [verdict] = judge.judge(scenario, runs, EVERY)
+        self.assertEqual(verdict.figure.median, 4.0)
+
+    def test_more_nlri_an_update_is_better(self):
+        runs = [a_run(OWN, 0, 1.0, nlriPerUpdate=12.0)]
+        [verdict] = judge.judge(a_scenario(nlriPerUpdate=10), runs, EVERY)
+        self.assertTrue(verdict.met)
+
+
+class Rounds(unittest.TestCase):
+    PHASE = Phase("main", "load", "load", 4, 3)
+
+    def measure(self, outcome, phase=PHASE):
+        """The names of the subjects in the order in which they were run."""
+        order = []
+
+        def run(subject, *_, **__):
+            order.append(subject.name)
+            return outcome(subject, order.count(subject.name))
+        with mock.patch.object(rounds, "run", run):
+            rounds.measure(a_scenario(), phase, EVERY, 120, lambda *_: None)
+        return order
+
+    @staticmethod
+    def alike(_subject, _count):
+        return {"status": DONE, "seconds": 1.0, "cpuSeconds": 1.0}
+
+    def test_subjects_alternate_and_the_others_end_sooner(self):
+        names = [subject.name for subject in EVERY]
+        self.assertEqual(self.measure(self.alike), names * 3 + ["relay", "ringbgp"])
+
+    def test_who_is_cut_off_is_tried_once_more(self):
+        order = self.measure(lambda subject, count: {"status": CUT_OFF} if subject == BIRD
+                             else self.alike(subject, count))
+        self.assertEqual(order.count("bird"), 2)
+
+    def test_who_cannot_run_is_not_tried_again(self):
+        order = self.measure(lambda subject, count: {"status": UNAVAILABLE} if subject == BIRD
+                             else self.alike(subject, count))
+        self.assertEqual(order.count("bird"), 1)
+
+    def test_who_cannot_become_the_best_is_run_twice(self):
+        order = self.measure(lambda subject, _: {
+            "status": DONE, "seconds": 9.0 if subject == BIRD else 1.0,
+            "cpuSeconds": 9.0 if subject == BIRD else 1.0})
+        self.assertEqual((order.count("bird"), order.count("frr")), (2, 3))
+
+    def test_the_relay_stays_out_where_nothing_is_comparable(self):
+        order = self.measure(self.alike, Phase("baseline", "load", None, 2, 0))
+        self.assertEqual(order, ["ringbgp", "ringbgp"])
+
+
+class Files(unittest.TestCase):
+    def test_every_goal_has_a_name_and_close_ones_a_larger_size(self):
+        for scenario in scenarios.load():
+            self.assertLessEqual(scenario.goals.keys(), report.GOALS.keys())
+            if scenario.goals.get("wallOfRelay", 9) < scenarios.CLOSE:
+                self.assertIsNotNone(scenario.sized, scenario.name)
+                sized = [phase for phase in scenario.phases(False, None) if phase.name == "sized"]
+                self.assertEqual(sized[0].pairs, scenarios.PAIRS_CLOSE)
+
+    def test_the_policy_change_is_one_word(self):
+        scenario = next(one for one in scenarios.load() if "reload" in one.arguments)
+        words = scenario.command(scenario.arguments, "driver reload /some where")
+        self.assertIn("driver reload /some where", words)
+
+    def test_another_build_names_its_driver(self):
+        self.assertEqual(subjects.peer("bird:3=/opt/bird").driver, "bird")
+        with self.assertRaises(ValueError):
+            subjects.peer("nobody=/opt/nobody")
+
+
+class Drawing(unittest.TestCase):
+    def test_words_in_a_plot_are_escaped(self):
+        bar = plot.Bar("a<b", plot.OWN, 1.0, 0.5, 2.0, "1 s & more")
+        drawn = plot.bars([("1 < 2", [bar])])
+        self.assertIn("a&lt;b", drawn)
+        self.assertNotIn("1 s & more", drawn)
+
+    def test_a_curve_of_one_point_is_drawn(self):
+        curve = plot.Curve("c", plot.OWN, [(1.0, 2.0)])
+        self.assertIn("<circle", plot.curves([plot.Panel("t", "x", [curve])]))
+
+    def test_figures_have_three_digits(self):
+        self.assertEqual([report.number(value) for value in (0.0123, 0.456, 12.34, 1234.5, 3)],
+                         ["0.012", "0.46", "12.3", "1,234", "3"])
+
+
+if __name__ == "__main__":
+    unittest.main()
