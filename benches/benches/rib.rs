@@ -18,6 +18,10 @@ use rib::{
     Selection, ShardId, SourceId, SourceInfo, SourceKind, Summary, select,
 };
 
+/// As the daemon's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FAMILY: Family = Family::Ipv4Unicast;
 const ATTRIBUTE_SETS: u32 = 100_000;
 
@@ -108,21 +112,31 @@ impl Speaker {
         }
     }
 
-    /// As a shard does: a guard for an UPDATE's worth of prefixes, then publish, take, flush.
+    /// As a shard does: a guard for what was read at once, then publish, take, flush.
     fn announce<P: Prefix>(&mut self, prefixes: &[P], salt: usize) {
+        self.announce_in_calls_of(512, prefixes, salt);
+    }
+
+    fn announce_in_calls_of<P: Prefix>(&mut self, call: usize, prefixes: &[P], salt: usize) {
         let mut taken = Vec::new();
         for (turn, part) in prefixes.chunks(512).enumerate() {
             let guard = Rib::pin();
-            for (at, prefix) in part.iter().enumerate() {
-                let set = (turn * 97 + at / 8 + salt) % self.attributes.len();
-                let path = Path {
-                    attributes: self.attributes[set],
-                    source: self.source,
-                    path_id: 0,
-                    flags: PathFlags::NONE,
+            for part in part.chunks(call) {
+                let attributes = &self.attributes;
+                let path = |(at, prefix): (usize, &P)| {
+                    let set = (turn * 97 + at / 8 + salt) % attributes.len();
+                    let path = Path {
+                        attributes: attributes[set],
+                        source: self.source,
+                        path_id: 0,
+                        flags: PathFlags::NONE,
+                    };
+                    (prefix.erase(), path)
                 };
-                let upserted = self.writer.upsert(*prefix, path);
-                black_box(upserted.expect("room for the table"));
+                let paths = part.iter().enumerate().map(path);
+                self.writer.upsert_all(paths, |_, upserted| {
+                    black_box(upserted.expect("room for the table"));
+                });
             }
             drop(guard);
             self.writer.publish();
@@ -190,6 +204,13 @@ fn upsert(c: &mut Criterion) {
             });
         });
     }
+    let mut salt = 0;
+    group.bench_function("other attributes, shuffled, five a call", |b| {
+        b.iter(|| {
+            salt += 1;
+            speakers[0].announce_in_calls_of(5, &shuffled, salt);
+        });
+    });
     speakers[1].announce(&sorted, 0);
     memory(&rib, FAMILY, "two paths");
     let mut salt = 0;
@@ -258,6 +279,18 @@ fn read(c: &mut Criterion) {
                 .count()
         });
     });
+    let ids: Vec<_> = (0..rib.id_limit(FAMILY)).map(PrefixId).collect();
+    for (order, ids) in [("in order", &ids), ("shuffled", &Random(7).shuffled(&ids))] {
+        group.bench_function(format!("best of each, {order}"), |b| {
+            b.iter(|| {
+                let mut sum = 0u64;
+                rib.best_of_each(FAMILY, ids, &guard, |_, best| {
+                    sum += best.map_or(0, |best| u64::from(best.generation));
+                });
+                sum
+            });
+        });
+    }
 }
 
 fn best_path(c: &mut Criterion) {

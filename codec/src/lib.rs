@@ -31,7 +31,7 @@ pub use message::{
     HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, PeerKind, RouteRefresh, WireFormat,
     encode_keepalive, encode_route_refresh, frame, parse_message,
 };
-pub use nlri::{NextHop, Nlri, NlriIter, ReadPrefix, encode_nlri};
+pub use nlri::{NextHop, Nlri, NlriIter, NlriOctets, ReadPrefix, encode_nlri};
 pub use notification::{Notification, encode_notification};
 pub use open::{AS_TRANS, Open, encode_open};
 pub use prefix::{Family, FamilySet, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};

@@ -182,6 +182,34 @@ pub fn encode_nlri<P: Prefix>(prefix: P, path_id: Option<u32>, out: &mut Vec<u8>
     out.truncate(end);
 }
 
+/// One prefix as it stands in an UPDATE, for those who collect NLRI in buffers of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct NlriOctets {
+    octets: [u8; 17],
+    length: u8,
+}
+
+impl NlriOctets {
+    /// The NLRI of a prefix, without a path identifier.
+    #[inline]
+    pub fn new<P: Prefix>(prefix: P) -> NlriOctets {
+        let mut octets = [0; 17];
+        let [first, address @ ..] = &mut octets;
+        *first = prefix.length();
+        *address = prefix.bits_left_aligned().to_be_bytes();
+        NlriOctets {
+            octets,
+            length: 1 + octets_of(prefix.length()) as u8,
+        }
+    }
+
+    /// A length octet and the octets that it needs.
+    #[inline]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets[..usize::from(self.length)]
+    }
+}
+
 /// Where a route's traffic is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NextHop {
@@ -312,7 +340,9 @@ mod tests {
                 encode_nlri(*prefix, add_path.then_some(*id), &mut out);
             }
             let nlri = Nlri::new(&out, Family::Ipv4Unicast, add_path).unwrap();
-            prop_assert_eq!(nlri.iter_v4().collect::<Vec<_>>(), v4);
+            prop_assert_eq!(nlri.iter_v4().collect::<Vec<_>>(), v4.clone());
+            let plain: Vec<u8> = v4.iter().flat_map(|(_, p)| NlriOctets::new(*p).octets().to_vec()).collect();
+            prop_assert!(add_path || plain == out);
 
             let v6: Vec<_> = v6.into_iter()
                 .map(|(id, bits, length)| (if add_path { id } else { 0 }, Ipv6Prefix::masked(bits.into(), length)))

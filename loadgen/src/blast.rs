@@ -4,21 +4,17 @@
 //! same octets everywhere. Prefixes of one router are distinct; an attribute set is shared by a
 //! run of neighbouring prefixes, as in a real table.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use bytes::Bytes;
-use codec::{
-    AsPath, AttributeWriter, Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, NextHop, Origin, WireFormat,
-};
+use codec::{AsPath, AttributeWriter, Family, NextHop, Origin, WireFormat};
 
 use crate::clock;
 use crate::network::Observer;
 use crate::random::Random;
+use crate::script::{Pieces, Script};
 use crate::sink::Sink;
+use crate::space::{LengthMix, draw_prefixes};
 
 /// What a router announces.
 #[derive(Clone, Debug)]
@@ -40,95 +36,24 @@ pub(crate) struct Announcer {
     pub(crate) next_hop: IpAddr,
 }
 
-/// Prefix lengths with their weights: `24:61,16-23:39`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LengthMix(Vec<(u8, u8, u64)>);
-
-impl FromStr for LengthMix {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<LengthMix, String> {
-        let parse = |part: &str| -> Option<(u8, u8, u64)> {
-            let (lengths, weight) = part.split_once(':').unwrap_or((part, "1"));
-            let (low, high) = lengths.split_once('-').unwrap_or((lengths, lengths));
-            let (low, high) = (low.parse().ok()?, high.parse().ok()?);
-            (low <= high && high <= 128).then_some((low, high, weight.parse().ok()?))
-        };
-        let parts: Option<Vec<_>> = text.split(',').map(parse).collect();
-        parts.map(LengthMix).ok_or_else(|| {
-            format!("{text:?} is no mix of prefix lengths; one is 24:61,16-23:39 (length:weight)")
-        })
-    }
-}
-
-impl LengthMix {
-    fn draw(&self, random: &mut Random) -> u8 {
-        let total: u64 = self.0.iter().map(|(_, _, weight)| weight).sum();
-        let mut ticket = random.below(total.max(1));
-        for (low, high, weight) in &self.0 {
-            if ticket < *weight {
-                return low + random.below(u64::from(high - low) + 1) as u8;
-            }
-            ticket -= weight;
-        }
-        self.0[0].0
-    }
-}
-
 /// Encodes a whole table: UPDATEs and the End-of-RIB marker, in pieces of whole messages.
-pub(crate) fn encode(table: &Table, announcer: Announcer) -> Arc<[Bytes]> {
+pub(crate) fn encode(table: &Table, announcer: Announcer) -> Pieces {
     let mut random = Random::new(table.seed);
-    let prefixes = draw_prefixes(table, &mut random);
-    let mut pieces = Vec::new();
-    let mut piece = Vec::new();
-    for group in prefixes.chunks(table.per_attributes.max(1)) {
-        encode_group(table.family, group, announcer, &mut random, &mut piece);
-        if piece.len() >= PIECE_OCTETS {
-            pieces.push(Bytes::from(std::mem::take(&mut piece)));
-        }
-    }
-    codec::encode_end_of_rib(table.family, &mut piece);
-    pieces.push(Bytes::from(piece));
-    pieces.into()
-}
-
-fn encode_group(
-    family: Family,
-    prefixes: &[IpPrefix],
-    announcer: Announcer,
-    random: &mut Random,
-    out: &mut Vec<u8>,
-) {
-    let next_hop = match (family, announcer.next_hop) {
+    let prefixes = draw_prefixes(table.family, table.prefixes, &table.lengths, &mut random);
+    let next_hop = match (table.family, announcer.next_hop) {
         (Family::Ipv6Unicast, IpAddr::V6(address)) => NextHop::V6(address),
         (Family::Ipv6Unicast, IpAddr::V4(address)) => NextHop::V6(address.to_ipv6_mapped()),
         (_, IpAddr::V4(address)) => NextHop::V4(address),
         // Plain IPv4 needs an IPv4 next hop.
         (_, IpAddr::V6(_)) => NextHop::V4(DOCUMENTATION_NEXT_HOP),
     };
-    let attributes = draw_attributes(announcer, &next_hop, random);
-    let room = match family {
-        Family::Ipv4Unicast => codec::update_room(codec::MAX_LEN, attributes.len()),
-        _ => codec::mp_update_room(codec::MAX_LEN, &next_hop, attributes.len()),
-    };
-    let mut nlri = Vec::new();
-    let mut flush = |nlri: &mut Vec<u8>| {
-        match family {
-            Family::Ipv4Unicast => codec::encode_update(&attributes, nlri, out),
-            _ => codec::encode_mp_update(family, &next_hop, &attributes, nlri, out),
-        }
-        nlri.clear();
-    };
-    for prefix in prefixes {
-        if nlri.len() + NLRI_OCTETS_MAX > room {
-            flush(&mut nlri);
-        }
-        match prefix {
-            IpPrefix::V4(prefix) => codec::encode_nlri(*prefix, None, &mut nlri),
-            IpPrefix::V6(prefix) => codec::encode_nlri(*prefix, None, &mut nlri),
-        }
+    let mut script = Script::new(table.family);
+    for group in prefixes.chunks(table.per_attributes.max(1)) {
+        let attributes = draw_attributes(announcer, &next_hop, &mut random);
+        script.announce(&attributes, &next_hop, group.iter().copied());
     }
-    flush(&mut nlri);
+    script.end_of_rib();
+    script.finish()
 }
 
 fn draw_attributes(announcer: Announcer, next_hop: &NextHop, random: &mut Random) -> Vec<u8> {
@@ -154,36 +79,6 @@ fn draw_attributes(announcer: Announcer, next_hop: &NextHop, random: &mut Random
     }
     writer.communities(&communities);
     octets
-}
-
-fn draw_prefixes(table: &Table, random: &mut Random) -> Vec<IpPrefix> {
-    let mut seen = HashSet::with_capacity(table.prefixes);
-    let mut prefixes = Vec::with_capacity(table.prefixes);
-    // A mix of short lengths may hold fewer prefixes than were asked for: stop in the end.
-    let mut tries = table.prefixes.saturating_mul(64);
-    while prefixes.len() < table.prefixes && tries > 0 {
-        tries -= 1;
-        let length = table.lengths.draw(random);
-        let prefix = match table.family {
-            Family::Ipv4Unicast => {
-                // 1.0.0.0 to 126.255.255.255 without 10/8: nothing that a martian filter takes.
-                let bits = 0x0100_0000 + random.below(0x7e00_0000) as u32;
-                if bits >> 24 == 10 {
-                    continue;
-                }
-                IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::from(bits), length))
-            }
-            _ => {
-                // Within 2000::/3, which is what is given out.
-                let bits = (1 << 125) | (u128::from(random.next()) << 61);
-                IpPrefix::V6(Ipv6Prefix::masked(Ipv6Addr::from(bits), length))
-            }
-        };
-        if seen.insert(prefix) {
-            prefixes.push(prefix);
-        }
-    }
-    prefixes
 }
 
 /// The observer behind `blast`: says when everything is written, and ends with `--once`.
@@ -248,14 +143,13 @@ impl Observer for Blast {
 
 /// A next hop for whoever has none that a peer would take: 192.0.2.1 (RFC 5737).
 pub(crate) const DOCUMENTATION_NEXT_HOP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// A piece is closed with the message that brings it past this.
-const PIECE_OCTETS: usize = 64 * 1024;
-/// The longest prefix on the wire: its length and 16 octets.
-const NLRI_OCTETS_MAX: usize = 17;
 
 #[cfg(test)]
 mod tests {
-    use codec::{FamilySet, Message, PeerKind};
+    use std::collections::HashSet;
+
+    use bytes::Bytes;
+    use codec::{FamilySet, IpPrefix, Message, PeerKind};
 
     use super::*;
 
@@ -326,13 +220,5 @@ mod tests {
         let (prefixes, messages) = read_back(&encode(&table, announcer));
         assert_eq!(prefixes.len(), 100_000);
         assert!(messages <= 101, "{messages}");
-    }
-
-    #[test]
-    fn a_mix_that_makes_no_sense_is_refused() {
-        assert!("".parse::<LengthMix>().is_err());
-        assert!("24:".parse::<LengthMix>().is_err());
-        assert!("23-16".parse::<LengthMix>().is_err());
-        assert!("24,16-23:39".parse::<LengthMix>().is_ok());
     }
 }

@@ -7,14 +7,30 @@
 
 mod blast;
 mod clock;
+mod fleet;
+mod glance;
 mod holdings;
+mod latency;
+mod ledger;
+mod mrt;
 mod network;
+mod plot;
 mod poll;
+mod prefix_ids;
+mod process;
+mod progress;
 mod random;
+mod receivers;
+mod relay;
 mod report;
 mod rounds;
+mod scenario;
+mod script;
 mod sink;
+mod space;
 mod speaker;
+mod truth;
+mod workload;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -23,13 +39,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use codec::{Family, FamilySet};
 
-use crate::blast::{Announcer, Blast, DOCUMENTATION_NEXT_HOP, LengthMix, Table};
+use crate::blast::{Announcer, Blast, DOCUMENTATION_NEXT_HOP, Table};
 use crate::network::{Meeting, Network, Observer, RouterConfig};
+use crate::plot::Figure;
+use crate::relay::Relay;
 use crate::rounds::{Rounds, Side};
+use crate::scenario::{FamilyName, Scenario};
+use crate::script::Pieces;
 use crate::sink::{Sink, SinkOptions};
+use crate::space::LengthMix;
 use crate::speaker::SpeakerConfig;
 
 /// Simulated BGP routers for tests and measurements.
@@ -48,6 +69,44 @@ enum Command {
     Blast(BlastArgs),
     /// Measures how long a change of a manifest takes to reach every router.
     Rounds(RoundsArgs),
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// A target without a routing table: forwards each router's UPDATEs to all others.
+    Relay(RelayArgs),
+    /// Draws results: bars, or lines where runs differ in a number.
+    Plot(PlotArgs),
+    /// Prints the routers that a scenario uses, as the target must know them: ADDRESS ASN.
+    Neighbors {
+        #[command(subcommand)]
+        scenario: Scenario,
+    },
+}
+
+#[derive(Args)]
+struct PlotArgs {
+    /// Files with what scenarios printed with --json, one object a line; each is named after its
+    /// file.
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
+    /// The picture.
+    #[arg(long)]
+    svg: PathBuf,
+    /// The figure that is drawn.
+    #[arg(long, default_value = "seconds")]
+    figure: Figure,
+}
+
+#[derive(Args)]
+struct RelayArgs {
+    /// Where to listen, as ADDRESS:PORT.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Routers that will come at most.
+    #[arg(long, default_value_t = 1024)]
+    routers: usize,
+    /// AS number of the relay.
+    #[arg(long, default_value_t = 65_000)]
+    dut_asn: u32,
 }
 
 /// Who the routers are and how they meet their peers.
@@ -113,7 +172,7 @@ struct BlastArgs {
     /// Family announced.
     #[arg(long, default_value = "ipv4")]
     family: FamilyName,
-    /// Mix of prefix lengths [default: 24:61,16-23:39 for IPv4, 48:61,32-47:39 for IPv6].
+    /// Mix of prefix lengths, such as 24:61,16-23:39 [default: that of the Internet].
     #[arg(long)]
     lengths: Option<LengthMix>,
     /// Prefixes that share an attribute set.
@@ -155,26 +214,17 @@ struct RoundsArgs {
     rounds: usize,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum FamilyName {
-    Ipv4,
-    Ipv6,
-}
-
-impl From<FamilyName> for Family {
-    fn from(name: FamilyName) -> Family {
-        match name {
-            FamilyName::Ipv4 => Family::Ipv4Unicast,
-            FamilyName::Ipv6 => Family::Ipv6Unicast,
-        }
-    }
-}
-
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sink(args) => run_sink(&args),
         Command::Blast(args) => run_blast(&args),
         Command::Rounds(args) => run_rounds(&args),
+        Command::Scenario(scenario) => Ok(scenario.run()),
+        Command::Relay(args) => run_relay(&args),
+        Command::Plot(args) => plot::draw_results(&args.results, args.figure, &args.svg)
+            .map(|()| 0)
+            .map_err(io::Error::other),
+        Command::Neighbors { scenario } => Ok(scenario.print_neighbors()),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -193,14 +243,8 @@ fn run_sink(args: &SinkArgs) -> io::Result<u8> {
 
 fn run_blast(args: &BlastArgs) -> io::Result<u8> {
     let family = Family::from(args.family);
-    let default_mix = match family {
-        Family::Ipv4Unicast => "24:61,16-23:39",
-        Family::Ipv6Unicast => "48:61,32-47:39",
-    };
-    let lengths = match &args.lengths {
-        Some(lengths) => lengths.clone(),
-        None => default_mix.parse().map_err(io::Error::other)?,
-    };
+    let default_mix = || LengthMix::internet(family);
+    let lengths = args.lengths.clone().unwrap_or_else(default_mix);
     let configs = args.routers.configs(|index, config| {
         let table = Table {
             family,
@@ -224,6 +268,13 @@ fn run_blast(args: &BlastArgs) -> io::Result<u8> {
     let sink = args.routers.sink(true, None);
     let mut blast = Blast::new(sink, configs.len(), args.once);
     run(configs, args.routers.meeting(args.once), &mut blast)
+}
+
+fn run_relay(args: &RelayArgs) -> io::Result<u8> {
+    scenario::raise_file_limit(args.routers)
+        .map_err(|failure| io::Error::other(failure.words()))?;
+    Relay::new(args.listen, args.dut_asn)?.run()?;
+    Ok(0)
 }
 
 fn run_rounds(args: &RoundsArgs) -> io::Result<u8> {
@@ -260,7 +311,7 @@ impl RouterArgs {
 
     fn configs(
         &self,
-        mut script: impl FnMut(usize, &SpeakerConfig) -> Arc<[bytes::Bytes]>,
+        mut script: impl FnMut(usize, &SpeakerConfig) -> Pieces,
     ) -> Vec<RouterConfig> {
         let families: FamilySet = self
             .families

@@ -172,6 +172,7 @@ impl Network {
         match listener.accept() {
             Ok((socket, _)) => {
                 socket.set_nonblocking(true)?;
+                socket.set_nodelay(true)?;
                 self.add_connection(router, socket, false)
             }
             Err(error) if is_passing(&error) => Ok(()),
@@ -180,18 +181,8 @@ impl Network {
     }
 
     fn dial(&mut self, router: usize, peer: SocketAddr) -> io::Result<()> {
-        let socket = Socket::new(
-            Domain::for_address(peer),
-            Type::STREAM.nonblocking().cloexec(),
-            Some(Protocol::TCP),
-        )?;
-        socket.bind(&SocketAddr::new(self.routers[router].config.address, 0).into())?;
-        match socket.connect(&peer.into()) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(EINPROGRESS) => {}
-            Err(error) => return Err(error),
-        }
-        self.add_connection(router, socket.into(), true)
+        let socket = dial(self.routers[router].config.address, peer)?;
+        self.add_connection(router, socket, true)
     }
 
     fn add_connection(
@@ -202,7 +193,6 @@ impl Network {
     ) -> io::Result<()> {
         let token = self.next_token;
         self.next_token += 1;
-        socket.set_nodelay(true)?;
         self.poller.add(&socket, token, true)?;
         let speaker = Speaker::new(self.routers[router].config.speaker.clone(), clock::now());
         self.routers[router].connections.push(token);
@@ -239,7 +229,7 @@ impl Network {
         let mut opened_id = None;
         if ready.readable && !connection.connecting {
             match connection.socket.read(&mut self.buffer) {
-                Ok(0) => return Err(Over("the peer closed the connection".into())),
+                Ok(0) => return Err(Over::new("the peer closed the connection")),
                 Ok(octets) => {
                     let read_at = clock::now();
                     let (router, stood) = (connection.router, &mut connection.stood);
@@ -377,9 +367,9 @@ impl Network {
         self.routers[router].connections.retain(|t| *t != token);
         self.routers[router].dial_at = clock::now() + DIAL_AGAIN;
         if connection.stood {
-            observer.down(router, &over.0);
+            observer.down(router, &over.words);
         } else {
-            observer.failed(router, &over.0);
+            observer.failed(router, &over.words);
         }
     }
 
@@ -404,7 +394,23 @@ fn flush(connection: &mut Connection) {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Begins to connect from an address; the socket is writable once that has come to an end.
+pub(crate) fn dial(from: IpAddr, peer: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(
+        Domain::for_address(peer),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    match socket.connect(&peer.into()) {
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
+/// Listens without blocking.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let words = |error: io::Error| io::Error::other(format!("cannot listen on {address}: {error}"));
     let open = || {
         let socket = Socket::new(
@@ -414,14 +420,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         )?;
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        socket.listen(1024)?;
+        socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
     open().map_err(words)
 }
 
 fn broken(error: io::Error) -> Over {
-    Over(error.to_string())
+    Over::new(error.to_string())
 }
 
 fn is_passing(error: &io::Error) -> bool {
@@ -437,5 +443,7 @@ const READ_OCTETS: usize = 256 * 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// How long a router waits before it dials again.
 const DIAL_AGAIN: Duration = Duration::from_millis(300);
+/// Connections that may wait to be accepted; the kernel takes net.core.somaxconn if that is less.
+const BACKLOG: i32 = 16_384;
 /// `EINPROGRESS` on Linux.
 const EINPROGRESS: i32 = 115;

@@ -67,9 +67,24 @@ pub(crate) enum Event<'a> {
     Update(&'a WireFormat, &'a [u8], usize),
 }
 
-/// Why a session is over, in words. What is still queued should be written before the close.
+/// Why a session is over. What is still queued should be written before the close.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Over(pub(crate) String);
+pub(crate) struct Over {
+    /// In words.
+    pub(crate) words: String,
+    /// One side refuses the other's OPEN: to dial again is of no use.
+    pub(crate) is_refusal: bool,
+}
+
+impl Over {
+    /// An end that says nothing about the next try.
+    pub(crate) fn new(words: impl Into<String>) -> Over {
+        Over {
+            words: words.into(),
+            is_refusal: false,
+        }
+    }
+}
 
 impl Speaker {
     /// A session on a connection that has just come up; the OPEN is queued.
@@ -110,7 +125,6 @@ impl Speaker {
         now: Instant,
         mut report: impl FnMut(Event<'_>),
     ) -> Result<(), Over> {
-        self.heard_at = now;
         let mut partial = std::mem::take(&mut self.partial);
         let rest = if partial.is_empty() {
             octets
@@ -124,13 +138,15 @@ impl Speaker {
         Ok(())
     }
 
-    /// Takes the whole messages that `octets` begins with; returns how many octets they were.
-    fn receive_messages(
+    /// Takes the whole messages that `octets` begins with; returns how many octets they were. The
+    /// caller keeps the rest, and hands it in again with what follows it.
+    pub(crate) fn receive_messages(
         &mut self,
         octets: &[u8],
         now: Instant,
         report: &mut impl FnMut(Event<'_>),
     ) -> Result<usize, Over> {
+        self.heard_at = now;
         let mut taken = 0;
         loop {
             let rest = &octets[taken..];
@@ -154,7 +170,10 @@ impl Speaker {
         match (message, &self.state) {
             (Message::Notification(notification), _) => {
                 self.state = State::Closing;
-                Err(Over(format!("the peer sent {notification}")))
+                Err(Over {
+                    words: format!("the peer sent {notification}"),
+                    is_refusal: notification.code == codec::notification::OPEN,
+                })
             }
             (Message::Open(open), State::OpenSent) => {
                 let agreed = self
@@ -249,7 +268,20 @@ impl Speaker {
         codec::encode_notification(fault, &mut octets);
         self.say(octets.into(), now);
         self.state = State::Closing;
-        Over(format!("sent {fault}"))
+        Over {
+            words: format!("sent {fault}"),
+            is_refusal: fault.code == codec::notification::OPEN,
+        }
+    }
+
+    /// Something came that is not looked at: the peer lives.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.heard_at = now;
+    }
+
+    /// Whole messages went out past the queue.
+    pub(crate) fn said(&mut self, now: Instant) {
+        self.said_at = now;
     }
 
     /// Queues whole messages.
@@ -329,7 +361,10 @@ mod tests {
         let mut a = Speaker::new(config(65001, Some(65009)), now);
         let mut b = Speaker::new(config(65002, None), now);
         let over = carry(&mut b, &mut a, 4096, now).unwrap_err();
-        assert!(over.0.contains("Bad Peer AS"), "{over:?}");
+        assert!(
+            over.is_refusal && over.words.contains("Bad Peer AS"),
+            "{over:?}"
+        );
     }
 
     #[test]

@@ -87,12 +87,17 @@ impl RibWriter {
         self.rib().audit();
         self.audit_counts();
         let queued = self.queued();
-        for (family, mut ids) in Family::ALL.into_iter().zip(queued) {
+        for (family, mut words) in Family::ALL.into_iter().zip(queued) {
             let marks = &self.rib().marks[self.shard().index()];
-            let marked = marks.count(family, self.rib().id_limit(family));
-            assert_eq!(marked, ids.len(), "{family} marks, and ids queued");
-            ids.sort_unstable();
-            assert!(ids.is_sorted_by(|a, b| a < b), "an id is queued twice");
+            let dirty = marks.dirty_words(family, self.rib().id_limit(family));
+            assert_eq!(dirty, words.len(), "{family} words with marks, and queued");
+            words.sort_unstable();
+            assert!(
+                words.is_sorted_by(|a, b| a < b),
+                "a word is queued twice: {words:?}"
+            );
+            let idle = words.iter().find(|word| !marks.is_dirty(family, **word));
+            assert_eq!(idle, None, "a {family} word is queued and has no marks");
         }
     }
 

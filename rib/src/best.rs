@@ -99,7 +99,7 @@ fn tie_break(candidate: &Candidate) -> (Reverse<bool>, u32, u16, Option<IpAddr>,
     let summary = &candidate.summary;
     (
         Reverse(candidate.external),
-        summary.originator_id.unwrap_or(candidate.router_id),
+        summary.originator_id.map_or(candidate.router_id, u32::from),
         summary.cluster_list_length,
         candidate.address,
         candidate.path_id,
@@ -148,7 +148,9 @@ mod tests {
             })
         });
         keep_lowest(&mut set, |c| !c.external);
-        keep_lowest(&mut set, |c| c.summary.originator_id.unwrap_or(c.router_id));
+        keep_lowest(&mut set, |c| {
+            c.summary.originator_id.map_or(c.router_id, u32::from)
+        });
         keep_lowest(&mut set, |c| c.summary.cluster_list_length);
         keep_lowest(&mut set, |c| c.address);
         keep_lowest(&mut set, |c| c.path_id);
@@ -190,7 +192,10 @@ mod tests {
             (|c| c.summary.origin = 0, |c| c.summary.origin = 2),
             (|c| c.summary.med = 4, |c| c.summary.med = 6),
             (|_| (), |c| c.external = false),
-            (|c| c.router_id = 4, |c| c.summary.originator_id = Some(6)),
+            (
+                |c| c.router_id = 4,
+                |c| c.summary.originator_id = Some(Ipv4Addr::from(6)),
+            ),
             (
                 |c| c.summary.cluster_list_length = 4,
                 |c| c.summary.cluster_list_length = 6,
@@ -338,7 +343,7 @@ mod tests {
                         med,
                         neighbor_as,
                         path_length,
-                        originator_id,
+                        originator_id: originator_id.map(Ipv4Addr::from),
                         cluster_list_length,
                         origin,
                     },

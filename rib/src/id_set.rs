@@ -1,9 +1,8 @@
 //! A set of prefix ids that costs next to nothing while it is sparse and a bit an id when dense.
 //!
-//! Invariants: chunks are never empty; `length` is the number of bits set in all of them.
+//! Invariants: chunks are ordered by key and never empty; `length` is the number of bits set in all
+//! of them. `last` is only where to look first: ids mostly come in order.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt::{self, Debug};
 
 use crate::ids::PrefixId;
@@ -12,10 +11,11 @@ const WORDS: usize = 16;
 const IDS: u32 = 64 * WORDS as u32;
 
 /// A sparse set of [`PrefixId`]s of one family: a peer's Adj-RIB-In, a cohort's pending ids.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct IdSet {
-    chunks: BTreeMap<u32, Box<Chunk>>,
+    chunks: Vec<(u32, Box<Chunk>)>,
     length: usize,
+    last: usize,
 }
 
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -39,10 +39,33 @@ impl IdSet {
         self.length == 0
     }
 
+    /// Where the chunk of a key is, or would be.
+    #[inline]
+    fn find(&self, key: u32) -> Result<usize, usize> {
+        match self.chunks.get(self.last) {
+            Some((last, _)) if *last == key => Ok(self.last),
+            _ => self.chunks.binary_search_by_key(&key, |(key, _)| *key),
+        }
+    }
+
+    /// The chunk of a key, made if there is none.
+    #[inline]
+    fn chunk(&mut self, key: u32) -> &mut Chunk {
+        self.last = match self.find(key) {
+            Ok(place) => place,
+            Err(place) => {
+                self.chunks.insert(place, (key, Box::default()));
+                place
+            }
+        };
+        &mut self.chunks[self.last].1
+    }
+
     /// Adds `id`. Whether it was not in the set.
+    #[inline]
     pub fn insert(&mut self, id: PrefixId) -> bool {
         let (key, word, bit) = place(id);
-        let word = &mut self.chunks.entry(key).or_default().words[word];
+        let word = &mut self.chunk(key).words[word];
         let added = *word & bit == 0;
         *word |= bit;
         self.length += usize::from(added);
@@ -50,26 +73,29 @@ impl IdSet {
     }
 
     /// Takes `id` out. Whether it was in the set.
+    #[inline]
     pub fn remove(&mut self, id: PrefixId) -> bool {
         let (key, word, bit) = place(id);
-        let Entry::Occupied(mut chunk) = self.chunks.entry(key) else {
+        let Ok(place) = self.find(key) else {
             return false;
         };
-        let word = &mut chunk.get_mut().words[word];
-        let removed = *word & bit != 0;
-        *word &= !bit;
-        if chunk.get().is_empty() {
-            chunk.remove();
+        self.last = place;
+        let chunk = &mut self.chunks[place].1;
+        let removed = chunk.words[word] & bit != 0;
+        chunk.words[word] &= !bit;
+        if chunk.is_empty() {
+            self.chunks.remove(place);
         }
         self.length -= usize::from(removed);
         removed
     }
 
     /// Whether `id` is in the set.
+    #[inline]
     pub fn contains(&self, id: PrefixId) -> bool {
         let (key, word, bit) = place(id);
-        let chunk = self.chunks.get(&key);
-        chunk.is_some_and(|chunk| chunk.words[word] & bit != 0)
+        let chunk = self.find(key).map(|place| &self.chunks[place].1);
+        chunk.is_ok_and(|chunk| chunk.words[word] & bit != 0)
     }
 
     /// The ids in ascending order.
@@ -82,16 +108,15 @@ impl IdSet {
 
     /// Takes out the lowest id.
     pub fn pop_first(&mut self) -> Option<PrefixId> {
-        let mut chunk = self.chunks.first_entry()?;
-        let base = chunk.key() * IDS;
-        let words = chunk.get_mut().words.iter_mut();
+        let (key, chunk) = self.chunks.first_mut()?;
+        let words = chunk.words.iter_mut();
         let (word, base) = words
-            .zip((base..).step_by(64))
+            .zip((*key * IDS..).step_by(64))
             .find(|(word, _)| **word != 0)?;
         let id = base + word.trailing_zeros();
         *word &= *word - 1;
-        if chunk.get().is_empty() {
-            chunk.remove();
+        if chunk.is_empty() {
+            self.chunks.remove(0);
         }
         self.length -= 1;
         Some(PrefixId(id))
@@ -100,33 +125,38 @@ impl IdSet {
     /// Takes out the lowest ids, at most `max`, and appends them to `out`.
     pub fn take_first(&mut self, max: usize, out: &mut Vec<PrefixId>) {
         let mut left = max.min(self.length);
-        while left > 0
-            && let Some(mut chunk) = self.chunks.first_entry()
-        {
-            let base = chunk.key() * IDS;
-            let words = chunk.get_mut().words.iter_mut();
-            for (word, base) in words.zip((base..).step_by(64)) {
+        self.length -= left;
+        let mut emptied = 0;
+        for (key, chunk) in &mut self.chunks {
+            let words = chunk.words.iter_mut();
+            for (word, base) in words.zip((*key * IDS..).step_by(64)) {
                 while *word != 0 && left > 0 {
                     out.push(PrefixId(base + word.trailing_zeros()));
                     *word &= *word - 1;
-                    self.length -= 1;
                     left -= 1;
                 }
             }
-            if chunk.get().is_empty() {
-                chunk.remove();
+            if !chunk.is_empty() {
+                break;
             }
+            emptied += 1;
+        }
+        self.chunks.drain(..emptied);
+        if self.chunks.is_empty() {
+            self.clear();
         }
     }
 
     /// Adds every id of `other`.
     pub fn union_with(&mut self, other: &IdSet) {
         for (key, theirs) in &other.chunks {
-            let ours = self.chunks.entry(*key).or_default();
+            let ours = self.chunk(*key);
+            let mut added = 0;
             for (ours, theirs) in ours.words.iter_mut().zip(&theirs.words) {
-                self.length += (theirs & !*ours).count_ones() as usize;
+                added += (theirs & !*ours).count_ones() as usize;
                 *ours |= theirs;
             }
+            self.length += added;
         }
     }
 
@@ -135,11 +165,20 @@ impl IdSet {
         *self = IdSet::default();
     }
 
-    /// Octets that the set takes on the heap, approximately: a chunk and its place in the tree.
+    /// Octets that the set takes on the heap.
     pub fn memory(&self) -> usize {
-        self.chunks.len() * (size_of::<Chunk>() + 2 * size_of::<(u32, Box<Chunk>)>())
+        self.chunks.capacity() * size_of::<(u32, Box<Chunk>)>()
+            + self.chunks.len() * size_of::<Chunk>()
     }
 }
+
+impl PartialEq for IdSet {
+    fn eq(&self, other: &IdSet) -> bool {
+        self.length == other.length && self.chunks == other.chunks
+    }
+}
+
+impl Eq for IdSet {}
 
 impl FromIterator<PrefixId> for IdSet {
     fn from_iter<I: IntoIterator<Item = PrefixId>>(ids: I) -> IdSet {

@@ -57,7 +57,7 @@ impl SourceId {
 ///
 /// The number may be given to other attributes once nothing refers to it and every guard that
 /// could have seen it is gone; together with [`crate::Attributes::generation`] it is unique.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributeId(u32);
 
 impl AttributeId {
@@ -82,7 +82,8 @@ impl AttributeId {
         ShardId((self.0 >> 24) as u8)
     }
 
-    pub(crate) fn index(self) -> u32 {
+    /// Its place among that shard's attribute sets; dense, and reused.
+    pub fn index(self) -> u32 {
         self.0 & (AttributeId::LIMIT - 1)
     }
 }

@@ -8,7 +8,7 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::attributes::{AttributeStore, Entry};
+use crate::attributes::AttributeStore;
 use crate::epoch::Pinned;
 use crate::ids::{AttributeId, Full, ShardId};
 use crate::summary::Summary;
@@ -18,25 +18,13 @@ pub(crate) struct Interner {
     /// Indices by the hash of their bytes.
     table: HashTable<u32>,
     hasher: RandomState,
-    records: Vec<Record>,
+    /// By index: paths of this shard in slots, and what callers of `intern` hold.
+    counts: Vec<u32>,
+    /// All that callers of `intern` hold.
+    held: u64,
     free: Vec<u32>,
     /// Indices that nothing refers to any more, since the last [`Interner::take_released`].
     released: Vec<u32>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Record {
-    /// Paths of this shard in slots.
-    paths: u32,
-    /// What callers of `intern` hold.
-    held: u32,
-    generation: u32,
-}
-
-impl Record {
-    fn is_used(self) -> bool {
-        self.paths != 0 || self.held != 0
-    }
 }
 
 impl Interner {
@@ -45,7 +33,8 @@ impl Interner {
             shard,
             table: HashTable::new(),
             hasher: RandomState::new(),
-            records: Vec::new(),
+            counts: Vec::new(),
+            held: 0,
             free: Vec::new(),
             released: Vec::new(),
         }
@@ -60,8 +49,8 @@ impl Interner {
     ) -> Result<AttributeId, Full> {
         let shard = self.shard;
         let bytes_of = |index: u32| -> &[u8] {
-            let entry = store.get(AttributeId::new(shard, index), pinned);
-            entry.map_or(&[], |entry| &entry.bytes)
+            let set = store.get(AttributeId::new(shard, index), pinned);
+            set.map_or(&[], |set| set.bytes)
         };
         let hash = self.hasher.hash_one(bytes);
         let found = self.table.find(hash, |index| bytes_of(*index) == bytes);
@@ -69,46 +58,48 @@ impl Interner {
             Some(index) => *index,
             None => {
                 let index = self.claim()?;
-                let generation = self.records[index as usize].generation;
-                let entry = Entry {
-                    summary: Summary::of(bytes),
-                    generation,
-                    bytes: bytes.into(),
-                };
-                store.set(
-                    AttributeId::new(shard, index),
-                    Some(Box::new(entry)),
-                    pinned,
-                );
+                store.enter(AttributeId::new(shard, index), bytes, pinned);
                 let hasher = &self.hasher;
                 self.table
                     .insert_unique(hash, index, |index| hasher.hash_one(bytes_of(*index)));
                 index
             }
         };
-        self.records[index as usize].held += 1;
+        self.counts[index as usize] += 1;
+        self.held += 1;
         Ok(AttributeId::new(shard, index))
     }
 
     fn claim(&mut self) -> Result<u32, Full> {
         if let Some(index) = self.free.pop() {
-            let generation = &mut self.records[index as usize].generation;
-            *generation = generation.wrapping_add(1);
             return Ok(index);
         }
-        let index = self.records.len() as u32;
+        let index = self.counts.len() as u32;
         if index >= AttributeId::LIMIT {
             return Err(Full::Attributes);
         }
-        self.records.push(Record::default());
+        self.counts.push(0);
         Ok(index)
     }
 
     /// Counts one more path.
     pub(crate) fn add_path(&mut self, id: AttributeId) {
-        let record = &mut self.records[id.index() as usize];
-        assert!(record.is_used(), "{id:?} was released");
-        record.paths += 1;
+        let count = &mut self.counts[id.index() as usize];
+        assert!(*count > 0, "{id:?} was released");
+        *count += 1;
+    }
+
+    /// Counts once more for a caller.
+    pub(crate) fn hold(&mut self, id: AttributeId) {
+        self.add_path(id);
+        self.held += 1;
+    }
+
+    /// How often a set is referred to; 0 for one of another shard.
+    pub(crate) fn count(&self, id: AttributeId) -> u32 {
+        let own = id.shard() == self.shard;
+        let count = self.counts.get(id.index() as usize);
+        count.filter(|_| own).copied().unwrap_or(0)
     }
 
     /// Counts one path less.
@@ -118,28 +109,24 @@ impl Interner {
         store: &AttributeStore,
         pinned: Pinned<'_>,
     ) {
-        let record = &mut self.records[id.index() as usize];
-        record.paths = record.paths.checked_sub(1).expect("each path was counted");
-        self.release_if_unused(id, store, pinned);
+        let count = &mut self.counts[id.index() as usize];
+        *count = count.checked_sub(1).expect("each path was counted");
+        if *count == 0 {
+            self.release_unused(id, store, pinned);
+        }
     }
 
     /// Gives back a count that [`Interner::intern`] gave.
     pub(crate) fn release(&mut self, id: AttributeId, store: &AttributeStore, pinned: Pinned<'_>) {
-        let record = &mut self.records[id.index() as usize];
-        record.held = record
-            .held
-            .checked_sub(1)
-            .expect("each count is given back once");
-        self.release_if_unused(id, store, pinned);
+        let held = self.held.checked_sub(1);
+        self.held = held.expect("each count is given back once");
+        self.drop_path(id, store, pinned);
     }
 
-    fn release_if_unused(&mut self, id: AttributeId, store: &AttributeStore, pinned: Pinned<'_>) {
+    fn release_unused(&mut self, id: AttributeId, store: &AttributeStore, pinned: Pinned<'_>) {
         let index = id.index();
-        if self.records[index as usize].is_used() {
-            return;
-        }
-        let entry = store.get(id, pinned).expect("a counted set has its entry");
-        let hash = self.hasher.hash_one(&*entry.bytes);
+        let set = store.get(id, pinned).expect("a counted set is there");
+        let hash = self.hasher.hash_one(set.bytes);
         let found = self.table.find_entry(hash, |at| *at == index);
         found.expect("a counted set is in the table").remove();
         self.released.push(index);
@@ -162,7 +149,7 @@ impl Interner {
         pinned: Pinned<'_>,
     ) {
         for index in &indices {
-            store.set(AttributeId::new(self.shard, *index), None, pinned);
+            store.remove(AttributeId::new(self.shard, *index), pinned);
         }
         self.free.extend(indices);
     }
@@ -175,29 +162,26 @@ impl Interner {
     /// Checks the invariants, given how many paths refer to each index.
     pub(crate) fn audit(&self, paths: &[u32], store: &AttributeStore, pinned: Pinned<'_>) {
         assert!(
-            paths.len() <= self.records.len(),
+            paths.len() <= self.counts.len(),
             "a path has attributes that nobody interned"
         );
-        let mut used = 0;
-        for (index, record) in self.records.iter().enumerate() {
-            let expected = paths.get(index).copied().unwrap_or(0);
-            assert_eq!(record.paths, expected, "paths of attribute set {index}");
-            if !record.is_used() {
+        let (mut used, mut held) = (0, 0);
+        for (index, count) in self.counts.iter().enumerate() {
+            let paths = paths.get(index).copied().unwrap_or(0);
+            assert!(paths <= *count, "paths of attribute set {index}");
+            held += u64::from(count - paths);
+            if *count == 0 {
                 continue;
             }
             used += 1;
             let id = AttributeId::new(self.shard, index as u32);
-            let entry = store.get(id, pinned).expect("a used set has its entry");
-            assert_eq!(entry.generation, record.generation, "generation of {id:?}");
-            assert_eq!(
-                entry.summary,
-                Summary::of(&entry.bytes),
-                "summary of {id:?}"
-            );
-            let hash = self.hasher.hash_one(&*entry.bytes);
+            let set = store.get(id, pinned).expect("a used set is there");
+            assert_eq!(*set.summary, Summary::of(set.bytes), "summary of {id:?}");
+            let hash = self.hasher.hash_one(set.bytes);
             let found = self.table.find(hash, |at| *at == index as u32);
             assert!(found.is_some(), "{id:?} is not found by its bytes");
         }
+        assert_eq!(held, self.held, "counts that callers hold");
         assert_eq!(
             used,
             self.table.len(),

@@ -12,11 +12,13 @@
 
 mod attributes;
 mod audit;
+mod batch;
 mod best;
 #[allow(unsafe_code)]
 mod cell;
 mod change;
 mod dirty;
+mod edit;
 mod epoch;
 mod id_set;
 mod ids;
@@ -48,7 +50,7 @@ pub use id_set::IdSet;
 pub use ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 pub use memory::Memory;
 pub use path::{Path, PathFlags, Paths};
-pub use rib::{Rib, RibOptions};
+pub use rib::{Best, Rib, RibOptions};
 pub use sources::{SourceInfo, SourceKind};
 pub use summary::Summary;
 pub use writer::{RibWriter, Upserted, Withdrawn};

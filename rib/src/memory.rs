@@ -47,8 +47,7 @@ impl Rib {
         for family in Family::ALL {
             let table = self.table(family);
             let ids = table.limit();
-            let (nodes, blocks) = table.trie.size(pinned);
-            memory.tries += nodes * size_of::<usize>() + blocks;
+            memory.tries += table.trie.octets(pinned);
             memory.prefixes += ids as usize * table.prefix_octets();
             memory.slots += ids as usize * size_of::<Slot>();
             let slots = (0..ids).filter_map(|id| table.slot(id));
@@ -58,13 +57,7 @@ impl Rib {
             memory.marks += self.marks.len() * ids.div_ceil(64) as usize * size_of::<u64>();
         }
         for shard in 0..self.marks.len() {
-            let entries = self.attributes.entries(ShardId(shard as u8));
-            // Indices are dense, so the first that was never grown ends them.
-            let entries = (0..).map_while(|index| entries.get(index));
-            memory.attributes += entries
-                .filter_map(|cell| cell.load(pinned))
-                .map(|entry| size_of::<usize>() + entry.octets())
-                .sum::<usize>();
+            memory.attributes += self.attributes.octets(ShardId(shard as u8), pinned);
         }
         memory
     }

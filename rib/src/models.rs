@@ -66,7 +66,14 @@ fn race_for_keys(swapped: bool, first: [Key; 2], second: [Key; 2]) {
             let pinned = Pinned::new(&guard, &collector);
             let mut spare = Spare::default();
             keys.map(|key| {
-                let id = table.claim(key, pinned, &mut spare).unwrap();
+                let id = table
+                    .claim(
+                        key,
+                        table.trie.find_all(&[key], pinned)[0],
+                        pinned,
+                        &mut spare,
+                    )
+                    .unwrap();
                 // What this thread entered stays where it is, whatever the other does.
                 assert_eq!(table.trie.lookup(key, pinned), Some(id));
                 (key, id)

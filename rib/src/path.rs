@@ -28,6 +28,11 @@ impl Path {
         (self.source, self.path_id)
     }
 
+    /// Whether it may be the best path.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.flags.contains(PathFlags::REJECTED)
+    }
+
     /// Whether export would tell the two apart: source, path id or attributes differ.
     pub(crate) fn same_route(&self, other: &Path) -> bool {
         self.key() == other.key() && self.attributes == other.attributes

@@ -1,7 +1,8 @@
-//! The routing table as every shard may read it, and the one way in which slots change.
+//! The routing table as every shard may read it.
 //!
 //! Reading takes a guard ([`Rib::pin`]), never waits, and sees each prefix at one moment: its paths
-//! and the best of them fit together. Nothing here counts, frees or marks; that is `writer`'s.
+//! and the best of them fit together. Nothing here changes a slot (that is `edit`'s), counts, frees or
+//! marks (`writer`'s).
 
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
@@ -13,16 +14,16 @@ use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 
 use crate::attributes::{AttributeStore, Attributes};
-use crate::best::{Candidate, Selection, select};
+use crate::best::Selection;
 use crate::dirty::Marks;
 use crate::epoch::{self, Pinned};
 use crate::ids::{AttributeId, PrefixId, ShardId, ShardMask, SourceId};
-use crate::path::{Path, PathBuffer, PathFlags, Paths};
-use crate::slot::{Slot, Snapshot};
+use crate::path::{Path, PathBuffer, Paths};
+use crate::slot::Snapshot;
 use crate::sources::{SourceInfo, SourceKind, Sources};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::table::{Table, key_of};
-use crate::trie::Key;
+use crate::trie::{Key, WINDOW};
 use crate::writer::RibWriter;
 
 /// What a routing table is made for.
@@ -42,6 +43,8 @@ pub struct Rib {
     pub(crate) marks: Box<[CachePadded<Marks>]>,
     /// Per family, the shards that want marks.
     pub(crate) subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
+    /// Per family, the shards that want marks of the next best too.
+    pub(crate) runner_up_subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
     /// Per shard, the shares of changes that it has yet to publish.
     pub(crate) open_changes: Box<[CachePadded<AtomicU32>]>,
     options: RibOptions,
@@ -82,6 +85,7 @@ impl Rib {
             sources: Sources::new(),
             marks: (0..options.shards).map(|_| Marks::new().into()).collect(),
             subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
+            runner_up_subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
             open_changes: (0..options.shards)
                 .map(|_| AtomicU32::new(0).into())
                 .collect(),
@@ -128,6 +132,22 @@ impl Rib {
     pub(crate) fn table(&self, family: Family) -> &Table {
         &self.tables[family.index()]
     }
+
+    /// The shards that want marks of a family.
+    pub(crate) fn subscribers(&self, family: Family) -> ShardMask {
+        self.subscribers[family.index()].load(Ordering::Relaxed)
+    }
+}
+
+/// A best path, and what tells whether something derived from its attributes still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Best {
+    /// The path.
+    pub path: Path,
+    /// What kind of neighbor it was learned from.
+    pub kind: SourceKind,
+    /// [`Attributes::generation`] of its attributes.
+    pub generation: u32,
 }
 
 /// For readers, from any thread. Each panics if the guard is of another table's collector.
@@ -167,6 +187,38 @@ impl Rib {
         self.snapshot(family, id, self.pinned(guard))?.best()
     }
 
+    /// The best path of each of many ids, with what export asks of it first: a few together, so
+    /// that they don't wait for each other's cache misses.
+    pub fn best_of_each(
+        &self,
+        family: Family,
+        ids: &[PrefixId],
+        guard: &Guard,
+        mut each: impl FnMut(PrefixId, Option<Best>),
+    ) {
+        let pinned = self.pinned(guard);
+        for ids in ids.chunks(WINDOW) {
+            let mut paths = [None; WINDOW];
+            let snapshots: SmallVec<[_; WINDOW]> = ids
+                .iter()
+                .map(|id| self.snapshot(family, *id, pinned))
+                .collect();
+            for (path, snapshot) in paths.iter_mut().zip(snapshots) {
+                *path = snapshot.and_then(Snapshot::best);
+            }
+            let bests = paths.map(|path| {
+                path.map(|path| Best {
+                    path,
+                    kind: self.kind(path.source),
+                    generation: self.attributes.generation(path.attributes),
+                })
+            });
+            for (id, best) in ids.iter().zip(bests) {
+                each(*id, best);
+            }
+        }
+    }
+
     /// All paths, rejected ones too, at one moment.
     pub fn paths<'g>(&self, family: Family, id: PrefixId, guard: &'g Guard) -> Paths<'g> {
         let snapshot = self.snapshot(family, id, self.pinned(guard));
@@ -177,11 +229,21 @@ impl Rib {
         }
     }
 
+    /// The best of those of a prefix's `paths` that are of another source than `source`.
+    pub fn best_but<'g>(
+        &self,
+        paths: &Paths<'g>,
+        source: SourceId,
+        guard: &'g Guard,
+    ) -> Option<Path> {
+        self.best_of_others(paths, source, self.pinned(guard))
+    }
+
     /// The attributes of a path that was read under this guard. Panics if nothing has that id,
     /// which cannot be where that is kept.
     pub fn attributes<'g>(&self, id: AttributeId, guard: &'g Guard) -> Attributes<'g> {
-        let entry = self.attributes.get(id, self.pinned(guard));
-        entry.expect("attributes outlive their paths").view()
+        let set = self.attributes.get(id, self.pinned(guard));
+        set.expect("attributes outlive their paths")
     }
 
     /// The source of a path that was read under this guard, or one of the caller's own. Panics if
@@ -189,6 +251,12 @@ impl Rib {
     pub fn source<'g>(&self, id: SourceId, guard: &'g Guard) -> &'g SourceInfo {
         let info = self.sources.get(id, self.pinned(guard));
         info.expect("sources outlive their paths")
+    }
+
+    /// The kind of such a source.
+    fn kind(&self, id: SourceId) -> SourceKind {
+        let kind = self.sources.kind(id);
+        kind.expect("sources outlive their paths")
     }
 
     /// Visits at most `limit` prefixes that lie within `within` (or anywhere) and come after
@@ -234,118 +302,5 @@ impl Rib {
         pinned: Pinned<'g>,
     ) -> Option<Snapshot<'g>> {
         Some(self.table(family).slot(id.0)?.load(pinned))
-    }
-}
-
-/// How a slot changed.
-pub(crate) struct Edited {
-    /// Paths that are gone or were replaced.
-    pub(crate) removed: SmallVec<[Path; 1]>,
-    pub(crate) best_changed: bool,
-}
-
-/// How slots change. For writers only, each for its own sources' paths.
-impl Rib {
-    /// Applies `change` to a slot's paths until no other writer is faster. `change` gets the paths
-    /// in order and keeps them so; it puts what it takes out into its second argument, and says
-    /// whether it changed anything. `None`: it did not.
-    pub(crate) fn edit(
-        &self,
-        slot: &Slot,
-        pinned: Pinned<'_>,
-        change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
-    ) -> Option<Edited> {
-        let mut before = slot.load(pinned);
-        loop {
-            let revision = self.sources.revision();
-            let mut paths = before.paths();
-            let mut removed = SmallVec::new();
-            if !change(&mut paths, &mut removed) {
-                return None;
-            }
-            let best = self.select(&paths, pinned);
-            match slot.replace(before, &paths, best, pinned) {
-                Ok(()) => {
-                    let best_changed = differs(before.best(), best.map(|best| paths[best]));
-                    let settled = self.settle(slot, revision, pinned);
-                    return Some(Edited {
-                        removed,
-                        best_changed: best_changed || settled,
-                    });
-                }
-                Err(now) => before = now,
-            }
-        }
-    }
-
-    /// Chooses again if a source changed while a best path was computed. Whether that changed it.
-    ///
-    /// Another writer may take the last path of a source out, change what the source says, and put
-    /// an equal path back, all between this writer's load and its swap; the slot's word can then be
-    /// what it was (see `slot`), and the choice made from the old source stands. The revision was
-    /// raised before that path came back, and the swap that met it saw it: so it is seen here.
-    fn settle(&self, slot: &Slot, mut revision: u64, pinned: Pinned<'_>) -> bool {
-        let mut changed = false;
-        while self.sources.revision() != revision {
-            revision = self.sources.revision();
-            let before = slot.load(pinned);
-            let paths = before.paths();
-            let best = self.select(&paths, pinned);
-            if !differs(before.best(), best.map(|best| paths[best])) {
-                continue;
-            }
-            match slot.replace(before, &paths, best, pinned) {
-                Ok(()) => changed = true,
-                // Somebody swapped in a choice of theirs; look at that one too.
-                Err(_) => revision = revision.wrapping_sub(1),
-            }
-        }
-        changed
-    }
-
-    /// The place of the best path among `paths`.
-    #[inline]
-    pub(crate) fn select(&self, paths: &[Path], pinned: Pinned<'_>) -> Option<usize> {
-        match paths {
-            [] => None,
-            [only] => (!only.flags.contains(PathFlags::REJECTED)).then_some(0),
-            _ => {
-                let candidates: SmallVec<[Candidate; 4]> = paths
-                    .iter()
-                    .map(|path| self.candidate(path, pinned))
-                    .collect();
-                select(self.options.selection, &candidates)
-            }
-        }
-    }
-
-    fn candidate(&self, path: &Path, pinned: Pinned<'_>) -> Candidate {
-        let attributes = self.attributes.get(path.attributes, pinned);
-        let attributes = attributes.expect("attributes outlive their paths");
-        let source = self.sources.get(path.source, pinned);
-        let source = source.expect("sources outlive their paths");
-        Candidate {
-            usable: !path.flags.contains(PathFlags::REJECTED),
-            local: path.flags.contains(PathFlags::LOCAL) || source.kind == SourceKind::Local,
-            external: source.kind == SourceKind::External,
-            router_id: source.router_id.into(),
-            address: source.address,
-            path_id: path.path_id,
-            summary: attributes.summary,
-        }
-    }
-
-    /// The shards that want marks of a family.
-    pub(crate) fn subscribers(&self, family: Family) -> ShardMask {
-        self.subscribers[family.index()].load(Ordering::Relaxed)
-    }
-}
-
-/// Whether export could tell the two best paths apart.
-fn differs(before: Option<Path>, after: Option<Path>) -> bool {
-    match (before, after) {
-        (None, None) => false,
-        (Some(before), Some(after)) => !before.same_route(&after),
-        _ => true,
     }
 }

@@ -61,11 +61,24 @@ impl Slot {
     #[inline]
     pub(crate) fn load<'g>(&self, _: Pinned<'g>) -> Snapshot<'g> {
         Snapshot {
-            // Pairs with the release in `replace`: the list is seen whole, and with it whatever its
+            // Pairs with the release in `swap`: the list is seen whole, and with it whatever its
             // writer did before (attributes interned, source set).
             word: self.word.load(Ordering::Acquire),
             guard: PhantomData,
         }
+    }
+
+    /// As [`Slot::replace`] with one path of path id 0, or none.
+    #[inline]
+    pub(crate) fn replace_only<'g>(
+        &self,
+        expected: Snapshot<'g>,
+        path: Option<Path>,
+        pinned: Pinned<'g>,
+    ) -> Result<(), Snapshot<'g>> {
+        let word = path.as_ref().map_or(0, pack);
+        let fresh = ptr::without_provenance_mut(word as usize);
+        self.swap(expected, fresh, pinned)
     }
 
     /// Swaps in `paths` (ordered, distinct) with the best of them if the slot still holds what
@@ -78,11 +91,27 @@ impl Slot {
         pinned: Pinned<'g>,
     ) -> Result<(), Snapshot<'g>> {
         let fresh = encode(paths, best);
+        let swapped = self.swap(expected, fresh, pinned);
+        if swapped.is_err() && is_list(fresh) {
+            // SAFETY: made by `encode` above and never published.
+            unsafe { free_list(fresh) };
+        }
+        swapped
+    }
+
+    #[inline]
+    fn swap<'g>(
+        &self,
+        expected: Snapshot<'g>,
+        fresh: *mut u64,
+        pinned: Pinned<'g>,
+    ) -> Result<(), Snapshot<'g>> {
         // Release publishes the list. Acquire on both ends: on success because this thread retires
-        // the old list, on failure because the caller reads the new one.
+        // the old list, on failure because the caller reads the new one. Sequentially consistent,
+        // which costs nothing more, for `Rib::wants_runners_up`.
         match self
             .word
-            .compare_exchange(expected.word, fresh, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(expected.word, fresh, Ordering::SeqCst, Ordering::Acquire)
         {
             Ok(old) => {
                 if is_list(old) {
@@ -96,16 +125,10 @@ impl Slot {
                 }
                 Ok(())
             }
-            Err(word) => {
-                if is_list(fresh) {
-                    // SAFETY: made by `encode` above and never published.
-                    unsafe { free_list(fresh) };
-                }
-                Err(Snapshot {
-                    word,
-                    guard: PhantomData,
-                })
-            }
+            Err(word) => Err(Snapshot {
+                word,
+                guard: PhantomData,
+            }),
         }
     }
 }
@@ -125,20 +148,25 @@ impl<'g> Snapshot<'g> {
         self.word.is_null()
     }
 
+    /// The path, where it is the only one and has path id 0.
+    #[inline]
+    pub(crate) fn only(self) -> Option<Path> {
+        let word = self.word.addr() as u64;
+        (word & PACKED != 0).then(|| unpack(word, 0))
+    }
+
+    #[inline]
     pub(crate) fn best(self) -> Option<Path> {
         match self.list() {
             Some(list) => list.best(),
-            None if self.is_empty() => None,
-            None => Some(unpack(self.word.addr() as u64, 0))
-                .filter(|path| !path.flags.contains(PathFlags::REJECTED)),
+            None => self.only().filter(Path::is_usable),
         }
     }
 
     pub(crate) fn paths(self) -> PathBuffer {
         match self.list() {
             Some(list) => (0..list.length()).map(|at| list.path(at)).collect(),
-            None if self.is_empty() => PathBuffer::new(),
-            None => PathBuffer::from_iter([unpack(self.word.addr() as u64, 0)]),
+            None => self.only().into_iter().collect(),
         }
     }
 

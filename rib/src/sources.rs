@@ -1,7 +1,7 @@
 //! The table of sources: who paths are learned from, readable by every shard.
 //!
-//! Invariants: an entry is written only by the writer that owns the source, and only while the
-//! source has no path; `revision` changes before anybody can see a path under the new entry. A
+//! Invariants: an entry is written only by the writer that owns the source, and while the source
+//! has paths only in what selection does not read; `revision` changes before anybody can see a path under the new entry. A
 //! number that was given back keeps its last entry until it is given out anew.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,7 +10,7 @@ use crate::cell::EpochCell;
 use crate::epoch::Pinned;
 use crate::ids::SourceId;
 use crate::segments::Segments;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// What kind of neighbor a source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,9 @@ pub enum SourceKind {
     External,
     /// An iBGP peer.
     Internal,
+    /// An iBGP peer that this speaker reflects routes for and to (RFC 4456). Selection makes no
+    /// difference between it and any other iBGP peer; export does.
+    Client,
 }
 
 /// What selection and export must know of a source.
@@ -36,8 +39,24 @@ pub struct SourceInfo {
     pub address: Option<IpAddr>,
 }
 
+impl SourceInfo {
+    /// Whether selection could not tell the two apart.
+    pub(crate) fn selects_like(&self, other: &SourceInfo) -> bool {
+        let plain = |info: &SourceInfo| SourceInfo {
+            kind: match info.kind {
+                SourceKind::Client => SourceKind::Internal,
+                kind => kind,
+            },
+            ..*info
+        };
+        plain(self) == plain(other)
+    }
+}
+
 pub(crate) struct Sources {
     entries: Segments<EpochCell<SourceInfo>>,
+    /// The kind of each, plus one, where it was ever set: for readers who need no more.
+    kinds: Segments<AtomicU8>,
     claimed: AtomicU32,
     revision: AtomicU64,
 }
@@ -46,6 +65,7 @@ impl Sources {
     pub(crate) fn new() -> Sources {
         Sources {
             entries: Segments::new(),
+            kinds: Segments::new(),
             claimed: AtomicU32::new(0),
             revision: AtomicU64::new(0),
         }
@@ -59,7 +79,10 @@ impl Sources {
     }
 
     pub(crate) fn set(&self, id: SourceId, info: SourceInfo, pinned: Pinned<'_>) {
-        self.entries.grow(id.0).store(Some(Box::new(info)), pinned);
+        self.entries.grow(id.0).store(Box::new(info), pinned);
+        // Relaxed: published by the slot that names the source.
+        let kind = self.kinds.grow(id.0);
+        kind.store(info.kind as u8 + 1, Ordering::Relaxed);
         // Release, so that whoever sees the new revision sees the entry. Before the owner's next
         // path of this source, so that whoever sees that path sees the new revision.
         self.revision.fetch_add(1, Ordering::Release);
@@ -67,6 +90,18 @@ impl Sources {
 
     pub(crate) fn get<'g>(&self, id: SourceId, pinned: Pinned<'g>) -> Option<&'g SourceInfo> {
         self.entries.get(id.0)?.load(pinned)
+    }
+
+    /// The kind of a source that a path was read of.
+    #[inline]
+    pub(crate) fn kind(&self, id: SourceId) -> Option<SourceKind> {
+        let kind = self.kinds.get(id.0)?.load(Ordering::Relaxed);
+        const KINDS: [SourceKind; 3] = [
+            SourceKind::Local,
+            SourceKind::External,
+            SourceKind::Internal,
+        ];
+        KINDS.get(usize::from(kind).wrapping_sub(1)).copied()
     }
 
     /// Changes with every [`Sources::set`].

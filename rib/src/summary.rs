@@ -2,7 +2,12 @@
 //!
 //! Total over any bytes: what is missing or cut short has the value that its absence stands for.
 
+use std::net::Ipv4Addr;
+
 use codec::AttributeSet;
+
+/// Every interned set has one.
+const _: () = assert!(size_of::<Summary>() <= 24);
 
 /// The attributes that decide between paths (RFC 4271 §9.1.2.2, RFC 4456 §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +22,7 @@ pub struct Summary {
     /// ASes in AS_PATH; a set counts as one, confederation segments as none.
     pub path_length: u16,
     /// ORIGINATOR_ID of a reflected route.
-    pub originator_id: Option<u32>,
+    pub originator_id: Option<Ipv4Addr>,
     /// Entries of CLUSTER_LIST.
     pub cluster_list_length: u16,
     /// ORIGIN: 0 IGP, 1 EGP, 2 incomplete; 255 where there is none.
@@ -35,7 +40,7 @@ impl Summary {
             med: set.med().unwrap_or(0),
             neighbor_as: as_path.neighbor_as().unwrap_or(0),
             path_length: clamped(as_path.path_length()),
-            originator_id: set.originator_id().map(u32::from),
+            originator_id: set.originator_id(),
             cluster_list_length: clamped(set.cluster_list().count()),
             origin: set.origin().map_or(u8::MAX, |origin| origin as u8),
         }

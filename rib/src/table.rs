@@ -13,7 +13,7 @@ use crate::ids::Full;
 use crate::segments::Segments;
 use crate::slot::Slot;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use crate::trie::{Key, SpareNode, Trie};
+use crate::trie::{Key, Place, SpareNode, Trie};
 
 /// Ids that a family can have; far below what `u32` holds, so that racing claims cannot wrap.
 const MAX_PREFIXES: u32 = 1 << 31;
@@ -92,16 +92,20 @@ impl Table {
         }
     }
 
-    /// The id of a prefix, a new one if it has none.
+    /// The id of a prefix that the trie followed to `from`, a new one if it has none.
     pub(crate) fn claim(
         &self,
         key: Key,
+        from: Place,
         pinned: Pinned<'_>,
         spare: &mut Spare,
     ) -> Result<u32, Full> {
+        if let Some(id) = from.id {
+            return Ok(id);
+        }
         let Spare { node, id: spare } = spare;
         let mut offered = None;
-        let id = self.trie.insert(key, pinned, node, || {
+        let id = self.trie.insert(key, from, pinned, node, || {
             if let Some(id) = offered {
                 return Ok(id);
             }

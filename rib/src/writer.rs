@@ -1,7 +1,7 @@
 //! What one shard may change: its own sources, attributes and paths; and what it is told.
 //!
 //! Invariants: a path in a slot whose attributes this shard owns is counted once in its interner;
-//! a best path that changed is in `pending` until [`RibWriter::publish`] has marked it for every
+//! a prefix to look at again is in `pending` until [`RibWriter::publish`] has marked it for every
 //! subscriber; an id that [`RibWriter::take_dirty`] gives is no longer marked.
 
 use std::cell::Cell;
@@ -10,21 +10,21 @@ use std::marker::PhantomData;
 use std::mem;
 use std::sync::Arc;
 
-use codec::{Family, Prefix};
-use crossbeam_epoch::Guard;
-use smallvec::SmallVec;
-
 use crate::dirty::Batch;
+use crate::edit::Edited;
 use crate::epoch::Pinned;
 use crate::ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 use crate::interner::Interner;
-use crate::path::{Path, PathBuffer};
-use crate::rib::{Edited, Rib};
+use crate::path::Path;
+use crate::rib::Rib;
 use crate::sources::SourceInfo;
 use crate::sync::{AtomicU32, Ordering, fence};
 use crate::table::Spare;
+use crate::trie::{Key, Place};
+use codec::Family;
+use crossbeam_epoch::Guard;
 
-/// Changes of best paths kept back before they are published without being asked to.
+/// Changes kept back before they are published without being asked to.
 const MAX_PENDING: usize = 4096;
 /// Attribute sets released before they are retired without being asked to.
 const MAX_RELEASED: usize = 1024;
@@ -35,7 +35,7 @@ const EDITS_A_COLLECTION: usize = 128;
 /// mark may still compare the number with what it sent.
 const IDLE_SOURCES: usize = 4096;
 
-/// What [`RibWriter::upsert`] did.
+/// What putting a path in did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upserted {
     /// The prefix.
@@ -46,7 +46,7 @@ pub struct Upserted {
     pub best_changed: bool,
 }
 
-/// What [`RibWriter::withdraw`] did.
+/// What taking a path out did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Withdrawn {
     /// The prefix.
@@ -61,7 +61,8 @@ pub struct Withdrawn {
 pub struct RibWriter {
     rib: Arc<Rib>,
     shard: ShardId,
-    interner: Interner,
+    /// In a box, as writers are handed from thread to thread.
+    interner: Box<Interner>,
     /// Paths of each source, where the source is this writer's: by number.
     source_paths: Vec<u32>,
     idle_sources: VecDeque<SourceId>,
@@ -84,7 +85,7 @@ impl RibWriter {
         RibWriter {
             rib,
             shard,
-            interner: Interner::new(shard),
+            interner: Box::new(Interner::new(shard)),
             source_paths: Vec::new(),
             idle_sources: VecDeque::new(),
             spares: Default::default(),
@@ -164,12 +165,16 @@ impl RibWriter {
         id
     }
 
-    /// Changes what is known of a source. Panics if the source has a path: best paths were chosen
-    /// by what it said.
+    /// Changes what is known of a source. Panics if the source has a path, best paths having been
+    /// chosen by what it said, unless all that changes is whether it is a reflector's client: then
+    /// the caller marks its prefixes ([`RibWriter::mark`]).
     pub fn set_source(&mut self, id: SourceId, info: SourceInfo) {
-        assert_eq!(self.paths_of(id), 0, "{id:?} has paths");
         let guard = self.rib.guard();
-        self.rib.sources.set(id, info, self.rib.pinned(&guard));
+        let pinned = self.rib.pinned(&guard);
+        let before = self.rib.sources.get(id, pinned);
+        let selects_alike = before.is_some_and(|before| before.selects_like(&info));
+        assert!(self.paths_of(id) == 0 || selects_alike, "{id:?} has paths");
+        self.rib.sources.set(id, info, pinned);
     }
 
     /// Gives a source's number back. Panics if the source has a path.
@@ -192,6 +197,12 @@ impl RibWriter {
             .intern(canonical, &self.rib.attributes, pinned)
     }
 
+    /// One more count on attributes that are in use. Panics if they are not, or are another shard's.
+    pub fn hold(&mut self, id: AttributeId) {
+        self.assert_own(id);
+        self.interner.hold(id);
+    }
+
     /// Gives a count back. Panics if the caller has none, or the attributes are another shard's.
     pub fn release(&mut self, id: AttributeId) {
         self.assert_own(id);
@@ -201,111 +212,86 @@ impl RibWriter {
         self.bound_released(&guard);
     }
 
-    fn bound_released(&mut self, guard: &Guard) {
+    pub(crate) fn bound_released(&mut self, guard: &Guard) {
         if self.interner.released() >= MAX_RELEASED {
             self.retire_released(guard);
         }
     }
 
-    fn assert_own(&self, id: AttributeId) {
+    pub(crate) fn assert_own(&self, id: AttributeId) {
         assert_eq!(id.shard(), self.shard, "attributes of another shard");
+    }
+
+    pub(crate) fn assert_own_source(&self, id: SourceId) {
+        assert!(
+            id.index() < self.source_paths.len(),
+            "a source of another shard"
+        );
     }
 }
 
-/// Paths.
+/// Counts and marks.
 impl RibWriter {
-    /// Adds the path, or replaces the one of the same source and path id. The slot takes a count on
-    /// the attributes of its own. Panics if the attributes or the source are not this shard's.
-    pub fn upsert<P: Prefix>(&mut self, prefix: P, path: Path) -> Result<Upserted, Full> {
-        self.assert_own(path.attributes);
-        assert!(
-            path.source.index() < self.source_paths.len(),
-            "a source of another shard"
-        );
-        let guard = self.rib.guard();
-        let pinned = self.rib.pinned(&guard);
-        let table = self.rib.table(P::FAMILY);
-        let spare = &mut self.spares[P::FAMILY.index()];
-        let number = table.claim(prefix.into(), pinned, spare)?;
-        let slot = table.slot(number).expect("an id has its slot");
-        let id = PrefixId(number);
-        // Before the swap: once in the slot, other shards read what the count keeps alive.
-        self.interner.add_path(path.attributes);
-        let edited = self
-            .rib
-            .edit(slot, pinned, |paths, removed| put(paths, removed, path));
-        let Some(edited) = edited else {
-            self.interner
-                .drop_path(path.attributes, &self.rib.attributes, pinned);
-            return Ok(Upserted {
-                id,
-                new_path: false,
-                best_changed: false,
-            });
-        };
-        self.source_paths[path.source.index()] += 1;
-        self.settle(P::FAMILY, id, &edited, pinned);
-        self.bound_released(&guard);
-        Ok(Upserted {
-            id,
-            new_path: edited.removed.is_empty(),
-            best_changed: edited.best_changed,
-        })
-    }
-
-    /// Takes out the path of this source and path id. `None`: there is none.
-    pub fn withdraw<P: Prefix>(
+    /// The id of a prefix that the trie followed to `from`, a new one if it has none.
+    pub(crate) fn claim(
         &mut self,
-        prefix: P,
-        source: SourceId,
-        path_id: u32,
-    ) -> Option<Withdrawn> {
-        let guard = self.rib.guard();
-        let number = self
-            .rib
-            .table(P::FAMILY)
-            .trie
-            .lookup(prefix.into(), self.rib.pinned(&guard))?;
-        self.take_out(P::FAMILY, PrefixId(number), source, Some(path_id), &guard)
+        family: Family,
+        key: Key,
+        from: Place,
+        pinned: Pinned<'_>,
+    ) -> Result<PrefixId, Full> {
+        let spare = &mut self.spares[family.index()];
+        let number = self.rib.table(family).claim(key, from, pinned, spare)?;
+        Ok(PrefixId(number))
     }
 
-    /// Takes out all paths of this source, as when its session ends. `None`: there is none.
-    pub fn withdraw_id(
+    /// Puts a path in a slot, with a count on its attributes. Whether there was none of its source
+    /// and path id, and whether the best path changed.
+    pub(crate) fn put(
         &mut self,
         family: Family,
         id: PrefixId,
-        source: SourceId,
-    ) -> Option<Withdrawn> {
-        let guard = self.rib.guard();
-        self.take_out(family, id, source, None, &guard)
+        path: Path,
+        pinned: Pinned<'_>,
+    ) -> Upserted {
+        // Before the swap: once in the slot, other shards read what the count keeps alive.
+        self.interner.add_path(path.attributes);
+        let slot = self.rib.table(family).slot(id.0);
+        let slot = slot.expect("an id has its slot");
+        let Some(edited) = self.rib.put(family, slot, path, pinned) else {
+            self.interner
+                .drop_path(path.attributes, &self.rib.attributes, pinned);
+            return Upserted {
+                id,
+                new_path: false,
+                best_changed: false,
+            };
+        };
+        self.source_paths[path.source.index()] += 1;
+        self.settle(family, id, &edited, pinned);
+        Upserted {
+            id,
+            new_path: edited.removed.is_empty(),
+            best_changed: edited.best_changed,
+        }
     }
 
     /// Takes out the path of this path id, or all paths, of a source.
-    fn take_out(
+    pub(crate) fn take(
         &mut self,
         family: Family,
         id: PrefixId,
         source: SourceId,
         path_id: Option<u32>,
-        guard: &Guard,
+        pinned: Pinned<'_>,
     ) -> Option<Withdrawn> {
-        assert!(
-            source.index() < self.source_paths.len(),
-            "a source of another shard"
-        );
-        let pinned = self.rib.pinned(guard);
         let slot = self.rib.table(family).slot(id.0)?;
-        let left = Cell::new(0);
-        let edited = self.rib.edit(slot, pinned, |paths, removed| {
-            left.set(take(paths, removed, source, path_id));
-            !removed.is_empty()
-        })?;
+        let (edited, left) = self.rib.take(family, slot, source, path_id, pinned)?;
         self.settle(family, id, &edited, pinned);
-        self.bound_released(guard);
         Some(Withdrawn {
             id,
             best_changed: edited.best_changed,
-            last_of_source: left.get() == 0,
+            last_of_source: left == 0,
         })
     }
 
@@ -317,12 +303,17 @@ impl RibWriter {
             self.interner
                 .drop_path(path.attributes, &self.rib.attributes, pinned);
         }
-        if edited.best_changed {
-            let pending = &mut self.pending[family.index()];
-            pending.push(id.0);
-            if pending.len() >= MAX_PENDING {
-                self.owed_wakes |= self.mark_pending();
-            }
+        if edited.best_changed || edited.runner_up_changed {
+            self.mark(family, id);
+        }
+    }
+
+    /// Has a prefix marked with the next publication: export has to look at it again.
+    pub fn mark(&mut self, family: Family, id: PrefixId) {
+        let pending = &mut self.pending[family.index()];
+        pending.push(id.0);
+        if pending.len() >= MAX_PENDING {
+            self.owed_wakes |= self.mark_pending();
         }
     }
 }
@@ -370,6 +361,20 @@ impl RibWriter {
         fence(Ordering::SeqCst);
     }
 
+    /// Whether this shard, which has subscribed to the family, wants marks too where the best path
+    /// stays and the best of the other sources' paths changes. As with [`RibWriter::subscribe`],
+    /// what changed earlier is not marked.
+    pub fn subscribe_runner_up(&mut self, family: Family, wanted: bool) {
+        let subscribers = &self.rib.runner_up_subscribers[family.index()];
+        if wanted {
+            subscribers.fetch_or(self.shard.mask(), Ordering::SeqCst);
+        } else {
+            subscribers.fetch_and(!self.shard.mask(), Ordering::SeqCst);
+        }
+        // Pairs with `Rib::wants_runners_up`: the caller's walk comes after this.
+        fence(Ordering::SeqCst);
+    }
+
     /// The other shards that want marks of some family.
     pub fn other_subscribers(&self) -> ShardMask {
         let families = Family::ALL.map(|family| self.rib.subscribers(family));
@@ -391,15 +396,12 @@ impl RibWriter {
         while left > 0
             && let Some(batch) = self.taken.front()
         {
-            let ids = &batch.ids[self.handed..];
-            let ids = &ids[..ids.len().min(left)];
-            for id in ids {
-                marks.clear(batch.family, *id);
-                out.push((batch.family, PrefixId(*id)));
+            let before = out.len();
+            if marks.take(batch.family, batch.words[self.handed], left, out) {
+                self.handed += 1;
             }
-            left -= ids.len();
-            self.handed += ids.len();
-            if self.handed == batch.ids.len() {
+            left -= out.len() - before;
+            if self.handed == batch.words.len() {
                 self.taken.pop_front();
                 self.handed = 0;
             }
@@ -417,38 +419,16 @@ impl RibWriter {
         &self.source_paths
     }
 
-    /// Marks queued for this shard and not handed out, by family; empties the inbox to see them.
+    /// Words of marks queued for this shard and not handed out, by family; empties the inbox to see
+    /// them.
     pub(crate) fn queued(&mut self) -> [Vec<u32>; Family::ALL.len()] {
         let marks = &self.rib.marks[self.shard.index()];
         marks.inbox.take(|batch| self.taken.push_back(batch));
         let mut queued: [Vec<u32>; Family::ALL.len()] = Default::default();
         for (at, batch) in self.taken.iter().enumerate() {
             let handed = if at == 0 { self.handed } else { 0 };
-            queued[batch.family.index()].extend(&batch.ids[handed..]);
+            queued[batch.family.index()].extend(&batch.words[handed..]);
         }
         queued
     }
-}
-
-/// Puts `path` in its place. Whether that changed anything.
-fn put(paths: &mut PathBuffer, removed: &mut SmallVec<[Path; 1]>, path: Path) -> bool {
-    match paths.binary_search_by_key(&path.key(), Path::key) {
-        Ok(at) if paths[at] == path => return false,
-        Ok(at) => removed.push(mem::replace(&mut paths[at], path)),
-        Err(at) => paths.insert(at, path),
-    }
-    true
-}
-
-/// Takes out the path of this path id, or all, of a source. How many of the source are left.
-fn take(
-    paths: &mut PathBuffer,
-    removed: &mut SmallVec<[Path; 1]>,
-    source: SourceId,
-    path_id: Option<u32>,
-) -> usize {
-    let goes = |path: &Path| path.source == source && path_id.is_none_or(|id| id == path.path_id);
-    removed.extend(paths.iter().copied().filter(goes));
-    paths.retain(|path| !goes(path));
-    paths.iter().filter(|path| path.source == source).count()
 }

@@ -32,6 +32,15 @@ enum Step {
         prefix: IpPrefix,
         path_id: u32,
     },
+    UpsertBatch {
+        shard: usize,
+        paths: Vec<(usize, IpPrefix, u32, u8, PathFlags)>,
+    },
+    WithdrawBatch {
+        shard: usize,
+        source: usize,
+        paths: Vec<(IpPrefix, u32)>,
+    },
     WithdrawAll {
         shard: usize,
         source: usize,
@@ -77,6 +86,11 @@ fn flags() -> impl Strategy<Value = PathFlags> {
     ]
 }
 
+/// Sometimes more than are looked at together.
+fn batch<S: Strategy>(each: S) -> impl Strategy<Value = Vec<S::Value>> {
+    prop::collection::vec(each, 0..40)
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let (shard, source) = (0..SHARDS as usize, 0..SOURCES);
     prop_oneof![
@@ -87,6 +101,11 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         6 => (shard.clone(), source.clone(), prefix(), 0..2u32).prop_map(
             |(shard, source, prefix, path_id)| Step::Withdraw { shard, source, prefix, path_id },
+        ),
+        2 => (shard.clone(), batch((source.clone(), prefix(), 0..2u32, 0..12u8, flags())))
+            .prop_map(|(shard, paths)| Step::UpsertBatch { shard, paths }),
+        1 => (shard.clone(), source.clone(), batch((prefix(), 0..2u32))).prop_map(
+            |(shard, source, paths)| Step::WithdrawBatch { shard, source, paths },
         ),
         1 => (shard.clone(), source).prop_map(|(shard, source)| Step::WithdrawAll { shard, source }),
         4 => shard.clone().prop_map(|shard| Step::Publish { shard }),
@@ -231,6 +250,12 @@ impl World {
                     assert_eq!(withdrawn.best_changed, self.best(prefix) != before);
                 }
             }
+            Step::UpsertBatch { shard, paths } => self.upsert_batch(shard, paths),
+            Step::WithdrawBatch {
+                shard,
+                source,
+                paths,
+            } => self.withdraw_batch(shard, self.sources[shard][source], paths),
             Step::WithdrawAll { shard, source } => {
                 let source = self.sources[shard][source];
                 for family in Family::ALL {
@@ -267,6 +292,70 @@ impl World {
             Step::Take { shard, max } => self.take(shard, max),
             Step::Flush { shard } => self.writers[shard].flush(),
         }
+    }
+
+    fn upsert_batch(&mut self, shard: usize, paths: Vec<(usize, IpPrefix, u32, u8, PathFlags)>) {
+        let writer = &mut self.writers[shard];
+        let sources = &self.sources[shard];
+        let paths: Vec<_> = paths
+            .into_iter()
+            .map(|(source, prefix, path_id, variant, flags)| {
+                let path = Path {
+                    attributes: writer.intern(&attributes(variant)).unwrap(),
+                    source: sources[source],
+                    path_id,
+                    flags,
+                };
+                (prefix, path, variant)
+            })
+            .collect();
+        let mut results = Vec::new();
+        let batch = paths.iter().map(|(prefix, path, _)| (*prefix, *path));
+        writer.upsert_all(batch, |at, upserted| {
+            assert_eq!(at, results.len());
+            results.push(upserted.unwrap());
+        });
+        for (_, path, _) in &paths {
+            writer.release(path.attributes);
+        }
+        assert_eq!(results.len(), paths.len());
+        // As if they had come one by one.
+        for ((prefix, path, variant), upserted) in paths.into_iter().zip(results) {
+            let before = self.modelled_best(prefix);
+            let of_prefix = self.model.entry(prefix).or_default();
+            let old = of_prefix.insert((path.source, path.path_id), (variant, path.flags));
+            assert_eq!(upserted.new_path, old.is_none());
+            assert_eq!(upserted.best_changed, self.modelled_best(prefix) != before);
+            let guard = self.collector.register().pin();
+            assert_eq!(self.rib.lookup(prefix, &guard), Some(upserted.id));
+        }
+    }
+
+    fn withdraw_batch(&mut self, shard: usize, source: SourceId, paths: Vec<(IpPrefix, u32)>) {
+        let mut results = Vec::new();
+        self.writers[shard].withdraw_all(source, paths.iter().copied(), |at, withdrawn| {
+            assert_eq!(at, results.len());
+            results.push(withdrawn);
+        });
+        assert_eq!(results.len(), paths.len());
+        for ((prefix, path_id), withdrawn) in paths.into_iter().zip(results) {
+            let before = self.modelled_best(prefix);
+            let of_prefix = self.model.entry(prefix).or_default();
+            let old = of_prefix.remove(&(source, path_id));
+            let last = of_prefix.keys().all(|(other, _)| *other != source);
+            assert_eq!(withdrawn.is_some(), old.is_some());
+            if let Some(withdrawn) = withdrawn {
+                assert_eq!(withdrawn.last_of_source, last);
+                assert_eq!(withdrawn.best_changed, self.modelled_best(prefix) != before);
+            }
+        }
+    }
+
+    /// What export tells of the best path that the model has.
+    fn modelled_best(&self, prefix: IpPrefix) -> Option<(Key, u8)> {
+        let paths = self.model.get(&prefix)?;
+        let best = self.expected_best(paths)?;
+        Some((best, paths[&best].0))
     }
 
     fn take(&mut self, shard: usize, max: usize) {
@@ -314,6 +403,24 @@ impl World {
             assert_eq!(best, self.expected_best(expected), "best of {prefix}");
         }
         self.check_order(&guard);
+        self.check_reading_many(&guard);
+    }
+
+    /// Reading many best paths says what reading each does.
+    fn check_reading_many(&self, guard: &rib::Guard) {
+        for family in Family::ALL {
+            let ids: Vec<_> = (0..self.rib.id_limit(family) + 3).map(PrefixId).collect();
+            let mut read = Vec::new();
+            self.rib.best_of_each(family, &ids, guard, |id, best| {
+                read.push(id);
+                assert_eq!(best.map(|best| best.path), self.rib.best(family, id, guard));
+                let Some(best) = best else { return };
+                let attributes = self.rib.attributes(best.path.attributes, guard);
+                assert_eq!(best.generation, attributes.generation);
+                assert_eq!(best.kind, self.rib.source(best.path.source, guard).kind);
+            });
+            assert_eq!(read, ids);
+        }
     }
 
     fn expected_best(&self, paths: &BTreeMap<Key, (u8, PathFlags)>) -> Option<Key> {

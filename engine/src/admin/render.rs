@@ -19,7 +19,7 @@ pub fn peers(peers: &[Peer], faults: &[Fault], wide: bool) -> String {
         columns.insert(0, "INSTANCE");
     }
     if wide {
-        columns.extend(["LOCAL", "LOCAL AS", "GROUP", "SHARD"]);
+        columns.extend(["LOCAL", "LOCAL AS", "CLIENT", "GROUP", "SHARD"]);
     }
     columns.push("LAST ERROR");
     let mut text = String::new();
@@ -50,11 +50,20 @@ fn peer_row(peer: &Peer, named: bool, wide: bool) -> Vec<String> {
     if wide {
         row.push(or_dash(peer.local_address.as_ref()));
         row.push(peer.local_asn.to_string());
+        row.push(client(peer).to_owned());
         row.push(or_dash(peer.group));
         row.push(peer.shard.to_string());
     }
     row.push(or_dash(peer.last_error.as_ref()));
     row
+}
+
+fn client(peer: &Peer) -> &'static str {
+    match (peer.route_reflector_client, peer.route_server_client) {
+        (true, _) => "reflector",
+        (_, true) => "server",
+        _ => "-",
+    }
 }
 
 fn counts(peer: &Peer, afi: &str) -> String {
@@ -369,6 +378,8 @@ mod tests {
             local_address: Some("10.0.0.5".to_owned()),
             local_asn: 65001,
             state: PeerState::Established,
+            route_reflector_client: false,
+            route_server_client: false,
             uptime_seconds: Some(185),
             downtime_seconds: None,
             last_error: None,

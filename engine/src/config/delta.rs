@@ -39,8 +39,9 @@ pub enum Delta {
     Instance(InstanceId, Arc<InstanceSettings>),
     /// The instance with its neighbors and routes is gone.
     InstanceGone(InstanceId),
-    /// A new neighbor, or new settings of one.
-    Neighbor(InstanceId, Arc<Neighbor>),
+    /// New neighbors, and new settings of others, all of one change together: peers that are told
+    /// the same before and after stay together.
+    Neighbors(InstanceId, Box<[Arc<Neighbor>]>),
     /// The neighbor of this address is gone.
     NeighborGone(InstanceId, IpAddr),
     /// Routes of our own that come, change or go; each prefix once, in ascending order.
@@ -90,10 +91,14 @@ fn diff_instance(id: InstanceId, old: Option<&Instance>, new: &Instance, deltas:
     if !changes.is_empty() {
         deltas.push(Delta::Origins(id, changes.into_boxed_slice()));
     }
-    for (address, neighbor) in &new.neighbors {
-        if old_neighbors.get(address) != Some(neighbor) {
-            deltas.push(Delta::Neighbor(id, Arc::clone(neighbor)));
-        }
+    let changed: Box<[_]> = new
+        .neighbors
+        .iter()
+        .filter(|(address, neighbor)| old_neighbors.get(address) != Some(neighbor))
+        .map(|(_, neighbor)| Arc::clone(neighbor))
+        .collect();
+    if !changed.is_empty() {
+        deltas.push(Delta::Neighbors(id, changed));
     }
 }
 

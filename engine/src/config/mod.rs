@@ -50,6 +50,8 @@ pub struct Neighbor {
     pub local_asn: u32,
     /// Our BGP identifier towards this peer (the instance's).
     pub router_id: Ipv4Addr,
+    /// Our CLUSTER_ID (RFC 4456 §7): the instance's.
+    pub cluster_id: Ipv4Addr,
     /// The source address of our connections, if bound.
     pub local_address: Option<IpAddr>,
     /// Wait for the peer to connect.
@@ -70,6 +72,8 @@ pub struct Neighbor {
     pub next_hop_ipv6: NextHopIpv6,
     /// Whether learned routes are sent with ourselves as next hop.
     pub next_hop_self: NextHopSelf,
+    /// Whether it is a client of ours, and of which kind.
+    pub client: Option<Client>,
     /// What comes in.
     pub import: Import,
     /// What goes out.
@@ -164,6 +168,17 @@ pub enum NextHopSelf {
     Always,
     /// Never.
     Never,
+}
+
+/// What a peer is a client of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// Of a route reflector (RFC 4456): where it is an internal peer, what it says is told to all
+    /// internal peers, and it is told what they say.
+    RouteReflector,
+    /// Of a route server (RFC 7947): where it is an external peer, it is told what external peers
+    /// say as they said it.
+    RouteServer,
 }
 
 /// Which received routes are taken.

@@ -84,12 +84,7 @@ impl Dispatcher {
                 directory.remove_instance(id);
                 self.tell_all(&Delta::InstanceGone(id));
             }
-            Delta::Neighbor(id, neighbor) => {
-                let shard = self.set_neighbor(id, neighbor);
-                if let Some((peer, shard)) = shard {
-                    directory.insert(id, peer, shard);
-                }
-            }
+            Delta::Neighbors(id, neighbors) => self.set_neighbors(id, neighbors, directory),
             Delta::NeighborGone(id, peer) => {
                 directory.remove(id, peer);
                 self.remove_neighbor(id, peer);
@@ -120,14 +115,28 @@ impl Dispatcher {
         self.tell_all(&Delta::Instance(id, settings));
     }
 
-    /// The peer and its shard; none for an instance that was never told of.
-    fn set_neighbor(&mut self, id: InstanceId, neighbor: Arc<Neighbor>) -> Option<(IpAddr, u8)> {
-        let known = self.instances.get_mut(&id)?;
-        let peer = neighbor.address;
-        known.neighbors.insert(peer, Arc::clone(&neighbor));
-        let shard = self.placement.place(id, &neighbor);
-        self.tell(shard, Delta::Neighbor(id, neighbor));
-        Some((peer, shard))
+    /// Places the neighbors and tells each shard of its own in one command; nobody of an instance
+    /// that was never told of.
+    fn set_neighbors(
+        &mut self,
+        id: InstanceId,
+        neighbors: Box<[Arc<Neighbor>]>,
+        directory: &mut Directory,
+    ) {
+        let Some(known) = self.instances.get_mut(&id) else {
+            return;
+        };
+        let mut hands: BTreeMap<u8, Vec<Arc<Neighbor>>> = BTreeMap::new();
+        for neighbor in neighbors {
+            let peer = neighbor.address;
+            known.neighbors.insert(peer, Arc::clone(&neighbor));
+            let shard = self.placement.place(id, &neighbor);
+            directory.insert(id, peer, shard);
+            hands.entry(shard).or_default().push(neighbor);
+        }
+        for (shard, hand) in hands {
+            self.tell(shard, Delta::Neighbors(id, hand.into_boxed_slice()));
+        }
     }
 
     fn remove_neighbor(&mut self, id: InstanceId, peer: IpAddr) {

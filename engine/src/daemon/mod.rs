@@ -218,6 +218,7 @@ fn make_shard(index: usize) -> impl FnOnce() -> Shard + Send + 'static {
             id: ShardId(index as u8),
             seed,
             interfaces: Box::new(SystemInterfaces),
+            backlog_max: crate::group::BACKLOG_MAX,
         })
     }
 }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use codec::{FamilySet, IpPrefix};
 
 use crate::config::{
-    Export, InstanceId, Neighbor, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities,
+    Client, Export, InstanceId, Neighbor, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities,
 };
 
 /// Peers that stay together however idle the other shards are.
-const ALWAYS_TOGETHER: usize = 16;
+const ALWAYS_TOGETHER: usize = 64;
 
 /// What of a neighbor's settings decides the bytes it is told, as far as it is known before the
 /// session is up.
@@ -29,6 +29,7 @@ struct View {
     next_hop_ipv4: Option<Ipv4Addr>,
     next_hop_ipv6: NextHopIpv6,
     next_hop_self: NextHopSelf,
+    client: Option<Client>,
     export: Export,
     send_communities: SendCommunities,
 }
@@ -50,6 +51,7 @@ impl View {
             next_hop_ipv4: neighbor.next_hop_ipv4,
             next_hop_ipv6: neighbor.next_hop_ipv6,
             next_hop_self: neighbor.next_hop_self,
+            client: neighbor.client,
             export: neighbor.export,
             send_communities: neighbor.send_communities,
         }
@@ -168,6 +170,7 @@ pub(super) mod tests {
             peer_asn: PeerAsn::Number(65002),
             local_asn: 65001,
             router_id: Ipv4Addr::new(10, 0, 0, 5),
+            cluster_id: Ipv4Addr::new(10, 0, 0, 5),
             local_address: None,
             passive: false,
             password: Password::None,
@@ -178,6 +181,7 @@ pub(super) mod tests {
             next_hop_ipv4: None,
             next_hop_ipv6: NextHopIpv6::Auto,
             next_hop_self: NextHopSelf::Auto,
+            client: None,
             import: Import::None,
             export: Export::Originated,
             send_communities: SendCommunities {

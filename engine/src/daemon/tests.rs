@@ -1,5 +1,7 @@
 //! Two engines in one process that speak BGP over the loopback network.
 
+mod reflector;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -1,22 +1,25 @@
-//! Adverts: the interned pair (exported attributes, source peer) that an Adj-RIB-Out holds.
+//! Adverts: the interned pair (exported attributes, source) that an Adj-RIB-Out holds.
 //!
 //! "Same as sent" compares adverts, never attributes alone: of two neighbors with equal attributes
-//! the one that loses the best route must hear of the other's. Exported forms are memoised per
-//! (attribute id, generation) for as long as an advert holds them, so export runs once per
-//! attribute set and view.
+//! the one that loses the best route must hear of the other's.
 //!
-//! Invariant: `references` of an advert is the number of Adj-RIB-Out entries that hold its id.
-//! An advert whose count fell to zero stays until [`Adverts::reap`], since an open UPDATE may
-//! still be keyed by its id.
+//! A full table has hundreds of thousands of these, so what is exported is not kept: an advert holds
+//! a count on the attribute set that it was made of, and is exported anew for each message. Only of
+//! sets that other shards own, which this one cannot hold, the exported form itself is kept.
+//!
+//! Invariants: `references` of an advert is the number of Adj-RIB-Out entries that hold its id. An
+//! advert whose count fell to zero stays until [`Adverts::reap`], since an open UPDATE may still be
+//! keyed by its id. An advert without `kept` holds one count on `attributes`.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ahash::AHashMap;
-use codec::Family;
-use rib::{AttributeId, Attributes, SourceId, SourceKind};
+use ahash::RandomState;
+use codec::{Family, NextHop};
+use hashbrown::HashTable;
+use rib::{AttributeId, Attributes, Guard, Rib, RibWriter, SourceId, SourceKind};
 
-use super::export::{Exported, Refusal, export};
+use super::export::{Refusal, export};
+use super::reflect::PathSource;
 use super::view::ExportView;
 
 /// Index of an advert in its group. [`AdvertId::NONE`] means "not announced".
@@ -29,122 +32,305 @@ impl AdvertId {
 }
 
 /// What one prefix is announced with.
-#[derive(Clone, Debug)]
-pub struct Advert {
-    /// Shared by all adverts with these attributes.
-    pub exported: Arc<Exported>,
-    /// The member that the path was learned from, which never gets it back; none: no member.
-    pub source: Option<SourceId>,
-    form: FormId,
+#[derive(Debug)]
+pub(super) struct Advert {
+    /// Where the path was learned; if that is a member, it never gets the path back.
+    pub(super) source: SourceId,
     references: u32,
+    /// The exported form, where `attributes` are another shard's.
+    kept: Option<Kept>,
+    /// Of the exported form.
+    hash: u64,
+    /// What it was made of, the last time.
+    attributes: AttributeId,
+    edition: u32,
+    said: PathSource,
+    /// None: the place is free.
+    family: Option<Family>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FormId(u32);
+/// Thin, since most adverts have none.
+type Kept = Box<Vec<u8>>;
 
-/// An exported form that at least one advert holds.
-struct Form {
-    exported: Arc<Exported>,
-    adverts: u32,
-    memo_keys: VecDeque<MemoKey>,
+/// Writes the head of an exported form; the attributes come behind it. A form is one run of octets: how
+/// long the MP next hop is (0: none), the next hop, the attributes.
+pub(super) fn begin_form(next_hop: Option<NextHop>, out: &mut Vec<u8>) {
+    match next_hop {
+        None => out.push(0),
+        Some(NextHop::V4(address)) => {
+            out.push(4);
+            out.extend_from_slice(&address.octets());
+        }
+        Some(NextHop::V6(address) | NextHop::V6WithLinkLocal(address, _)) => {
+            out.push(16);
+            out.extend_from_slice(&address.octets());
+        }
+    }
 }
 
-/// An attribute set, told apart from others that had its id before, seen from one kind of source.
-type MemoKey = (Family, AttributeId, u32, SourceKind);
-
-/// Many attribute sets may export alike (MEDs that are not sent, say); past this many the oldest
-/// key is forgotten, so that the memo does not grow with churn.
-const MEMO_KEYS_PER_FORM_MAX: usize = 256;
+/// Takes apart what [`export`] wrote: the next hop of an MP_REACH_NLRI (none: NEXT_HOP stands among
+/// the attributes), and the attributes in wire form.
+pub fn split(form: &[u8]) -> (Option<NextHop>, &[u8]) {
+    let Some((length, rest)) = form.split_first() else {
+        return (None, &[]);
+    };
+    match length {
+        4 => match rest.split_first_chunk::<4>() {
+            Some((address, rest)) => (Some(NextHop::V4(Ipv4Addr::from(*address))), rest),
+            None => (None, rest),
+        },
+        16 => match rest.split_first_chunk::<16>() {
+            Some((address, rest)) => (Some(NextHop::V6(Ipv6Addr::from(*address))), rest),
+            None => (None, rest),
+        },
+        _ => (None, rest),
+    }
+}
 
 /// The adverts of one group.
-#[derive(Default)]
 pub(super) struct Adverts {
-    adverts: Slots<Advert>,
-    forms: Slots<Form>,
+    /// Place 0 is never given out.
+    places: Vec<Advert>,
+    free: Vec<u32>,
     unreferenced: Vec<AdvertId>,
-    by_form: AHashMap<(FormId, Option<SourceId>), AdvertId>,
-    by_bytes: AHashMap<Arc<Exported>, FormId>,
-    memo: AHashMap<MemoKey, FormId>,
+    /// Ids by the hash of form and source.
+    table: HashTable<u32>,
+    hasher: RandomState,
+    /// The last advert that was made of an attribute set, by family, shard and index: own routes of
+    /// both families may share a set.
+    memo: [Vec<Vec<AdvertId>>; Family::ALL.len()],
+    /// The form of `scratch_of`, and room to compare with it.
+    scratch: Vec<u8>,
+    scratch_of: AdvertId,
+    other: Vec<u8>,
+    references: u64,
+    /// Counts on attribute sets that nobody here needs any more.
+    released: Vec<AttributeId>,
+}
+
+/// Where adverts get what they export: the view of their group, and the table under a guard.
+#[derive(Clone, Copy)]
+pub(super) struct Exporter<'a> {
+    pub(super) view: &'a ExportView,
+    pub(super) rib: &'a Rib,
+    pub(super) guard: &'a Guard,
+}
+
+/// What a packer is to announce, and where it gets the form.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) adverts: &'a Adverts,
+    pub(super) from: Exporter<'a>,
+}
+
+impl Default for Adverts {
+    fn default() -> Adverts {
+        Adverts {
+            places: vec![Advert::free()],
+            free: Vec::new(),
+            unreferenced: Vec::new(),
+            table: HashTable::new(),
+            hasher: RandomState::new(),
+            memo: Default::default(),
+            scratch: Vec::new(),
+            scratch_of: AdvertId::NONE,
+            other: Vec::new(),
+            references: 0,
+            released: Vec::new(),
+        }
+    }
+}
+
+impl Advert {
+    fn free() -> Advert {
+        Advert {
+            source: SourceId(0),
+            references: 0,
+            kept: None,
+            hash: 0,
+            attributes: AttributeId::default(),
+            edition: 0,
+            said: PathSource {
+                kind: SourceKind::Local,
+                originator: None,
+            },
+            family: None,
+        }
+    }
+
+    /// Appends the exported form. False, and nothing is appended: the view no longer tells it.
+    fn write(&self, from: Exporter<'_>, out: &mut Vec<u8>) -> bool {
+        if let Some(kept) = &self.kept {
+            out.extend_from_slice(kept);
+            return true;
+        }
+        let Some(family) = self.family else {
+            return false;
+        };
+        let start = out.len();
+        let attributes = from.rib.attributes(self.attributes, from.guard);
+        let written = export(from.view, family, self.said, attributes.bytes, out).is_ok();
+        if !written {
+            out.truncate(start);
+        }
+        written
+    }
 }
 
 impl Adverts {
-    /// The advert of a path with `attributes`, or why there is none. `source` is the member that
-    /// the path came from. What nobody holds is gone after the next [`Adverts::reap`].
+    /// The advert of a path with `attributes` from `source`, or why there is none. What nobody
+    /// holds is gone after the next [`Adverts::reap`].
     pub(super) fn intern(
         &mut self,
-        view: &ExportView,
+        writer: &mut RibWriter,
+        from: Exporter<'_>,
         family: Family,
         (id, attributes): (AttributeId, &Attributes<'_>),
-        kind: SourceKind,
-        source: Option<SourceId>,
+        (source, said): (SourceId, PathSource),
     ) -> Result<AdvertId, Refusal> {
-        let key = (family, id, attributes.generation, kind);
-        let form = match self.memo.get(&key) {
-            Some(form) => *form,
+        let edition = edition(attributes, said.kind);
+        if let Some(advert) = self.remembered(family, id, edition, source) {
+            return Ok(advert);
+        }
+        self.scratch.clear();
+        self.scratch_of = AdvertId::NONE;
+        export(from.view, family, said, attributes.bytes, &mut self.scratch)?;
+        let hash = self.hasher.hash_one((&self.scratch, family));
+        let advert = match self.find(from, family, hash, source) {
+            Some(advert) => advert,
             None => {
-                let form = self.form(export(view, family, kind, attributes.bytes)?);
-                self.memoise(key, form);
-                form
+                let own = id.shard() == writer.shard();
+                if own {
+                    writer.hold(id);
+                }
+                self.insert(Advert {
+                    source,
+                    references: 0,
+                    kept: (!own).then(|| Box::new(self.scratch.clone())),
+                    hash,
+                    attributes: id,
+                    edition,
+                    said,
+                    family: Some(family),
+                })
             }
         };
-        Ok(self.advert(form, source))
+        self.scratch_of = advert;
+        self.memoise(family, id, edition, advert);
+        Ok(advert)
     }
 
-    fn form(&mut self, exported: Exported) -> FormId {
-        if let Some(form) = self.by_bytes.get(&exported) {
-            return *form;
-        }
-        let exported = Arc::new(exported);
-        let form = FormId(self.forms.insert(Form {
-            exported: Arc::clone(&exported),
-            adverts: 0,
-            memo_keys: VecDeque::new(),
-        }));
-        self.by_bytes.insert(exported, form);
-        form
+    fn remembered(
+        &self,
+        family: Family,
+        id: AttributeId,
+        edition: u32,
+        source: SourceId,
+    ) -> Option<AdvertId> {
+        let memos = self.memo[family.index()].get(id.shard().index())?;
+        let memo = *memos.get(id.index() as usize)?;
+        let advert = self.get(memo);
+        (advert.family == Some(family)
+            && advert.attributes == id
+            && advert.edition == edition
+            && advert.source == source)
+            .then_some(memo)
     }
 
-    fn memoise(&mut self, key: MemoKey, form: FormId) {
-        let memo_keys = &mut self.forms.get_mut(form.0).memo_keys;
-        memo_keys.push_back(key);
-        if memo_keys.len() > MEMO_KEYS_PER_FORM_MAX
-            && let Some(oldest) = memo_keys.pop_front()
-        {
-            self.memo.remove(&oldest);
+    fn memoise(&mut self, family: Family, id: AttributeId, edition: u32, advert: AdvertId) {
+        let place = &mut self.places[advert.0 as usize];
+        if place.kept.is_none() && place.attributes != id {
+            return;
         }
-        self.memo.insert(key, form);
+        // Of a form that is kept it does not matter what it was made of.
+        (place.attributes, place.edition) = (id, edition);
+        let (shard, index) = (id.shard().index(), id.index() as usize);
+        let memo = &mut self.memo[family.index()];
+        if memo.len() <= shard {
+            memo.resize_with(shard + 1, Vec::new);
+        }
+        let memos = &mut memo[shard];
+        if memos.len() <= index {
+            memos.resize(index + 1, AdvertId::NONE);
+        }
+        memos[index] = advert;
     }
 
-    fn advert(&mut self, form: FormId, source: Option<SourceId>) -> AdvertId {
-        if let Some(id) = self.by_form.get(&(form, source)) {
-            return *id;
-        }
-        let id = AdvertId(self.adverts.insert(Advert {
-            exported: Arc::clone(&self.forms.get(form.0).exported),
-            source,
-            form,
-            references: 0,
-        }));
-        self.by_form.insert((form, source), id);
-        self.forms.get_mut(form.0).adverts += 1;
+    /// The advert whose form stands in `scratch`.
+    fn find(
+        &mut self,
+        from: Exporter<'_>,
+        family: Family,
+        hash: u64,
+        source: SourceId,
+    ) -> Option<AdvertId> {
+        let (places, other, scratch) = (&self.places, &mut self.other, &self.scratch);
+        let place = self.table.find(key(hash, source), |place| {
+            let advert = &places[*place as usize];
+            let alike = advert.hash == hash && advert.source == source;
+            other.clear();
+            alike
+                && advert.family == Some(family)
+                && advert.write(from, other)
+                && *other == *scratch
+        })?;
+        Some(AdvertId(*place))
+    }
+
+    fn insert(&mut self, advert: Advert) -> AdvertId {
+        let key_of = key(advert.hash, advert.source);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.places[place as usize] = advert;
+                place
+            }
+            None => {
+                self.places.push(advert);
+                u32::try_from(self.places.len() - 1)
+                    .expect("no more adverts than prefixes, which fit u32")
+            }
+        };
+        let places = &self.places;
+        self.table.insert_unique(key_of, place, |place| {
+            let advert = &places[*place as usize];
+            key(advert.hash, advert.source)
+        });
+        let id = AdvertId(place);
         self.unreferenced.push(id);
         id
     }
 
-    /// The advert of an id that is held, or was since the last reap.
-    pub(super) fn get(&self, id: AdvertId) -> &Advert {
-        self.adverts.get(id.0)
+    /// Appends the form of an advert that is held, or was since the last reap. False, and nothing
+    /// is appended: the view no longer tells it.
+    pub(super) fn write_form(&self, id: AdvertId, from: Exporter<'_>, out: &mut Vec<u8>) -> bool {
+        if id == self.scratch_of {
+            out.extend_from_slice(&self.scratch);
+            return true;
+        }
+        self.get(id).write(from, out)
     }
 
-    /// Counts one more Adj-RIB-Out entry.
-    pub(super) fn hold(&mut self, id: AdvertId) {
-        self.adverts.get_mut(id.0).references += 1;
+    /// Whether two adverts are told alike, whoever said them.
+    pub(super) fn are_alike(&self, one: AdvertId, other: AdvertId) -> bool {
+        self.get(one).hash == self.get(other).hash
+    }
+
+    /// The advert of an id that is held, or was since the last reap.
+    pub(super) fn get(&self, id: AdvertId) -> &Advert {
+        &self.places[id.0 as usize]
+    }
+
+    /// Counts `more` Adj-RIB-Out entries.
+    pub(super) fn hold(&mut self, id: AdvertId, more: u32) {
+        self.places[id.0 as usize].references += more;
+        self.references += u64::from(more);
     }
 
     /// Counts one Adj-RIB-Out entry less.
     pub(super) fn release(&mut self, id: AdvertId) {
-        let advert = self.adverts.get_mut(id.0);
+        let advert = &mut self.places[id.0 as usize];
         advert.references -= 1;
+        self.references -= 1;
         if advert.references == 0 {
             self.unreferenced.push(id);
         }
@@ -152,30 +338,63 @@ impl Adverts {
 
     /// Frees what nobody holds. Only while no open UPDATE is keyed by an id.
     pub(super) fn reap(&mut self) {
+        if self.unreferenced.is_empty() {
+            return;
+        }
         // An id may stand in the list twice: released, held again, released.
-        for id in std::mem::take(&mut self.unreferenced) {
-            let dead = self
-                .adverts
-                .try_get(id.0)
-                .is_some_and(|a| a.references == 0);
-            if dead {
-                let advert = self.adverts.remove(id.0);
-                self.by_form.remove(&(advert.form, advert.source));
-                self.drop_form_reference(advert.form);
+        let mut unreferenced = std::mem::take(&mut self.unreferenced);
+        for id in unreferenced.drain(..) {
+            let advert = &self.places[id.0 as usize];
+            if advert.references > 0 || advert.family.is_none() {
+                continue;
             }
+            let key = key(advert.hash, advert.source);
+            if let Ok(entry) = self.table.find_entry(key, |place| *place == id.0) {
+                entry.remove();
+            }
+            let gone = std::mem::replace(&mut self.places[id.0 as usize], Advert::free());
+            if gone.kept.is_none() {
+                self.released.push(gone.attributes);
+            }
+            if self.scratch_of == id {
+                self.scratch_of = AdvertId::NONE;
+            }
+            self.free.push(id.0);
+        }
+        if unreferenced.capacity() <= KEPT_PLACES {
+            self.unreferenced = unreferenced;
+        }
+        self.give_back();
+    }
+
+    /// Export gives something else from now on.
+    pub(super) fn forget(&mut self) {
+        self.memo = Default::default();
+        self.scratch_of = AdvertId::NONE;
+    }
+
+    /// A table that came and went leaves no room behind.
+    fn give_back(&mut self) {
+        if self.table.is_empty() && self.places.len() > KEPT_PLACES {
+            *self = Adverts {
+                released: std::mem::take(&mut self.released),
+                ..Adverts::default()
+            };
         }
     }
 
-    fn drop_form_reference(&mut self, form: FormId) {
-        let entry = self.forms.get_mut(form.0);
-        entry.adverts -= 1;
-        if entry.adverts == 0 {
-            let form = self.forms.remove(form.0);
-            for key in &form.memo_keys {
-                self.memo.remove(key);
-            }
-            self.by_bytes.remove(&form.exported);
-        }
+    /// Counts on attribute sets, to be given back to the table's writer.
+    pub(super) fn take_released(&mut self) -> Vec<AttributeId> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// All counts on attribute sets: the group is no more.
+    pub(super) fn into_counts(self) -> Vec<AttributeId> {
+        let mut counts = self.released;
+        let held = self.places.iter();
+        let held = held.filter(|advert| advert.family.is_some() && advert.kept.is_none());
+        counts.extend(held.map(|advert| advert.attributes));
+        counts
     }
 
     /// How many adverts await the next reap, at most.
@@ -185,55 +404,19 @@ impl Adverts {
 
     /// The sum of the counts: how many Adj-RIB-Out entries hold an advert.
     pub(super) fn references(&self) -> u64 {
-        self.adverts.iter().map(|a| u64::from(a.references)).sum()
+        self.references
     }
 }
 
-/// A vector with reusable places. Place 0 is never given out.
-struct Slots<T> {
-    places: Vec<Option<T>>,
-    free: Vec<u32>,
+/// What may differ where the source and the id of an attribute set are the same: the set, since ids
+/// are reused, and the source's being a client (RFC 4456), which changes under its paths.
+fn edition(attributes: &Attributes<'_>, kind: SourceKind) -> u32 {
+    attributes.generation << 2 | kind as u32
 }
 
-impl<T> Default for Slots<T> {
-    fn default() -> Slots<T> {
-        Slots {
-            places: vec![None],
-            free: Vec::new(),
-        }
-    }
+fn key(hash: u64, source: SourceId) -> u64 {
+    hash ^ u64::from(source.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-impl<T> Slots<T> {
-    fn insert(&mut self, value: T) -> u32 {
-        if let Some(place) = self.free.pop() {
-            self.places[place as usize] = Some(value);
-            return place;
-        }
-        self.places.push(Some(value));
-        u32::try_from(self.places.len() - 1).expect("no more values than prefixes, which fit u32")
-    }
-
-    fn remove(&mut self, place: u32) -> T {
-        let value = self.places[place as usize].take();
-        self.free.push(place);
-        value.expect("only held places are removed")
-    }
-
-    fn try_get(&self, place: u32) -> Option<&T> {
-        self.places[place as usize].as_ref()
-    }
-
-    fn get(&self, place: u32) -> &T {
-        self.try_get(place).expect("only held places are read")
-    }
-
-    fn get_mut(&mut self, place: u32) -> &mut T {
-        let value = self.places[place as usize].as_mut();
-        value.expect("only held places are read")
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().flatten()
-    }
-}
+/// Places kept although no advert is left.
+const KEPT_PLACES: usize = 4096;

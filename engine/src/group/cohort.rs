@@ -24,14 +24,8 @@ pub(super) struct Member {
     pub(super) source: SourceId,
     /// End-of-RIB markers to be sent once the first walk is over (RFC 4724 §2).
     pub(super) owed: FamilySet,
-    /// What the cohort had already walked past when this member joined it.
-    pub(super) missed: Sets,
-}
-
-impl Member {
-    fn missed_any(&self) -> bool {
-        self.missed.iter().any(|set| !set.is_empty())
-    }
+    /// It joined a walk that was under way, and missed what had been told by then.
+    pub(super) late: bool,
 }
 
 /// Members at one position.
@@ -44,10 +38,41 @@ pub(super) struct Cohort {
     pub(super) changed: Sets,
     /// Prefixes whose best path is now one of a member that had been told another one before.
     pub(super) displaced: Sets,
+    /// The walk began with all that was announced, so that who joins it misses nothing but what has
+    /// been told since. A refresh walks one family.
+    whole: bool,
+    /// What has been told since the walk began.
+    walked: Sets,
+    /// What the late members missed, or more: what had been told when the last of them came.
+    late: Sets,
+    /// Somebody came late since something was told.
+    came_late: bool,
     pub(super) packer: Packer,
 }
 
 impl Cohort {
+    /// Members who are owed these prefixes.
+    pub(super) fn new(members: Vec<Member>, walk: Sets) -> Cohort {
+        Cohort {
+            members,
+            walk,
+            ..Cohort::default()
+        }
+    }
+
+    /// Members who are owed these prefixes, which are all that are announced.
+    pub(super) fn new_whole(members: Vec<Member>, walk: Sets) -> Cohort {
+        Cohort {
+            whole: true,
+            ..Cohort::new(members, walk)
+        }
+    }
+
+    /// Whether a new member may join the walk: it is under way and leads through the whole table.
+    pub(super) fn can_be_joined(&self) -> bool {
+        self.whole && !self.is_walked()
+    }
+
     /// Whether the members still have to hear of a prefix.
     pub(super) fn owes(&self, family: Family, id: PrefixId) -> bool {
         let family = family.index();
@@ -75,8 +100,27 @@ impl Cohort {
         } else {
             max / 2
         };
+        self.note_late();
+        let walking = !self.is_walked();
         self.changed[family].take_first(live, out);
         self.walk[family].take_first(max - out.len().min(max), out);
+        if walking {
+            self.walked[family].extend(out.iter().copied());
+        }
+    }
+
+    /// A new member joins the walk that is under way where it stands.
+    pub(super) fn join(&mut self, mut member: Member) {
+        member.late = self.walked.iter().any(|set| !set.is_empty());
+        self.came_late |= member.late;
+        self.members.push(member);
+    }
+
+    /// Who came late missed what had been told by then; so the last one's share is everybody's.
+    fn note_late(&mut self) {
+        if std::mem::take(&mut self.came_late) {
+            self.late = self.walked.clone();
+        }
     }
 
     /// Whether nothing is owed but End-of-RIB and what members missed.
@@ -112,31 +156,51 @@ impl Cohort {
             walk: self.walk.clone(),
             changed: self.changed.clone(),
             displaced: self.displaced.clone(),
+            whole: self.whole,
+            walked: self.walked.clone(),
+            late: self.late.clone(),
+            came_late: self.came_late,
             packer: Packer::default(),
         }
     }
 
     /// Unites the sets: what either is owed, both are told. The caller has flushed both packers.
-    pub(super) fn merge(&mut self, other: Cohort) {
-        self.members.extend(other.members);
+    pub(super) fn merge(&mut self, mut other: Cohort) {
+        self.members.append(&mut other.members);
         unite(&mut self.walk, &other.walk);
         unite(&mut self.changed, &other.changed);
         unite(&mut self.displaced, &other.displaced);
+        self.whole |= other.whole;
+        for cohort in [&mut *self, &mut other] {
+            cohort.note_late();
+        }
+        unite(&mut self.walked, &other.walked);
+        unite(&mut self.late, &other.late);
     }
 
-    /// The members that missed a part of the walk, as a cohort that is owed just that.
+    /// What late members missed of the walk, or more.
+    pub(super) fn missed(&mut self) -> &Sets {
+        self.note_late();
+        &self.late
+    }
+
+    /// The walk is over: the members that came late, as a cohort that is owed what they missed.
     pub(super) fn split_latecomers(&mut self) -> Option<Cohort> {
-        let mut late = Cohort::default();
-        let (latecomers, rest) = std::mem::take(&mut self.members)
-            .into_iter()
-            .partition(Member::missed_any);
-        late.members = latecomers;
-        self.members = rest;
-        for member in &mut late.members {
-            unite(&mut late.walk, &member.missed);
-            member.missed = Sets::default();
+        self.note_late();
+        self.whole = false;
+        self.walked = Sets::default();
+        let walk = std::mem::take(&mut self.late);
+        if !self.members.iter().any(|member| member.late) {
+            return None;
         }
-        (!late.members.is_empty()).then_some(late)
+        let (mut members, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.members)
+            .into_iter()
+            .partition(|member| member.late);
+        self.members = rest;
+        for member in &mut members {
+            member.late = false;
+        }
+        Some(Cohort::new(members, walk))
     }
 }
 

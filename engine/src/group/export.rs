@@ -1,27 +1,19 @@
 //! Export: what a path looks like to the peers of one view.
 //!
 //! RFC 4271 §5 and §9.1.3 (which attributes go to whom), RFC 1997 (well-known communities),
-//! RFC 4456 §8 (no reflection here yet: what an internal peer said is not told to another),
+//! RFC 4456 (reflection, see `reflect`), RFC 7947 §2.2 (what a route server leaves as it is),
 //! RFC 6793 §4.2.2 (two-octet peers), RFC 2545 §3 (IPv6 next hops).
 //!
-//! A pure function of the view, the attributes and the kind of the source: that is what makes it
-//! right to run it once per attribute set and view, and to share the result.
+//! A pure function of the view, the attributes and what a [`PathSource`] holds: that is what makes
+//! it right to run it once for all paths that are alike in these, and to share the result.
 
-use bytes::Bytes;
 use codec::{AttributeSet, AttributeWriter, Family, NextHop, PeerKind, code, flags};
 use rib::SourceKind;
 
+use super::advert::begin_form;
+use super::reflect::{self, PathSource};
 use super::view::ExportView;
 use crate::config::{Export, NextHopSelf};
-
-/// Attributes as they stand in an UPDATE, and the next hop where MP_REACH_NLRI carries it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Exported {
-    /// Wire form, in ascending order of codes, without MP_REACH_NLRI.
-    pub attributes: Bytes,
-    /// The next hop of an MP_REACH_NLRI; none: NEXT_HOP stands in `attributes`.
-    pub mp_next_hop: Option<NextHop>,
-}
 
 /// LOCAL_PREF of routes that came without one (RFC 4271 §9.1.1 leaves it to us; everybody's 100).
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -35,7 +27,7 @@ const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;
 pub enum Refusal {
     /// The neighbor's `export` does not cover it.
     ExportPolicy,
-    /// Internal peers hear from internal peers only through a reflector (RFC 4271 §9.2).
+    /// Internal peers hear from internal peers only through a reflector (RFC 4271 §9.2, RFC 4456).
     InternalToInternal,
     /// NO_ADVERTISE, NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
     WellKnownCommunity,
@@ -51,7 +43,7 @@ impl Refusal {
         match self {
             Refusal::ExportPolicy => "the neighbor's `export` does not cover it",
             Refusal::InternalToInternal => {
-                "it was learned from an internal peer, and internal peers hear each other directly (RFC 4271 §9.2)"
+                "it was learned from an internal peer, and internal peers of which neither is a routeReflectorClient hear each other directly (RFC 4456 §6)"
             }
             Refusal::WellKnownCommunity => "a well-known community forbids it (RFC 1997)",
             Refusal::NoNextHop => "there is no next hop of its family for this session",
@@ -60,41 +52,45 @@ impl Refusal {
     }
 }
 
-/// The attributes of a path of `family` as the peers of `view` are told them.
+/// Appends the form in which the peers of `view` are told a path of `family`: next hop and
+/// attributes, which [`split`](super::advert::split) takes apart.
+///
+/// # Errors
+/// Why they are not told; what was appended by then means nothing.
 pub fn export(
     view: &ExportView,
     family: Family,
-    source: SourceKind,
+    source: PathSource,
     canonical: &[u8],
-) -> Result<Exported, Refusal> {
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
     let set = AttributeSet::new(canonical);
     admit(view, source, &set)?;
-    let next_hop = next_hop(view, family, source, &set)?;
+    let next_hop = next_hop(view, family, source.kind, &set)?;
     let mp_next_hop = match (family, next_hop) {
         (Family::Ipv4Unicast, NextHop::V4(_)) => None,
         _ => Some(next_hop),
     };
-    let mut out = Vec::with_capacity(canonical.len() + 32);
-    if write(view, &set, next_hop, mp_next_hop.is_none(), &mut out) {
+    out.reserve(canonical.len() + 64);
+    begin_form(mp_next_hop, out);
+    if write(view, source, &set, next_hop, mp_next_hop.is_none(), out) {
         return Err(Refusal::TooLong);
     }
-    Ok(Exported {
-        attributes: Bytes::from(out),
-        mp_next_hop,
-    })
+    Ok(())
 }
 
-fn admit(view: &ExportView, source: SourceKind, set: &AttributeSet<'_>) -> Result<(), Refusal> {
-    match (view.export, source) {
-        (Export::Originated, SourceKind::Local) => {}
-        (Export::All, SourceKind::Internal) if view.peer == PeerKind::Internal => {
-            return Err(Refusal::InternalToInternal);
-        }
-        (Export::All, _) => {}
+fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Result<(), Refusal> {
+    match (view.export, source.kind) {
+        (Export::Originated, SourceKind::Local) | (Export::All, _) => {}
         (Export::None | Export::Originated, _) => return Err(Refusal::ExportPolicy),
     }
-    // What we originate ourselves carries these communities to the peers, not against them.
-    if source == SourceKind::Local {
+    let internal = source.is_internal() && view.peer == PeerKind::Internal;
+    if internal && source.originator.is_none() {
+        return Err(Refusal::InternalToInternal);
+    }
+    // What we originate ourselves carries these communities to the peers, not against them; and a
+    // route server does not act on what its clients say to each other (RFC 7947 §2.2.4).
+    if source.kind == SourceKind::Local || view.is_transparent(source.kind) {
         return Ok(());
     }
     let external = view.peer == PeerKind::External;
@@ -118,7 +114,7 @@ fn next_hop(
     let own = match (source, view.next_hop_self) {
         (SourceKind::Local, _) | (_, NextHopSelf::Always) => true,
         (_, NextHopSelf::Never) => false,
-        (_, NextHopSelf::Auto) => view.peer == PeerKind::External,
+        (_, NextHopSelf::Auto) => view.peer == PeerKind::External && !view.is_transparent(source),
     };
     if own {
         return view.own_next_hop[family.index()].ok_or(Refusal::NoNextHop);
@@ -134,6 +130,7 @@ fn next_hop(
 /// Returns whether an attribute had to be left out.
 fn write(
     view: &ExportView,
+    source: PathSource,
     set: &AttributeSet<'_>,
     next_hop: NextHop,
     plain_next_hop: bool,
@@ -141,7 +138,12 @@ fn write(
 ) -> bool {
     let external = view.peer == PeerKind::External;
     let mut writer = AttributeWriter::new(out);
-    let prepend: &[u32] = if external { &[view.local_asn] } else { &[] };
+    let transparent = view.is_transparent(source.kind);
+    let own_asn = [view.local_asn];
+    let prepend = match external && !transparent {
+        true => own_asn.as_slice(),
+        false => &[],
+    };
     if let Some(origin) = set.origin() {
         writer.origin(origin);
     }
@@ -150,21 +152,33 @@ fn write(
         writer.next_hop(address);
     }
     // RFC 4271 §5.1.4: a received MED stops at the border of our AS.
-    if let (false, Some(med)) = (external, set.med()) {
+    let keeps_med = !external || transparent;
+    if let (true, Some(med)) = (keeps_med, set.med()) {
         writer.med(med);
     }
     // RFC 4271 §5.1.5: to internal peers always, to external ones never.
     if !external {
         writer.local_pref(set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF));
     }
+    let mut reflected = source.originator;
     for attribute in set.iter().filter(|attribute| passes(view, attribute.code)) {
+        if attribute.code > code::CLUSTER_LIST
+            && let Some(originator) = reflected.take()
+        {
+            reflect::write(view, originator, set, &mut writer);
+        }
         match (attribute.code, set.aggregator()) {
-            (code::EXTENDED_COMMUNITIES, _) if external => write_transitive(&mut writer, set),
+            (code::EXTENDED_COMMUNITIES, _) if external && !transparent => {
+                write_transitive(&mut writer, set);
+            }
             (code::AGGREGATOR, Some(aggregator)) => {
                 writer.aggregator(&aggregator, view.four_octet_as);
             }
             _ => writer.raw(attribute.flags, attribute.code, attribute.value),
         }
+    }
+    if let Some(originator) = reflected {
+        reflect::write(view, originator, set, &mut writer);
     }
     // RFC 6793 §4.2.2: what two octets cannot carry goes beside it.
     if !view.four_octet_as {
@@ -185,7 +199,7 @@ fn passes(view: &ExportView, code: u8) -> bool {
         | code::MED
         | code::LOCAL_PREF
         | code::MP_REACH_NLRI => false,
-        // RFC 4456 §8: they never leave the AS, and we do not reflect within it yet.
+        // RFC 4456 §8: only what is reflected carries them, and then `reflect` writes them.
         code::ORIGINATOR_ID | code::CLUSTER_LIST => false,
         code::COMMUNITIES => view.send_communities.standard,
         code::LARGE_COMMUNITIES => view.send_communities.large,

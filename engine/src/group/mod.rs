@@ -10,43 +10,59 @@
 //! of Adj-RIB-Out entries that hold it.
 
 mod advert;
+mod apply;
 mod cohort;
+mod entry;
 mod export;
+#[cfg(test)]
+mod fault;
 mod pack;
+mod reflect;
 mod view;
 mod walk;
 
+#[cfg(test)]
+mod export_tests;
 #[cfg(test)]
 mod tests;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use codec::{Family, FamilySet, IpPrefix};
-use rib::{Guard, IdSet, PrefixId, Rib, SourceId};
+use codec::{Family, FamilySet};
+use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 
-use advert::Adverts;
-pub use advert::{Advert, AdvertId};
+pub use advert::{AdvertId, split as split_form};
+use advert::{Adverts, Exporter};
 pub use cohort::MemberId;
 pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
-pub use export::{Exported, Refusal, export};
-use pack::Audience;
+use entry::Seconds;
+pub use export::{Refusal, export};
+#[cfg(test)]
+pub use fault::Fault;
+pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow};
 
 /// Where a group's messages go: the connections of the shard.
 pub trait Outbox {
-    /// Queues a message for a member.
-    fn send(&mut self, member: MemberId, message: Bytes);
+    /// Queues whole messages, one behind the other, for a member.
+    fn send(&mut self, member: MemberId, messages: Bytes);
     /// Octets queued for a member that its socket has not taken.
     fn backlog(&self, member: MemberId) -> usize;
+
+    /// A member with more than this queued waits in a cohort of its own; the others go on.
+    fn backlog_max(&self) -> usize {
+        BACKLOG_MAX
+    }
 }
 
-/// A member with more than this queued waits in a cohort of its own; the others go on.
-const BACKLOG_MAX: usize = 1 << 20;
+/// The usual [`Outbox::backlog_max`]. What is queued for members that keep pace is the same octets
+/// for all of them; so this is about what a group takes, not what a member takes.
+pub const BACKLOG_MAX: usize = 4 << 20;
 
-/// A cohort goes on when one of its members has less than this queued.
-const BACKLOG_RESUME: usize = 256 << 10;
+/// A cohort goes on when one of its members has less than this part of the most queued.
+const BACKLOG_RESUME_PART: usize = 8;
 
 /// Past this many cohorts the two nearest are merged.
 const COHORTS_MAX: usize = 32;
@@ -57,24 +73,14 @@ const QUANTUM: usize = 4096;
 /// Adverts that may await freeing before open messages are sent early.
 const UNREFERENCED_MAX: usize = 65_536;
 
-/// Faults that tests plant to see that the simulator finds them.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// One withdraw in seven is not told.
-    LostWithdraw,
-    /// A second change of a prefix that is still owed cancels the first.
-    MissedCoalesce,
-    /// A member is told its own paths.
-    WrongSplitHorizon,
-}
-
 /// Peers that are told the same.
 pub struct Group {
     view: ExportView,
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
+    /// What the members that those adverts came from are told instead.
+    seconds: Seconds,
     adverts: Adverts,
-    /// Announced prefixes by family: all, and those learned from a member.
+    /// Announced prefixes by family: all, and by where they were learned.
     announced: [u64; Family::ALL.len()],
     announced_from: AHashMap<SourceId, [u64; Family::ALL.len()]>,
     /// Members that are owed nothing but the newest changes.
@@ -100,6 +106,7 @@ impl Group {
         Group {
             view,
             adj_rib_out: Default::default(),
+            seconds: Seconds::default(),
             adverts: Adverts::default(),
             announced: Default::default(),
             announced_from: AHashMap::new(),
@@ -116,6 +123,7 @@ impl Group {
     #[cfg(test)]
     pub fn plant(&mut self, fault: Option<Fault>) {
         self.fault = fault;
+        self.in_sync.packer.inverts = fault == Some(Fault::InvertedBatch);
     }
 
     /// What the members have in common.
@@ -128,91 +136,85 @@ impl Group {
         self.sources.len()
     }
 
-    /// A peer came up, or changes groups. It is owed the whole Adj-RIB-Out and then End-of-RIB for
-    /// each family. `told` are the prefixes that another group told it of: what this one does not
-    /// announce, it has to hear withdrawn.
-    pub fn join(
-        &mut self,
-        id: MemberId,
-        source: SourceId,
-        told: Option<Sets>,
-        outbox: &mut impl Outbox,
-    ) {
+    /// The members are told something else from now on: everything is evaluated anew, and told
+    /// where it differs. Returns the old view. The families have to be the same.
+    pub fn change_view(&mut self, view: ExportView, rib: &Rib) -> ExportView {
+        assert_eq!(self.view.families, view.families);
+        self.adverts.forget();
+        for family in view.families.iter() {
+            self.unevaluated[family.index()] = 0..rib.id_limit(family);
+        }
+        std::mem::replace(&mut self.view, view)
+    }
+
+    /// A peer came up. It is owed the whole Adj-RIB-Out and then End-of-RIB for each family.
+    pub fn join(&mut self, id: MemberId, source: SourceId, outbox: &mut impl Outbox) {
         self.sources.insert(source, id);
-        let mut member = Member {
-            id,
-            source,
-            owed: self.view.families,
-            missed: Sets::default(),
-        };
-        let announced = self.announced_ids(self.view.families);
-        let walking = self.lagging.iter_mut().find(|cohort| !cohort.is_walked());
-        match (told, walking) {
-            (Some(told), _) => {
-                let mut cohort = Cohort {
-                    members: vec![member],
-                    walk: announced,
-                    displaced: told.clone(),
-                    ..Cohort::default()
-                };
-                unite(&mut cohort.walk, &told);
-                self.lagging.push(cohort);
-            }
-            (None, Some(cohort)) => {
-                member.missed = announced;
-                for (missed, walk) in member.missed.iter_mut().zip(&cohort.walk) {
-                    for id in walk.iter() {
-                        missed.remove(id);
-                    }
-                }
-                cohort.members.push(member);
-            }
-            (None, None) if announced.iter().all(IdSet::is_empty) => {
+        let member = self.member(id, source);
+        let walking = self
+            .lagging
+            .iter_mut()
+            .find(|cohort| cohort.can_be_joined());
+        match walking {
+            Some(cohort) => cohort.join(member),
+            None if self.announced.iter().all(|count| *count == 0) => {
                 self.flush_live(outbox);
                 self.in_sync.members.push(member);
             }
-            (None, None) => self.lagging.push(Cohort {
-                members: vec![member],
-                walk: announced,
-                ..Cohort::default()
-            }),
+            None => {
+                let walk = self.announced_ids(self.view.families);
+                self.lagging.push(Cohort::new_whole(vec![member], walk));
+            }
         }
         self.bound_cohorts(outbox);
     }
 
-    /// A member that joined has paths already: adverts of them that were made when it was no
-    /// member lack its name, and would be told to it.
-    pub fn adopt(&mut self, rib: &Rib, guard: &Guard, adj_rib_in: &Sets) {
-        for family in Family::ALL {
-            let ids: Vec<PrefixId> = adj_rib_in[family.index()].iter().collect();
-            self.apply(rib, guard, family, &ids);
+    /// Members of another group come over. `told` are the prefixes that they were told of there:
+    /// what this group does not announce, they have to hear withdrawn.
+    pub fn move_in(
+        &mut self,
+        members: &[(MemberId, SourceId)],
+        told: Sets,
+        outbox: &mut impl Outbox,
+    ) {
+        let sources = members.iter().map(|(id, source)| (*source, *id));
+        self.sources.extend(sources);
+        let mut walk = self.announced_ids(self.view.families);
+        unite(&mut walk, &told);
+        let members = members.iter().map(|(id, source)| self.member(*id, *source));
+        let mut cohort = Cohort::new_whole(members.collect(), walk);
+        cohort.displaced = told;
+        self.lagging.push(cohort);
+        self.bound_cohorts(outbox);
+    }
+
+    fn member(&self, id: MemberId, source: SourceId) -> Member {
+        Member {
+            id,
+            source,
+            owed: self.view.families,
+            late: false,
         }
     }
 
-    /// The prefixes that a member may hold: what is announced to it, and what was once and whose
-    /// end it is still owed.
-    pub fn told_ids(&self, source: SourceId) -> Sets {
-        let mut sets = self.announced_ids(self.view.families);
-        for (family, set) in Family::ALL.into_iter().zip(&mut sets) {
-            let own: Vec<PrefixId> = set
-                .iter()
-                .filter(|id| self.told(source, family, *id).is_none())
-                .collect();
-            for id in own {
-                set.remove(id);
-            }
+    /// For a view that [wants runners-up](ExportView::wants_runners_up): a member that joined has
+    /// paths already, and what it is told instead where they are the best was not worked out while
+    /// it was no member.
+    pub fn adopt(&mut self, writer: &mut RibWriter, guard: &Guard, adj_rib_in: &Sets) {
+        for family in Family::ALL {
+            let ids: Vec<PrefixId> = adj_rib_in[family.index()].iter().collect();
+            self.apply(writer, guard, family, &ids);
         }
-        for cohort in &self.lagging {
-            let members = cohort.members.iter();
-            for member in members.filter(|member| member.source == source) {
-                for owed in [
-                    &cohort.walk,
-                    &cohort.changed,
-                    &cohort.displaced,
-                    &member.missed,
-                ] {
-                    unite(&mut sets, owed);
-                }
+    }
+
+    /// The prefixes that any member may hold: what is announced, and what was once and whose end
+    /// somebody is still owed.
+    pub fn told_ids(&mut self) -> Sets {
+        let mut sets = self.announced_ids(self.view.families);
+        for cohort in &mut self.lagging {
+            unite(&mut sets, cohort.missed());
+            for owed in [&cohort.walk, &cohort.changed, &cohort.displaced] {
+                unite(&mut sets, owed);
             }
         }
         sets
@@ -247,33 +249,27 @@ impl Group {
         self.bound_cohorts(outbox);
     }
 
-    /// Reads the newest state of prefixes and tells the in-sync members what changed for them;
-    /// for the others it is noted.
-    pub fn apply(&mut self, rib: &Rib, guard: &Guard, family: Family, ids: &[PrefixId]) {
-        if !self.view.families.contains(family) {
-            return;
-        }
-        for id in ids {
-            let new = self.evaluate(rib, guard, family, *id);
-            let old = self.advert_of(family, *id);
-            if new != old {
-                self.set(family, *id, old, new);
-                self.tell_in_sync(rib.prefix(family, *id), *id, old, new);
-                self.note_for_lagging(family, *id, old, new);
-            }
-        }
-    }
-
     /// One bounded piece of what is owed apart from live changes: the group's first evaluation,
     /// then the lagging cohorts. True if there is more that could be done now; members whose
     /// sockets have to drain first don't count.
-    pub fn work(&mut self, rib: &Rib, guard: &Guard, outbox: &mut impl Outbox) -> bool {
-        self.evaluate_some(rib, guard);
+    pub fn work(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        outbox: &mut impl Outbox,
+    ) -> bool {
+        // What the last piece of an evaluation opened leaves with the next turn's live changes.
+        let evaluating = !self.is_evaluated();
+        self.evaluate_some(writer, guard);
         for place in 0..self.lagging.len() {
-            self.tell_lagging(place, rib, outbox);
+            self.tell_lagging(place, (writer.rib(), guard), outbox);
+            #[cfg(test)]
+            while self.fault == Some(Fault::DumpsFirst) && can_go_on(&self.lagging[place], outbox) {
+                self.tell_lagging(place, (writer.rib(), guard), outbox);
+            }
         }
         self.settle(outbox);
-        !self.is_evaluated() || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
+        evaluating || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
     }
 
     /// No more live changes are at hand: what is open for the in-sync members leaves.
@@ -293,10 +289,7 @@ impl Group {
                 .into_iter()
                 .partition(|member| is_slow(member, outbox));
             self.in_sync.members = rest;
-            self.lagging.push(Cohort {
-                members: slow,
-                ..Cohort::default()
-            });
+            self.lagging.push(Cohort::new(slow, Sets::default()));
             self.bound_cohorts(outbox);
         }
         if self.adverts.unreferenced() > UNREFERENCED_MAX {
@@ -319,132 +312,40 @@ impl Group {
         entries.get(id.0 as usize).copied().unwrap_or_default()
     }
 
-    /// What a member is told of a prefix.
-    pub fn told(&self, source: SourceId, family: Family, id: PrefixId) -> Option<&Advert> {
-        let advert = self.advert_of(family, id);
-        if advert == AdvertId::NONE {
-            return None;
-        }
-        let advert = self.adverts.get(advert);
-        (advert.source != Some(source)).then_some(advert)
+    /// What a member is told of a prefix: a form to be taken apart by [`split_form`].
+    pub fn told(
+        &self,
+        source: SourceId,
+        family: Family,
+        id: PrefixId,
+        (rib, guard): (&Rib, &Guard),
+    ) -> Option<Vec<u8>> {
+        let from = Exporter {
+            view: &self.view,
+            rib,
+            guard,
+        };
+        let advert = self.told_by(self.entry(family, id), source);
+        let mut form = Vec::new();
+        (advert != AdvertId::NONE && self.adverts.write_form(advert, from, &mut form))
+            .then_some(form)
+    }
+
+    /// Counts on attribute sets that are no longer needed: the caller gives them back.
+    pub fn take_released(&mut self) -> Vec<AttributeId> {
+        self.adverts.take_released()
+    }
+
+    /// The group is no more. All its counts on attribute sets: the caller gives them back.
+    pub fn into_counts(self) -> Vec<AttributeId> {
+        self.adverts.into_counts()
     }
 
     /// How many prefixes a member is told of.
     pub fn announced_to(&self, source: SourceId, family: Family) -> u64 {
         let own = self.announced_from.get(&source);
-        self.announced[family.index()] - own.map_or(0, |counts| counts[family.index()])
-    }
-
-    fn evaluate(&mut self, rib: &Rib, guard: &Guard, family: Family, id: PrefixId) -> AdvertId {
-        let Some(path) = rib.best(family, id, guard) else {
-            return AdvertId::NONE;
-        };
-        let kind = rib.source(path.source, guard).kind;
-        let member = self.sources.contains_key(&path.source);
-        let attributes = rib.attributes(path.attributes, guard);
-        self.adverts
-            .intern(
-                &self.view,
-                family,
-                (path.attributes, &attributes),
-                kind,
-                member.then_some(path.source),
-            )
-            .unwrap_or_default()
-    }
-
-    fn set(&mut self, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
-        if new != AdvertId::NONE {
-            self.adverts.hold(new);
-            self.count(family, new, 1);
-        }
-        if old != AdvertId::NONE {
-            self.count(family, old, -1);
-            self.adverts.release(old);
-        }
-        let entries = &mut self.adj_rib_out[family.index()];
-        let place = id.0 as usize;
-        if entries.len() <= place {
-            entries.resize(place + 1, AdvertId::NONE);
-        }
-        entries[place] = new;
-    }
-
-    fn count(&mut self, family: Family, advert: AdvertId, by: i64) {
-        let family = family.index();
-        let total = &mut self.announced[family];
-        *total = total.wrapping_add_signed(by);
-        if let Some(source) = self.adverts.get(advert).source {
-            let counts = self.announced_from.entry(source).or_default();
-            counts[family] = counts[family].wrapping_add_signed(by);
-            if counts.iter().all(|count| *count == 0) {
-                self.announced_from.remove(&source);
-            }
-        }
-    }
-
-    /// Whether the member whose path is told now had been told another one before.
-    fn displaced(&self, old: AdvertId, new: AdvertId) -> Option<SourceId> {
-        if old == AdvertId::NONE || new == AdvertId::NONE {
-            return None;
-        }
-        let source = self.adverts.get(new).source?;
-        (self.adverts.get(old).source != Some(source)).then_some(source)
-    }
-
-    fn tell_in_sync(&mut self, prefix: IpPrefix, id: PrefixId, old: AdvertId, new: AdvertId) {
-        if self.in_sync.members.is_empty() {
-            return;
-        }
-        if new == AdvertId::NONE {
-            #[cfg(test)]
-            if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
-                return;
-            }
-            let source = self.adverts.get(old).source;
-            let source = source.filter(|source| self.in_sync.has_source(*source));
-            let audience = source.map_or(Audience::All, Audience::AllBut);
-            self.in_sync.packer.withdraw(id, prefix, audience);
-            return;
-        }
-        let displaced = self.displaced(old, new);
-        let advert = self.advert_to_pack(new);
-        self.in_sync.packer.announce(id, prefix, new, &advert);
-        if let Some(source) = displaced
-            && self.in_sync.has_source(source)
-        {
-            self.in_sync.packer.withdraw_from_source(id, prefix, source);
-        }
-    }
-
-    fn advert_to_pack(&self, id: AdvertId) -> Advert {
-        #[cfg_attr(not(test), expect(unused_mut))]
-        let mut advert = self.adverts.get(id).clone();
-        #[cfg(test)]
-        if self.fault == Some(Fault::WrongSplitHorizon) {
-            advert.source = None;
-        }
-        advert
-    }
-
-    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: AdvertId, new: AdvertId) {
-        let displaced = self.displaced(old, new).is_some();
-        let own = match new {
-            AdvertId::NONE => None,
-            advert => self.adverts.get(advert).source,
-        };
-        for cohort in &mut self.lagging {
-            #[cfg(test)]
-            if self.fault == Some(Fault::MissedCoalesce)
-                && cohort.changed[family.index()].remove(id)
-            {
-                continue;
-            }
-            // What is still owed of the prefix may be the end of a path that a member was told.
-            let own = own.filter(|source| cohort.has_source(*source));
-            let forget = own.is_some() && (displaced || cohort.owes(family, id));
-            cohort.mark(family, id, forget);
-        }
+        let own = own.map_or(0, |counts| counts[family.index()]);
+        self.announced[family.index()] - own + self.seconds.told(source, family)
     }
 
     /// The prefixes that are announced, of some families.
@@ -463,7 +364,8 @@ impl Group {
     pub fn audit(&self) {
         let held = self.adj_rib_out.iter().flatten();
         let held = held.filter(|advert| **advert != AdvertId::NONE).count() as u64;
-        assert_eq!(held, self.adverts.references(), "advert counts");
+        let references = held + self.seconds.len();
+        assert_eq!(references, self.adverts.references(), "advert counts");
         assert_eq!(held, self.announced.iter().sum::<u64>(), "announced counts");
         let cohorts = || std::iter::once(&self.in_sync).chain(&self.lagging);
         let members: usize = cohorts().map(|cohort| cohort.members.len()).sum();

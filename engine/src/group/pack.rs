@@ -1,24 +1,23 @@
-//! Packing: changes of single prefixes become full UPDATE messages.
+//! Packing: changes of single prefixes become full UPDATE messages, and messages become runs.
 //!
 //! A batch holds each prefix once, in its newest state; withdraws leave before announcements;
 //! batches leave in order. NLRI is grouped by advert, so one message never mixes sources and is
 //! encoded once for all who get it. A message leaves when it is full; [`Packer::flush`] sends the
-//! rest.
+//! rest. Messages that follow each other and go to the same members are one run of octets, so that
+//! what a member costs does not depend on how many messages a table takes.
 //!
 //! RFC 4271 §4.3, RFC 4760 §3 and §4, RFC 7606 §5.1 (MP_REACH_NLRI first, one kind of NLRI an
 //! UPDATE).
 
-use std::sync::Arc;
-
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, IpPrefix, MAX_LEN};
-use rib::{IdSet, PrefixId, SourceId};
+use rib::{PrefixId, SourceId};
+use smallvec::SmallVec;
 
-use super::advert::{Advert, AdvertId};
-use super::export::Exported;
+use super::advert::{AdvertId, Told, split};
 
-/// Who gets a message.
+/// Who gets a run of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Audience {
     /// All members of the cohort.
@@ -29,13 +28,13 @@ pub(super) enum Audience {
     Only(SourceId),
 }
 
-/// A whole message and who gets it.
+/// Whole messages, one behind the other, and who gets them.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
-    /// Who gets it.
+    /// Who gets them.
     pub(super) audience: Audience,
-    /// The message with its header.
-    pub(super) message: Bytes,
+    /// The messages with their headers.
+    pub(super) messages: Bytes,
 }
 
 /// More open messages than this are not kept: what arrives with one attribute set arrives
@@ -45,33 +44,68 @@ const OPEN_MESSAGES_MAX: usize = 1024;
 /// The longest NLRI: a length octet and an IPv6 address.
 const NLRI_LEN_MAX: usize = 17;
 
+/// A run that has grown past this leaves.
+const RUN_OCTETS: usize = 64 << 10;
+
+/// NLRI of one message. A set of attributes has about five prefixes in an Internet table, whose
+/// NLRI take four octets each: these need no memory of their own.
+type NlriBuffer = SmallVec<[u8; 40]>;
+
 /// Collects changes for one cohort.
 #[derive(Default)]
 pub(super) struct Packer {
-    announcements: InOrder<(Family, AdvertId), Announcement>,
-    withdrawals: InOrder<(Family, Audience), Withdrawal>,
-    /// The prefixes whose NLRI stands in an open message.
-    open: [IdSet; Family::ALL.len()],
-    /// The same for messages to one member alone: they may not be overtaken by what that member
-    /// is told of the prefix afterwards.
-    open_private: [IdSet; Family::ALL.len()],
-    packed: Vec<Packed>,
+    announcements: InOrder<(Family, AdvertId, Audience), Announcement>,
+    withdrawals: InOrder<(Family, Audience), NlriBuffer>,
+    /// The forms of the open announcements, one behind the other.
+    forms: Vec<u8>,
+    /// The prefixes that this batch names.
+    open: [OpenIds; Family::ALL.len()],
+    run: Run,
     /// Prefixes that no message of 4,096 octets can announce: their attributes leave no room.
     oversized: u64,
+    /// See [`super::Fault::InvertedBatch`].
+    #[cfg(test)]
+    pub(super) inverts: bool,
 }
 
 struct Announcement {
-    exported: Arc<Exported>,
     audience: Audience,
+    /// Where its form stands.
+    form: (u32, u32),
     room: usize,
-    nlri: Vec<u8>,
-    ids: Vec<PrefixId>,
+    nlri: NlriBuffer,
 }
 
+/// Messages that are ready, in the order in which they must leave.
 #[derive(Default)]
-struct Withdrawal {
-    nlri: Vec<u8>,
-    ids: Vec<PrefixId>,
+struct Run {
+    done: Vec<Packed>,
+    /// For whom `octets` are; meaningless while there are none.
+    audience: Option<Audience>,
+    octets: Vec<u8>,
+}
+
+impl Run {
+    /// Where to append a message for `audience`.
+    fn of(&mut self, audience: Audience) -> &mut Vec<u8> {
+        if self.audience != Some(audience) || self.octets.len() >= RUN_OCTETS {
+            self.cut();
+            self.audience = Some(audience);
+        }
+        &mut self.octets
+    }
+
+    fn cut(&mut self) {
+        if let Some(audience) = self.audience
+            && !self.octets.is_empty()
+        {
+            // A copy of the right size: the buffer stays warm, and nothing queued is larger than
+            // what it says.
+            let messages = Bytes::copy_from_slice(&self.octets);
+            self.done.push(Packed { audience, messages });
+            self.octets.clear();
+        }
+    }
 }
 
 impl Packer {
@@ -80,118 +114,120 @@ impl Packer {
         &mut self,
         id: PrefixId,
         prefix: IpPrefix,
-        key: AdvertId,
-        advert: &Advert,
+        advert: AdvertId,
+        told: Told<'_>,
+    ) {
+        self.begin(prefix.family(), id);
+        let source = told.adverts.get(advert).source;
+        self.push_announcement(prefix, (advert, told), Audience::AllBut(source));
+    }
+
+    /// The member with `source` is told of the prefix with `advert`, beside what was packed of it
+    /// just now for the others, or with nothing for them ([`Packer::begin`]).
+    pub(super) fn announce_to_source(
+        &mut self,
+        prefix: IpPrefix,
+        advert: AdvertId,
+        told: Told<'_>,
+        source: SourceId,
+    ) {
+        self.push_announcement(prefix, (advert, told), Audience::Only(source));
+    }
+
+    fn push_announcement(
+        &mut self,
+        prefix: IpPrefix,
+        (advert, told): (AdvertId, Told<'_>),
+        audience: Audience,
     ) {
         let family = prefix.family();
-        self.begin(family, id);
+        let forms = &mut self.forms;
         let announcement = self
             .announcements
-            .get_or_insert_with((family, key), || Announcement::new(advert));
+            .get_or_insert_with((family, advert, audience), || {
+                Announcement::new((advert, told), audience, forms)
+            });
         if announcement.room < NLRI_LEN_MAX {
             // RFC 8654 §4: what cannot be said is withdrawn, not left as it was.
-            let audience = announcement.audience;
-            self.oversized += 1;
-            if self.oversized.is_power_of_two() {
-                tracing::warn!(
-                    %prefix,
-                    times = self.oversized,
-                    "not announced: its attributes leave no room for it in a message"
-                );
-            }
-            self.push_withdrawal(id, prefix, audience);
+            self.say_oversized(prefix);
+            self.push_withdrawal(prefix, audience);
             return;
         }
-        let before = announcement.nlri.len();
-        encode_nlri(prefix, &mut announcement.nlri);
-        let mut full = None;
-        if announcement.nlri.len() > announcement.room {
-            let rest = announcement.nlri.split_off(before);
-            full = Some((
-                std::mem::take(&mut announcement.ids),
-                announcement.encode(family),
-            ));
-            announcement.nlri = rest;
+        if announcement.nlri.len() + NLRI_LEN_MAX > announcement.room {
+            announcement.encode(family, &self.forms, &mut self.run);
         }
-        announcement.ids.push(id);
-        let open = &mut self.open[family.index()];
-        if let Some((ids, message)) = full {
-            for id in ids {
-                open.remove(id);
-            }
-            self.packed.push(message);
-        }
-        open.insert(id);
+        append_nlri(prefix, &mut announcement.nlri);
         self.bound();
+    }
+
+    /// Ever more rarely: the 1st, 2nd, 4th, 8th … time.
+    fn say_oversized(&mut self, prefix: IpPrefix) {
+        self.oversized += 1;
+        if self.oversized.is_power_of_two() {
+            tracing::warn!(
+                %prefix,
+                times = self.oversized,
+                "not announced: its attributes leave no room for it in a message"
+            );
+        }
     }
 
     /// The prefix is withdrawn from `audience`.
     pub(super) fn withdraw(&mut self, id: PrefixId, prefix: IpPrefix, audience: Audience) {
         self.begin(prefix.family(), id);
-        self.push_withdrawal(id, prefix, audience);
+        self.push_withdrawal(prefix, audience);
     }
 
-    /// The member with `source` is told to forget the prefix, beside the announcement of it to the
-    /// others that was packed just now: its own path displaced what it had been told.
-    pub(super) fn withdraw_from_source(
-        &mut self,
-        id: PrefixId,
-        prefix: IpPrefix,
-        source: SourceId,
-    ) {
-        self.push_withdrawal(id, prefix, Audience::Only(source));
+    /// The member with `source` is told to forget the prefix, beside what was packed of it just now
+    /// for the others, or with nothing for them ([`Packer::begin`]).
+    pub(super) fn withdraw_from_source(&mut self, prefix: IpPrefix, source: SourceId) {
+        self.push_withdrawal(prefix, Audience::Only(source));
     }
 
-    fn push_withdrawal(&mut self, id: PrefixId, prefix: IpPrefix, audience: Audience) {
+    fn push_withdrawal(&mut self, prefix: IpPrefix, audience: Audience) {
         let family = prefix.family();
-        let withdrawal = self
+        let nlri = self
             .withdrawals
-            .get_or_insert_with((family, audience), Withdrawal::default);
-        let before = withdrawal.nlri.len();
-        encode_nlri(prefix, &mut withdrawal.nlri);
-        let mut full = None;
-        if withdrawal.nlri.len() > codec::withdraw_room(MAX_LEN, family) {
-            let rest = withdrawal.nlri.split_off(before);
-            full = Some((
-                std::mem::take(&mut withdrawal.ids),
-                encode_withdrawal(family, audience, &withdrawal.nlri),
-            ));
-            withdrawal.nlri = rest;
+            .get_or_insert_with((family, audience), NlriBuffer::default);
+        if nlri.len() + NLRI_LEN_MAX > codec::withdraw_room(MAX_LEN, family) {
+            codec::encode_withdraw(family, nlri, self.run.of(audience));
+            nlri.clear();
         }
-        withdrawal.ids.push(id);
-        let open = match audience {
-            Audience::Only(_) => &mut self.open_private[family.index()],
-            Audience::All | Audience::AllBut(_) => &mut self.open[family.index()],
-        };
-        if let Some((ids, message)) = full {
-            for id in ids {
-                open.remove(id);
-            }
-            self.packed.push(message);
-        }
-        open.insert(id);
+        append_nlri(prefix, nlri);
         self.bound();
+    }
+
+    /// A fault that tests plant: what is open goes back to where it was learned, too.
+    #[cfg(test)]
+    pub(super) fn tell_sources_too(&mut self) {
+        for (_, announcement) in &mut self.announcements.entries {
+            announcement.audience = Audience::All;
+        }
     }
 
     /// Ends the batch: every open message leaves, withdraws first.
     pub(super) fn flush(&mut self) {
-        for ((family, audience), withdrawal) in self.withdrawals.drain() {
-            let message = encode_withdrawal(family, audience, &withdrawal.nlri);
-            self.packed.push(message);
+        if self.is_flushed() {
+            return;
         }
-        for ((family, _), announcement) in self.announcements.drain() {
-            if !announcement.nlri.is_empty() {
-                self.packed.push(announcement.encode(family));
-            }
+        for ((family, audience), nlri) in self.withdrawals.drain() {
+            codec::encode_withdraw(family, &nlri, self.run.of(audience));
         }
-        for open in self.open.iter_mut().chain(&mut self.open_private) {
-            open.clear();
+        // Each prefix stands once in a batch for each member, so the order of its announcements is free: those for
+        // the same members together make the longest runs.
+        self.announcements
+            .sort_by_key(|announcement| announcement.audience.source());
+        for ((family, ..), mut announcement) in self.announcements.drain() {
+            announcement.encode(family, &self.forms, &mut self.run);
         }
+        self.forms.clear();
+        self.open.iter_mut().for_each(OpenIds::clear);
     }
 
-    /// Messages that are ready, in the order in which they must leave.
+    /// What is ready, in the order in which it must leave.
     pub(super) fn take_packed(&mut self) -> Vec<Packed> {
-        std::mem::take(&mut self.packed)
+        self.run.cut();
+        std::mem::take(&mut self.run.done)
     }
 
     /// Whether no message is open. Then no advert id is in use here.
@@ -199,17 +235,53 @@ impl Packer {
         self.announcements.len() == 0 && self.withdrawals.len() == 0
     }
 
-    /// A prefix may stand in an open message with an older state. That batch has to leave first.
-    fn begin(&mut self, family: Family, id: PrefixId) {
+    /// The batch may name the prefix already, in an older state. Then it has to leave first.
+    pub(super) fn begin(&mut self, family: Family, id: PrefixId) {
         let family = family.index();
-        if self.open[family].contains(id) || self.open_private[family].contains(id) {
+        #[cfg(test)]
+        if self.inverts {
+            return;
+        }
+        if !self.open[family].insert(id) {
             self.flush();
+            self.open[family].insert(id);
         }
     }
 
     fn bound(&mut self) {
         if self.announcements.len() + self.withdrawals.len() > OPEN_MESSAGES_MAX {
             self.flush();
+        }
+    }
+}
+
+/// The ids that a batch names: a bit each, and which words to clear when it ends.
+#[derive(Default)]
+struct OpenIds {
+    words: Vec<u64>,
+    touched: Vec<u32>,
+}
+
+impl OpenIds {
+    /// Adds `id`. Whether it was not named yet.
+    #[inline]
+    fn insert(&mut self, id: PrefixId) -> bool {
+        let (place, bit) = ((id.0 / 64) as usize, 1 << (id.0 % 64));
+        if self.words.len() <= place {
+            self.words.resize(place + 1, 0);
+        }
+        let word = &mut self.words[place];
+        if *word == 0 {
+            self.touched.push(place as u32);
+        }
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
+
+    fn clear(&mut self) {
+        for place in self.touched.drain(..) {
+            self.words[place as usize] = 0;
         }
     }
 }
@@ -248,57 +320,71 @@ impl<K: Copy + Eq + std::hash::Hash, V> InOrder<K, V> {
         self.entries.len()
     }
 
+    /// Orders what is about to be drained; equal ones stay in the order of insertion.
+    fn sort_by_key<O: Ord>(&mut self, order: impl Fn(&V) -> O) {
+        self.entries.sort_by_key(|(_, value)| order(value));
+    }
+
     fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
         self.places.clear();
         self.entries.drain(..)
     }
 }
 
+impl Audience {
+    fn source(self) -> Option<SourceId> {
+        match self {
+            Audience::All => None,
+            Audience::AllBut(source) | Audience::Only(source) => Some(source),
+        }
+    }
+}
+
 impl Announcement {
-    fn new(advert: &Advert) -> Announcement {
-        let exported = Arc::clone(&advert.exported);
-        let length = exported.attributes.len();
-        let room = match &exported.mp_next_hop {
-            None => codec::update_room(MAX_LEN, length),
-            Some(next_hop) => codec::mp_update_room(MAX_LEN, next_hop, length),
+    /// An open message with the form of an advert, which is written behind `forms`: the advert may
+    /// be gone when the message leaves.
+    fn new(
+        (advert, told): (AdvertId, Told<'_>),
+        audience: Audience,
+        forms: &mut Vec<u8>,
+    ) -> Announcement {
+        let start = forms.len();
+        let written = told.adverts.write_form(advert, told.from, forms);
+        let room = match split(&forms[start..]) {
+            // Nothing can be said any more.
+            _ if !written => 0,
+            (Some(next_hop), rest) => codec::mp_update_room(MAX_LEN, &next_hop, rest.len()),
+            (None, rest) => codec::update_room(MAX_LEN, rest.len()),
         };
+        let start = start as u32;
         Announcement {
-            exported,
-            audience: advert.source.map_or(Audience::All, Audience::AllBut),
+            audience,
+            form: (start, forms.len() as u32),
             room,
-            nlri: Vec::with_capacity(64),
-            ids: Vec::new(),
+            nlri: NlriBuffer::new(),
         }
     }
 
-    fn encode(&self, family: Family) -> Packed {
-        let attributes = &self.exported.attributes;
-        let mut out = Vec::with_capacity(64 + attributes.len() + self.nlri.len());
-        match &self.exported.mp_next_hop {
-            None => codec::encode_update(attributes, &self.nlri, &mut out),
+    /// Writes the message, unless nothing stands in it; it is open for more then.
+    fn encode(&mut self, family: Family, forms: &[u8], run: &mut Run) {
+        if self.nlri.is_empty() {
+            return;
+        }
+        let (next_hop, attributes) = split(&forms[self.form.0 as usize..self.form.1 as usize]);
+        let out = run.of(self.audience);
+        match next_hop {
+            None => codec::encode_update(attributes, &self.nlri, out),
             Some(next_hop) => {
-                codec::encode_mp_update(family, next_hop, attributes, &self.nlri, &mut out);
+                codec::encode_mp_update(family, &next_hop, attributes, &self.nlri, out);
             }
         }
-        Packed {
-            audience: self.audience,
-            message: Bytes::from(out),
-        }
+        self.nlri.clear();
     }
 }
 
-fn encode_withdrawal(family: Family, audience: Audience, nlri: &[u8]) -> Packed {
-    let mut out = Vec::with_capacity(64 + nlri.len());
-    codec::encode_withdraw(family, nlri, &mut out);
-    Packed {
-        audience,
-        message: Bytes::from(out),
-    }
-}
-
-fn encode_nlri(prefix: IpPrefix, out: &mut Vec<u8>) {
+fn append_nlri(prefix: IpPrefix, out: &mut NlriBuffer) {
     match prefix {
-        IpPrefix::V4(prefix) => codec::encode_nlri(prefix, None, out),
-        IpPrefix::V6(prefix) => codec::encode_nlri(prefix, None, out),
+        IpPrefix::V4(prefix) => out.extend_from_slice(codec::NlriOctets::new(prefix).octets()),
+        IpPrefix::V6(prefix) => out.extend_from_slice(codec::NlriOctets::new(prefix).octets()),
     }
 }

@@ -7,8 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use codec::{Family, FamilySet, NextHop, PeerKind};
+use rib::SourceKind;
 
-use crate::config::{Export, Neighbor, NextHopIpv6, NextHopSelf, SendCommunities};
+use crate::config::{Client, Export, Neighbor, NextHopIpv6, NextHopSelf, SendCommunities};
 
 /// What decides the bytes of an UPDATE for a peer. Message size is not in it: all are sent 4,096.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,10 +26,27 @@ pub struct ExportView {
     pub own_next_hop: [Option<NextHop>; Family::ALL.len()],
     /// When learned routes carry ourselves as next hop.
     pub next_hop_self: NextHopSelf,
+    /// What the peers are clients of, where it makes a difference to peers of their kind.
+    pub client: Option<Client>,
+    /// Towards internal peers: put in front of the CLUSTER_LIST of what is reflected.
+    pub cluster_id: Option<Ipv4Addr>,
     /// Which routes go out at all.
     pub export: Export,
     /// Which kinds of communities go out.
     pub send_communities: SendCommunities,
+}
+
+impl ExportView {
+    /// Whether the peers are told what external peers said as a route server tells it, that is,
+    /// unchanged (RFC 7947 §2.2).
+    pub(super) fn is_transparent(&self, source: SourceKind) -> bool {
+        self.client == Some(Client::RouteServer) && source == SourceKind::External
+    }
+
+    /// Whether a peer whose own path is the best is told the best of the others (RFC 7947 §2.3).
+    pub fn wants_runners_up(&self) -> bool {
+        self.client == Some(Client::RouteServer)
+    }
 }
 
 /// The addresses of the interface that holds a session's local address. Sessions come up rarely,

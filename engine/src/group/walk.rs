@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use codec::{Family, IpPrefix};
-use rib::{Guard, PrefixId, Rib};
+use rib::{Guard, PrefixId, Rib, RibWriter};
 
-use super::advert::AdvertId;
+use super::advert::{AdvertId, Exporter, Told};
+use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
 use super::pack::{Audience, Packed};
-use super::{BACKLOG_MAX, BACKLOG_RESUME, COHORTS_MAX, Group, Outbox, QUANTUM};
+use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM};
 
 impl Group {
     /// Whether every prefix that was in the table when the group was made has been looked at.
@@ -16,18 +17,23 @@ impl Group {
         self.unevaluated.iter().all(|ids| ids.is_empty())
     }
 
-    pub(super) fn evaluate_some(&mut self, rib: &Rib, guard: &Guard) {
+    pub(super) fn evaluate_some(&mut self, writer: &mut RibWriter, guard: &Guard) {
         for family in Family::ALL {
             let range = &mut self.unevaluated[family.index()];
             let end = range.end.min(range.start.saturating_add(QUANTUM as u32));
             let ids: Vec<PrefixId> = (range.start..end).map(PrefixId).collect();
             range.start = end;
-            self.apply(rib, guard, family, &ids);
+            self.apply(writer, guard, family, &ids);
         }
     }
 
     /// One turn of one lagging cohort.
-    pub(super) fn tell_lagging(&mut self, place: usize, rib: &Rib, outbox: &mut impl Outbox) {
+    pub(super) fn tell_lagging(
+        &mut self,
+        place: usize,
+        (rib, guard): (&Rib, &Guard),
+        outbox: &mut impl Outbox,
+    ) {
         // Before the evaluation is over, "not announced" may only mean "not looked at".
         if !self.is_evaluated() || !can_go_on(&self.lagging[place], outbox) {
             return;
@@ -36,7 +42,7 @@ impl Group {
         for family in Family::ALL {
             self.lagging[place].take(family, QUANTUM, &mut ids);
             for id in ids.drain(..) {
-                self.tell_one_lagging(place, rib.prefix(family, id), id);
+                self.tell_one_lagging(place, (rib, guard), rib.prefix(family, id), id);
             }
         }
         let cohort = &mut self.lagging[place];
@@ -47,7 +53,13 @@ impl Group {
         self.split_slow(place, outbox);
     }
 
-    fn tell_one_lagging(&mut self, place: usize, prefix: IpPrefix, id: PrefixId) {
+    fn tell_one_lagging(
+        &mut self,
+        place: usize,
+        (rib, guard): (&Rib, &Guard),
+        prefix: IpPrefix,
+        id: PrefixId,
+    ) {
         let family = prefix.family();
         let advert_id = self.advert_of(family, id);
         let displaced = self.lagging[place].displaced[family.index()].remove(id);
@@ -56,14 +68,24 @@ impl Group {
             packer.withdraw(id, prefix, Audience::All);
             return;
         }
-        let advert = self.advert_to_pack(advert_id);
+        let told = Told {
+            adverts: &self.adverts,
+            from: Exporter {
+                view: &self.view,
+                rib,
+                guard,
+            },
+        };
+        let source = self.adverts.get(advert_id).source;
         let cohort = &mut self.lagging[place];
-        cohort.packer.announce(id, prefix, advert_id, &advert);
-        if let Some(source) = advert.source
-            && displaced
-            && cohort.has_source(source)
-        {
-            cohort.packer.withdraw_from_source(id, prefix, source);
+        cohort.packer.announce(id, prefix, advert_id, told);
+        #[cfg(test)]
+        if self.fault == Some(super::Fault::WrongSplitHorizon) {
+            cohort.packer.tell_sources_too();
+        }
+        let second = self.seconds.get(family, id);
+        if (displaced || second != AdvertId::NONE) && cohort.has_source(source) {
+            tell_source(&mut cohort.packer, told, prefix, source, second);
         }
     }
 
@@ -110,7 +132,7 @@ impl Group {
             if cohort.is_level() {
                 let (level, behind): (Vec<_>, Vec<_>) = std::mem::take(&mut cohort.members)
                     .into_iter()
-                    .partition(|member| outbox.backlog(member.id) <= BACKLOG_RESUME);
+                    .partition(|member| has_room(member, outbox));
                 settled.extend(level);
                 cohort.members = behind;
             }
@@ -167,12 +189,15 @@ impl Group {
 
 /// Whether a cohort is owed something, and one of its members has room for it.
 pub(super) fn can_go_on(cohort: &Cohort, outbox: &impl Outbox) -> bool {
-    let has_room = |member: &Member| outbox.backlog(member.id) <= BACKLOG_RESUME;
-    !cohort.is_level() && cohort.members.iter().any(has_room)
+    !cohort.is_level() && cohort.members.iter().any(|m| has_room(m, outbox))
+}
+
+fn has_room(member: &Member, outbox: &impl Outbox) -> bool {
+    outbox.backlog(member.id) <= outbox.backlog_max() / BACKLOG_RESUME_PART
 }
 
 pub(super) fn is_slow(member: &Member, outbox: &impl Outbox) -> bool {
-    outbox.backlog(member.id) > BACKLOG_MAX
+    outbox.backlog(member.id) > outbox.backlog_max()
 }
 
 pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) {
@@ -189,7 +214,7 @@ fn send(packed: &Packed, members: &[Member], outbox: &mut impl Outbox) {
             Audience::Only(source) => member.source == source,
         };
         if told {
-            outbox.send(member.id, packed.message.clone());
+            outbox.send(member.id, packed.messages.clone());
         }
     }
 }

@@ -30,6 +30,10 @@ pub struct Peer {
     /// Our AS towards this peer.
     #[serde(rename = "localASN")]
     pub local_asn: u32,
+    /// Whether it is a client that this speaker reflects routes for (RFC 4456).
+    pub route_reflector_client: bool,
+    /// Whether it is a client of this speaker as a route server (RFC 7947).
+    pub route_server_client: bool,
     /// Where the session stands.
     pub state: PeerState,
     /// Seconds since the session was established; none while it is not.
@@ -588,6 +592,8 @@ mod tests {
             peer_asn: Some(65001),
             local_address: None,
             local_asn: 65001,
+            route_reflector_client: true,
+            route_server_client: false,
             state: PeerState::OpenSent,
             uptime_seconds: None,
             downtime_seconds: Some(3),
@@ -600,7 +606,8 @@ mod tests {
             serde_json::to_string(&peer).unwrap(),
             concat!(
                 r#"{"instance":"default","peerAddress":"10.0.0.6","peerASN":65001,"#,
-                r#""localAddress":null,"localASN":65001,"state":"openSent","#,
+                r#""localAddress":null,"localASN":65001,"routeReflectorClient":true,"#,
+                r#""routeServerClient":false,"state":"openSent","#,
                 r#""uptimeSeconds":null,"downtimeSeconds":3,"#,
                 r#""lastError":"Cease/Administrative Shutdown","group":null,"shard":1,"#,
                 r#""families":[{"afi":"ipv4","safi":"unicast","received":3,"accepted":2,"#,

@@ -79,7 +79,7 @@ pub type Reply<T> = Box<dyn FnOnce(T) + Send>;
 pub enum ShardCommand {
     /// An instance's table. Comes before any delta that names the instance.
     Instance(InstanceId, RibWriter),
-    /// A step of the desired state. [`Delta::Neighbor`] goes to the shard that owns the peer,
+    /// A step of the desired state. [`Delta::Neighbors`] goes to the shard that owns the peers,
     /// [`Delta::Origins`] to the shard that owns the prefixes, the others to all.
     Delta(Delta),
     /// This shard's share of [`Delta::Origins`], one of several.

@@ -56,7 +56,6 @@ impl Connection {
 }
 
 /// The connections of a shard.
-#[derive(Default)]
 pub(super) struct Connections {
     live: AHashMap<ConnectionId, Connection>,
     writable: VecDeque<ConnectionId>,
@@ -65,9 +64,26 @@ pub(super) struct Connections {
     next: u32,
     /// Closed by us; the driver still sends what is queued.
     closing: AHashMap<ConnectionId, VecDeque<Bytes>>,
+    backlog_max: usize,
 }
 
 impl Connections {
+    /// `backlog_max`: see [`super::ShardOptions`].
+    pub(super) fn new(backlog_max: usize) -> Connections {
+        Connections {
+            live: AHashMap::new(),
+            writable: VecDeque::new(),
+            backlogged: Vec::new(),
+            next: 0,
+            closing: AHashMap::new(),
+            backlog_max,
+        }
+    }
+
+    pub(super) fn backlog_max(&self) -> usize {
+        self.backlog_max
+    }
+
     pub(super) fn add(&mut self, peer: PeerId, slot: Slot) -> ConnectionId {
         loop {
             let id = ConnectionId(self.next);

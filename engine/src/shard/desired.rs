@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use codec::notification::cease;
-use codec::{Notification, RouteRefresh};
+use codec::{Family, Notification, RouteRefresh};
 use rib::{OpenChange, RibWriter};
 
+use super::Shard;
 use super::command::{Action, SocketOptions};
 use super::instance::Instance;
-use super::peer::{Peer, PeerId, socket_options};
-use super::{Shard, Wire};
+use super::peer::{Peer, PeerId, socket_options, source_info};
 use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange};
 use crate::session::{Session, SessionConfig};
 use crate::time::Time;
@@ -49,10 +49,19 @@ impl Shard {
                 }
                 self.instances.remove(&id);
             }
-            Delta::Neighbor(id, neighbor) => match self.peers.find(id, neighbor.address) {
-                Some(peer) => self.change_peer(now, peer, neighbor),
-                None => self.add_peer(now, id, neighbor),
-            },
+            Delta::Neighbors(id, neighbors) => {
+                let mut changed = Vec::new();
+                for neighbor in neighbors {
+                    match self.peers.find(id, neighbor.address) {
+                        Some(peer) => {
+                            self.change_peer(now, peer, neighbor);
+                            changed.push(peer);
+                        }
+                        None => self.add_peer(now, id, neighbor),
+                    }
+                }
+                self.regroup(&changed);
+            }
             Delta::NeighborGone(id, address) => {
                 if let Some(peer) = self.peers.find(id, address) {
                     self.remove_peer(now, peer);
@@ -158,7 +167,8 @@ impl Shard {
         self.peers.remove(id);
     }
 
-    /// Follows new settings of a live neighbor: what can be changed under a session is.
+    /// Follows new settings of a live neighbor: what can be changed under a session is, but for what
+    /// it is told, which is [`Shard::regroup`]'s.
     fn change_peer(&mut self, now: Time, id: PeerId, neighbor: Arc<Neighbor>) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
@@ -182,12 +192,14 @@ impl Shard {
         if options_changed {
             self.set_options(id, options);
         }
+        self.change_source(id);
         self.change_import(id, old.import, neighbor.import);
-        if old.import == neighbor.import && old.allow_own_asn != neighbor.allow_own_asn {
+        let judged_alike =
+            old.allow_own_asn == neighbor.allow_own_asn && old.cluster_id == neighbor.cluster_id;
+        if old.import == neighbor.import && !judged_alike {
             // What came is judged anew when it comes again.
             self.ask_again(id);
         }
-        self.change_view(id);
     }
 
     fn set_options(&mut self, id: PeerId, options: SocketOptions) {
@@ -198,6 +210,30 @@ impl Shard {
                 connection,
                 options: Arc::clone(&options),
             });
+        }
+    }
+
+    /// Whom a peer's routes may go to changes with its being a client: export looks at them anew.
+    fn change_source(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let (Some(established), Some(instance)) =
+            (&peer.established, self.instances.get_mut(&peer.instance))
+        else {
+            return;
+        };
+        let new = source_info(&peer.neighbor, &established.negotiated);
+        let source = established.source;
+        let rib = instance.writer.rib();
+        if *rib.source(source, &rib.guard()) == new {
+            return;
+        }
+        instance.writer.set_source(source, new);
+        for family in Family::ALL {
+            for prefix in established.adj_rib_in[family.index()].iter() {
+                instance.writer.mark(family, prefix);
+            }
         }
     }
 
@@ -249,43 +285,6 @@ impl Shard {
             codec::encode_route_refresh(&refresh, &mut message);
             self.connections
                 .send(connection, Bytes::from(message), false);
-        }
-    }
-
-    /// The peer changes groups if what it is told has to look different now.
-    fn change_view(&mut self, id: PeerId) {
-        let Some(view) = self.view_of(id) else {
-            return;
-        };
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        let (Some(established), Some(instance)) = (
-            &mut peer.established,
-            self.instances.get_mut(&peer.instance),
-        ) else {
-            return;
-        };
-        let (source, old) = (established.source, established.group);
-        let Some(group) = instance.group(old) else {
-            return;
-        };
-        if *group.view() == view {
-            return;
-        }
-        let told = group.told_ids(source);
-        let place = instance.group_of(view);
-        established.group = place;
-        let adj_rib_in = established.adj_rib_in.clone();
-        let mut outbox = Wire {
-            peers: &self.peers,
-            connections: &mut self.connections,
-        };
-        instance.leave(old, id, source, &mut outbox);
-        let rib = Arc::clone(instance.writer.rib());
-        if let Some(group) = instance.group_mut(place) {
-            group.join(id, source, Some(told), &mut outbox);
-            group.adopt(&rib, &rib.guard(), &adj_rib_in);
         }
     }
 }

@@ -9,12 +9,13 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use codec::{AttributeWriter, Family, IpPrefix, Origin};
+use codec::{AttributeWriter, Family, Origin};
 use rib::{
     AttributeId, IdSet, OpenChange, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId,
     SourceInfo, SourceKind,
 };
 
+use super::arrivals::Arrivals;
 use crate::config::{InstanceSettings, OriginAttributes, OriginChange};
 use crate::group::{ExportView, Group, MemberId, Outbox};
 
@@ -31,7 +32,11 @@ pub(super) struct Instance {
     originations: VecDeque<Origination>,
     /// Shares of changes that are in the table and not published.
     settled: Vec<OpenChange>,
-    teardowns: VecDeque<Teardown>,
+    pub(super) teardowns: VecDeque<Teardown>,
+    /// What the peer that is being read has said.
+    pub(super) arrivals: Arrivals,
+    /// Room for one attribute set.
+    pub(super) canonical: Vec<u8>,
     dirty: Vec<(Family, PrefixId)>,
     /// Routes that did not fit the table's limits, since the start.
     refused: u64,
@@ -48,11 +53,20 @@ struct Origination {
 }
 
 /// Paths of a source that must go.
-struct Teardown {
+pub(super) struct Teardown {
     source: SourceId,
     ids: [IdSet; Family::ALL.len()],
     /// The source goes with its last path: its session is down.
     forget: bool,
+}
+
+impl Teardown {
+    /// A path that comes while older ones of its source are being removed stays.
+    pub(super) fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) {
+        if self.source == source {
+            self.ids[family.index()].remove(id);
+        }
+    }
 }
 
 impl Instance {
@@ -72,6 +86,8 @@ impl Instance {
             originations: VecDeque::new(),
             settled: Vec::new(),
             teardowns: VecDeque::new(),
+            arrivals: Arrivals::default(),
+            canonical: Vec::new(),
             dirty: Vec::new(),
             refused: 0,
             #[cfg(test)]
@@ -121,6 +137,9 @@ impl Instance {
         for family in view.families.iter() {
             self.writer.subscribe(family, true);
         }
+        if view.wants_runners_up() {
+            self.subscribe_runners_up(Some(&view));
+        }
         #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut group = Group::new(view.clone(), self.writer.rib());
         #[cfg(test)]
@@ -137,8 +156,38 @@ impl Instance {
         place
     }
 
+    /// Gives a group another view. False, and nothing changes: another group has it already.
+    pub(super) fn change_view(&mut self, place: usize, view: &ExportView) -> bool {
+        if self.views.contains_key(view) {
+            return false;
+        }
+        let rib = Arc::clone(self.writer.rib());
+        let Some(group) = self.group_mut(place) else {
+            return false;
+        };
+        // What a session exchanges was settled when it came up: the best paths of the same families
+        // are marked.
+        if group.view().families != view.families {
+            return false;
+        }
+        let old = group.change_view(view.clone(), &rib);
+        self.views.remove(&old);
+        self.views.insert(view.clone(), place);
+        self.subscribe_runners_up(None);
+        true
+    }
+
     pub(super) fn group(&self, place: usize) -> Option<&Group> {
         self.groups.get(place)?.as_ref()
+    }
+
+    /// Both, for what a group does to the table.
+    pub(super) fn writer_and_group(
+        &mut self,
+        place: usize,
+    ) -> (&mut RibWriter, Option<&mut Group>) {
+        let group = self.groups.get_mut(place).and_then(Option::as_mut);
+        (&mut self.writer, group)
     }
 
     pub(super) fn group_mut(&mut self, place: usize) -> Option<&mut Group> {
@@ -162,6 +211,9 @@ impl Instance {
         }
         if let Some(group) = self.groups[place].take() {
             self.views.remove(group.view());
+            for attributes in group.into_counts() {
+                self.writer.release(attributes);
+            }
         }
         for family in Family::ALL {
             let groups = self.groups.iter().flatten();
@@ -169,6 +221,23 @@ impl Instance {
             if !wanted.into_iter().any(|families| families.contains(family)) {
                 self.writer.subscribe(family, false);
             }
+        }
+        self.subscribe_runners_up(None);
+    }
+
+    /// Marks of the next best paths are wanted as long as a group tells them, or one that is about
+    /// to be made.
+    fn subscribe_runners_up(&mut self, coming: Option<&ExportView>) {
+        #[cfg(test)]
+        if self.fault == Some(crate::group::Fault::UnmarkedRunnersUp) {
+            return;
+        }
+        for family in Family::ALL {
+            let views = self.groups.iter().flatten().map(Group::view).chain(coming);
+            let wanted = views
+                .filter(|view| view.families.contains(family))
+                .any(ExportView::wants_runners_up);
+            self.writer.subscribe_runner_up(family, wanted);
         }
     }
 
@@ -194,7 +263,10 @@ impl Instance {
         }
         // Live changes have gone out; what new and slow members are owed comes behind them.
         for group in self.groups.iter_mut().flatten() {
-            more |= group.work(&rib, &guard, outbox);
+            more |= group.work(&mut self.writer, &guard, outbox);
+            for attributes in group.take_released() {
+                self.writer.release(attributes);
+            }
         }
         drop(guard);
         self.writer.flush();
@@ -233,9 +305,11 @@ impl Instance {
     fn originate_some(&mut self, changes: &[OriginChange]) {
         // Routes of one change mostly share their attributes: intern them once.
         let mut last: Option<(Arc<OriginAttributes>, AttributeId)> = None;
+        let mut full = false;
         for change in changes {
             let Some(attributes) = &change.attributes else {
-                self.withdraw(change.prefix, self.local, 0);
+                self.writer
+                    .withdraw_all(self.local, [(change.prefix, 0)], |_, _| {});
                 continue;
             };
             let id = match &last {
@@ -258,7 +332,13 @@ impl Instance {
                 path_id: 0,
                 flags: PathFlags::LOCAL,
             };
-            self.upsert(change.prefix, path);
+            self.writer
+                .upsert_all([(change.prefix, path)], |_, upserted| {
+                    full |= upserted.is_err();
+                });
+            if std::mem::take(&mut full) {
+                self.refuse("prefixes or paths");
+            }
         }
         if let Some((_, id)) = last {
             self.writer.release(id);
@@ -274,9 +354,9 @@ impl Instance {
             for family in Family::ALL {
                 teardown.ids[family.index()].take_first(budget, &mut ids);
                 budget -= ids.len();
-                for id in ids.drain(..) {
-                    self.writer.withdraw_id(family, id, teardown.source);
-                }
+                self.writer
+                    .withdraw_ids(family, &ids, teardown.source, |_| {});
+                ids.clear();
             }
             if teardown.ids.iter().any(|set| !set.is_empty()) {
                 self.teardowns.push_front(teardown);
@@ -292,8 +372,7 @@ impl Instance {
         if self.dirty.is_empty() {
             return;
         }
-        let rib = self.writer.rib();
-        let guard = rib.guard();
+        let guard = self.writer.rib().guard();
         for family in Family::ALL {
             let of_family = self.dirty.iter().filter(|(marked, _)| *marked == family);
             let ids: Vec<PrefixId> = of_family.map(|(_, id)| *id).collect();
@@ -301,29 +380,11 @@ impl Instance {
                 continue;
             }
             for group in self.groups.iter_mut().flatten() {
-                group.apply(rib, &guard, family, &ids);
+                group.apply(&mut self.writer, &guard, family, &ids);
             }
         }
         for group in self.groups.iter_mut().flatten() {
             group.deliver_in_sync(outbox);
-        }
-    }
-
-    /// Adds or replaces a path. None: the table is full.
-    pub(super) fn upsert(&mut self, prefix: IpPrefix, path: Path) -> Option<PrefixId> {
-        let upserted = match prefix {
-            IpPrefix::V4(prefix) => self.writer.upsert(prefix, path),
-            IpPrefix::V6(prefix) => self.writer.upsert(prefix, path),
-        };
-        match upserted {
-            Ok(upserted) => {
-                self.spare(path.source, prefix.family(), upserted.id);
-                Some(upserted.id)
-            }
-            Err(_) => {
-                self.refuse("prefixes or paths");
-                None
-            }
         }
     }
 
@@ -337,29 +398,6 @@ impl Instance {
                 "a route is not taken: the table has no room for more {what}"
             );
         }
-    }
-
-    /// A path that comes while older ones of its source are being removed stays.
-    fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) {
-        for teardown in &mut self.teardowns {
-            if teardown.source == source {
-                teardown.ids[family.index()].remove(id);
-            }
-        }
-    }
-
-    /// Takes a path away. Returns the prefix if it was the source's last path of it.
-    pub(super) fn withdraw(
-        &mut self,
-        prefix: IpPrefix,
-        source: SourceId,
-        path_id: u32,
-    ) -> Option<PrefixId> {
-        let withdrawn = match prefix {
-            IpPrefix::V4(prefix) => self.writer.withdraw(prefix, source, path_id),
-            IpPrefix::V6(prefix) => self.writer.withdraw(prefix, source, path_id),
-        }?;
-        withdrawn.last_of_source.then_some(withdrawn.id)
     }
 
     /// Whether no table work is left and every member has been told everything.
@@ -392,7 +430,7 @@ mod tests {
     use std::net::IpAddr;
 
     use bytes::Bytes;
-    use codec::{Ipv4Prefix, NextHop, PeerKind};
+    use codec::{IpPrefix, Ipv4Prefix, NextHop, PeerKind};
     use rib::{Rib, RibOptions, Selection, ShardId};
 
     use super::*;
@@ -420,6 +458,8 @@ mod tests {
             families: [Family::Ipv4Unicast].into_iter().collect(),
             own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
             next_hop_self: NextHopSelf::Auto,
+            client: None,
+            cluster_id: None,
             export: Export::Originated,
             send_communities: SendCommunities {
                 standard: true,
@@ -452,11 +492,22 @@ mod tests {
             flags: PathFlags::NONE,
         };
         let prefix = IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::new(20, 0, 0, 0), 24));
-        let id = instance.upsert(prefix, path).unwrap();
+        let upsert = |instance: &mut Instance| {
+            let mut id = None;
+            instance.writer.upsert_all([(prefix, path)], |_, upserted| {
+                let upserted = upserted.unwrap();
+                for teardown in &mut instance.teardowns {
+                    teardown.spare(source, prefix.family(), upserted.id);
+                }
+                id = Some(upserted.id);
+            });
+            id.unwrap()
+        };
+        let id = upsert(&mut instance);
         let mut ids: [IdSet; Family::ALL.len()] = Default::default();
         ids[0].insert(id);
         instance.tear_down(source, ids, false);
-        instance.upsert(prefix, path).unwrap();
+        upsert(&mut instance);
         while instance.work(&mut Counter::default()).1 {}
         assert!(rib.best(Family::Ipv4Unicast, id, &rib.guard()).is_some());
     }
@@ -492,7 +543,7 @@ mod tests {
             });
             let place = instance.group_of(view());
             if let Some(group) = instance.group_mut(place) {
-                group.join(MemberId(member), source, None, &mut counter);
+                group.join(MemberId(member), source, &mut counter);
             }
             while instance.work(&mut counter).1 {}
             assert!(instance.is_quiet());

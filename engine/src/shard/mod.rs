@@ -8,6 +8,7 @@
 //! Invariants: a peer lives on exactly one shard; a connection belongs to one peer and slot until
 //! it is closed; a peer has a source and a group exactly while its session is established.
 
+mod arrivals;
 mod command;
 mod connection;
 mod desired;
@@ -15,10 +16,11 @@ mod instance;
 mod peer;
 mod query;
 mod receive;
+mod regroup;
 mod sessions;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -47,6 +49,8 @@ pub struct ShardOptions {
     pub seed: u64,
     /// Asked for next hops when a session comes up.
     pub interfaces: Box<dyn Interfaces>,
+    /// Octets queued for a peer past which it waits apart from its group.
+    pub backlog_max: usize,
 }
 
 /// One core's work. See the module's page.
@@ -73,7 +77,7 @@ impl Shard {
             interfaces: options.interfaces,
             instances: AHashMap::new(),
             peers: Peers::default(),
-            connections: Connections::default(),
+            connections: Connections::new(options.backlog_max),
             actions: VecDeque::new(),
             shut_down: false,
             #[cfg(test)]
@@ -201,6 +205,17 @@ impl Shard {
         if let Some(live) = self.connections.get_mut(connection) {
             live.keep_partial(partial);
         }
+        self.settle_arrivals(peer);
+        self.peers.arm(peer);
+    }
+
+    /// What the peer's UPDATEs said is in the table after this.
+    fn settle_arrivals(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id)
+            && let Some(instance) = self.instances.get_mut(&peer.instance)
+        {
+            receive::settle(instance, peer);
+        }
     }
 
     /// The peer closed, or the connection broke; `words` say which. The connection is no more.
@@ -291,6 +306,15 @@ impl Shard {
         self.instances.values().all(Instance::is_quiet)
     }
 
+    /// The update group of each peer whose session is up. For tests and the simulator.
+    pub fn groups(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        let peers = self.peers.iter().map(|(_, peer)| peer);
+        peers.filter_map(|peer| {
+            let group = peer.established.as_ref()?.group;
+            Some((peer.neighbor.address, group as u32))
+        })
+    }
+
     /// Panics if an invariant of the shard or of what it holds is broken. For tests and the
     /// simulator.
     pub fn audit(&self) {
@@ -345,9 +369,8 @@ impl Shard {
                 let Some(instance) = self.instances.get_mut(&peer.instance) else {
                     return;
                 };
-                match receive::update(instance, peer, body) {
-                    Ok(()) => self.peers.arm(id),
-                    Err(notification) => self.handle_fault(now, id, slot, notification),
+                if let Err(notification) = receive::update(instance, peer, body) {
+                    self.handle_fault(now, id, slot, notification);
                 }
             }
             Received::RouteRefresh(refresh) => {
@@ -410,5 +433,9 @@ impl Outbox for Wire<'_> {
         let connection = self.connection(member);
         let live = connection.and_then(|connection| self.connections.get(connection));
         live.map_or(0, connection::Connection::backlog)
+    }
+
+    fn backlog_max(&self) -> usize {
+        self.connections.backlog_max()
     }
 }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use codec::{Family, PeerKind};
-use rib::{IdSet, SourceId};
+use rib::{IdSet, SourceId, SourceInfo, SourceKind};
 
 use super::command::{ConnectionId, SocketOptions};
-use crate::config::{InstanceId, Neighbor, Password};
+use crate::config::{Client, InstanceId, Neighbor, Password};
 use crate::group::MemberId;
 use crate::session::{Negotiated, Session, Slot};
 use crate::time::Time;
@@ -100,6 +100,30 @@ impl Peer {
             PeerAsn::Internal => Some(self.neighbor.local_asn),
             PeerAsn::Any | PeerAsn::External => None,
         }
+    }
+}
+
+/// What a peer of this kind is a client of. Where `peerASN` leaves the kind to the session, it may
+/// turn out to be one that cannot be that.
+pub(super) fn client_of(neighbor: &Neighbor, kind: PeerKind) -> Option<Client> {
+    neighbor.client.filter(|client| match client {
+        Client::RouteReflector => kind == PeerKind::Internal,
+        Client::RouteServer => kind == PeerKind::External,
+    })
+}
+
+/// What the table knows of a peer whose session is up.
+pub(super) fn source_info(neighbor: &Neighbor, negotiated: &Negotiated) -> SourceInfo {
+    let internal = negotiated.peer_asn == neighbor.local_asn;
+    SourceInfo {
+        kind: match (internal, neighbor.client) {
+            (false, _) => SourceKind::External,
+            (true, Some(Client::RouteReflector)) => SourceKind::Client,
+            (true, _) => SourceKind::Internal,
+        },
+        asn: negotiated.peer_asn,
+        router_id: negotiated.peer_router_id,
+        address: Some(neighbor.address),
     }
 }
 

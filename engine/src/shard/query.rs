@@ -6,14 +6,14 @@
 use std::net::IpAddr;
 
 use codec::{AttributeSet, Family, IpPrefix};
-use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceKind};
+use rib::{Guard, Path, PathFlags, PrefixId, Rib};
 
 use super::command::{PrefixView, Query};
 use super::instance::Instance;
-use super::peer::{Established, Peer};
+use super::peer::{Established, Peer, client_of};
 use super::{Shard, receive};
-use crate::config::{Import, InstanceId};
-use crate::group::{Advert, ExportView, Exported, export};
+use crate::config::{Client, Import, InstanceId};
+use crate::group::{ExportView, PathSource, Refusal, export, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -61,6 +61,10 @@ impl Shard {
             Some(established) => established.since,
             None => peer.session.since(),
         });
+        let client = match established {
+            Some(_) => client_of(&peer.neighbor, peer.kind()),
+            None => peer.neighbor.client,
+        };
         model::Peer {
             instance: instance.name().to_owned(),
             peer_address: peer.neighbor.address.to_string(),
@@ -70,6 +74,8 @@ impl Shard {
             },
             local_address: established.map(|e| e.negotiated.local_address.ip().to_string()),
             local_asn: peer.neighbor.local_asn,
+            route_reflector_client: client == Some(Client::RouteReflector),
+            route_server_client: client == Some(Client::RouteServer),
             state: state(peer.session.state()),
             uptime_seconds: established.map(|_| since.as_secs()),
             downtime_seconds: established.is_none().then_some(since.as_secs()),
@@ -316,8 +322,12 @@ impl Table<'_> {
         match (query.kind, self.established) {
             (RoutesKind::Advertised, Some((peer, established))) => {
                 let group = self.instance.group(established.group);
-                let advert = group.and_then(|group| group.told(established.source, family, id));
-                out.extend(advert.map(|advert| self.told(peer, established, (id, prefix), advert)));
+                let advert = group.and_then(|group| {
+                    group.told(established.source, family, id, (self.rib, self.guard))
+                });
+                out.extend(
+                    advert.map(|advert| self.told(peer, established, (id, prefix), &advert)),
+                );
             }
             (kind, established) => {
                 let best = self.rib.best(family, id, self.guard);
@@ -359,23 +369,22 @@ impl Table<'_> {
         peer: &Peer,
         established: &Established,
         (id, prefix): (PrefixId, IpPrefix),
-        advert: &Advert,
+        form: &[u8],
     ) -> Route {
         let mut route = Route::new(self.instance.name(), prefix);
-        let exported = &advert.exported;
         match established.negotiated.wire.four_octet_as {
-            true => attributes::fill(&mut route, &exported.attributes),
+            true => attributes::fill(&mut route, split_form(form).1),
             false => {
-                if let Some(exported) = self.told_in_full(established, id, prefix.family()) {
-                    attributes::fill(&mut route, &exported.attributes);
+                if let Some(form) = self.told_in_full(established, id, prefix.family()) {
+                    attributes::fill(&mut route, split_form(&form).1);
                 }
             }
         }
-        if let Some(next_hop) = exported.mp_next_hop {
+        if let Some(next_hop) = split_form(form).0 {
             route.next_hop = Some(next_hop.address().to_string());
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
-        route.best = true;
+        route.best = !self.is_second(established, id, prefix.family());
         route
     }
 
@@ -386,15 +395,39 @@ impl Table<'_> {
         established: &Established,
         id: PrefixId,
         family: Family,
-    ) -> Option<Exported> {
+    ) -> Option<Vec<u8>> {
         let view = ExportView {
             four_octet_as: true,
             ..self.instance.group(established.group)?.view().clone()
         };
-        let best = self.rib.best(family, id, self.guard)?;
-        let kind = self.rib.source(best.source, self.guard).kind;
-        let attributes = self.rib.attributes(best.attributes, self.guard);
-        export(&view, family, kind, attributes.bytes).ok()
+        let path = self.told_path(established, id, family)?;
+        self.export(&view, family, &path).ok()
+    }
+
+    /// The path that a peer is told: the best one, or as a route server's client whose own that is,
+    /// the best of the others.
+    fn told_path(&self, established: &Established, id: PrefixId, family: Family) -> Option<Path> {
+        let paths = self.rib.paths(family, id, self.guard);
+        let best = paths.best()?;
+        match best.source == established.source {
+            true => self.rib.best_but(&paths, best.source, self.guard),
+            false => Some(best),
+        }
+    }
+
+    /// Whether a peer is told another path than the best.
+    fn is_second(&self, established: &Established, id: PrefixId, family: Family) -> bool {
+        let best = self.rib.best(family, id, self.guard);
+        best.is_some_and(|best| best.source == established.source)
+    }
+
+    fn export(&self, view: &ExportView, family: Family, path: &Path) -> Result<Vec<u8>, Refusal> {
+        let attributes = self.rib.attributes(path.attributes, self.guard);
+        let info = self.rib.source(path.source, self.guard);
+        let source = PathSource::of(view, info, attributes.summary);
+        let mut form = Vec::new();
+        export(view, family, source, attributes.bytes, &mut form)?;
+        Ok(form)
     }
 }
 
@@ -422,9 +455,13 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
     else {
         return told(false, "no usable path for the prefix", None);
     };
-    if let Some(advert) = group.told(established.source, family, id) {
-        let route = table.told(peer, established, (id, prefix), advert);
-        return told(true, "announced", Some(route));
+    if let Some(advert) = group.told(established.source, family, id, (table.rib, table.guard)) {
+        let route = table.told(peer, established, (id, prefix), &advert);
+        let reason = match route.best {
+            true => "announced",
+            false => "announced: the best of the others, since the best path came from this peer",
+        };
+        return told(true, reason, Some(route));
     }
     if best.source == established.source {
         return told(
@@ -433,9 +470,7 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
             None,
         );
     }
-    let kind: SourceKind = table.rib.source(best.source, table.guard).kind;
-    let attributes = table.rib.attributes(best.attributes, table.guard);
-    match export(group.view(), family, kind, attributes.bytes) {
+    match table.export(group.view(), family, &best) {
         Ok(_) => told(false, "about to be announced", None),
         Err(refusal) => told(false, refusal.words(), None),
     }

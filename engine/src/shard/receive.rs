@@ -1,10 +1,11 @@
 //! What comes in: the UPDATEs of one peer become paths in the table.
 //!
-//! RFC 4271 §9 (AS loops, own next hop), RFC 4456 §8 (own ORIGINATOR_ID, own cluster), RFC 7606
+//! RFC 4271 §9 (AS loops, own next hop), RFC 4456 §8 (own ORIGINATOR_ID, own cluster id), RFC 7606
 //! (what a malformed attribute does), RFC 4271 §3.1 and §4.3 (a prefix both withdrawn and
 //! announced is announced).
 //!
-//! Invariant: `adj_rib_in` of a peer holds exactly the prefixes that have a path of its source.
+//! Invariant: once `arrivals` are settled, `adj_rib_in` of a peer holds exactly the prefixes that
+//! have a path of its source.
 
 use codec::{AttributeSet, Family, Nlri, NlriField, Notification, Update};
 use rib::{Path, PathFlags};
@@ -33,12 +34,12 @@ impl Rejection {
                 "the next hop is a loopback address of the peer's machine"
             }
             Rejection::OwnOriginator => "reflection loop: ORIGINATOR_ID is our router id",
-            Rejection::OwnCluster => "reflection loop: our router id stands in the CLUSTER_LIST",
+            Rejection::OwnCluster => "reflection loop: our cluster id stands in the CLUSTER_LIST",
         }
     }
 }
 
-/// Takes the body of an UPDATE.
+/// Takes the body of an UPDATE. What it says is in the table once [`settle`] was called.
 ///
 /// # Errors
 /// The NOTIFICATION that ends the session.
@@ -79,6 +80,14 @@ pub(super) fn update(
     Ok(())
 }
 
+/// Puts what UPDATEs of the peer said into the table: before anything else is done with the peer,
+/// and before another one is read.
+pub(super) fn settle(instance: &mut Instance, peer: &mut Peer) {
+    if let Some(established) = &mut peer.established {
+        instance.settle_arrivals(established);
+    }
+}
+
 fn withdraw(
     instance: &mut Instance,
     neighbor: &Neighbor,
@@ -86,15 +95,11 @@ fn withdraw(
     nlri: &Nlri<'_>,
 ) {
     for (path_id, prefix) in nlri.iter() {
-        let family = prefix.family().index();
         if neighbor.import == Import::None {
-            established.counted[family].remove(fingerprint(&prefix));
+            established.counted[prefix.family().index()].remove(fingerprint(&prefix));
             continue;
         }
-        if let Some(id) = instance.withdraw(prefix, established.source, path_id) {
-            established.adj_rib_in[family].remove(id);
-            established.rejected[family].remove(id);
-        }
+        instance.take_withdrawal(established, prefix, path_id);
     }
 }
 
@@ -112,10 +117,11 @@ fn announce(
         }
         return;
     }
-    let mut canonical = Vec::with_capacity(256);
-    update.canonical(field, &mut canonical);
-    let rejection = judge(neighbor, established, &AttributeSet::new(&canonical));
-    let Ok(attributes) = instance.writer.intern(&canonical) else {
+    instance.canonical.clear();
+    update.canonical(field, &mut instance.canonical);
+    let set = AttributeSet::new(&instance.canonical);
+    let rejection = judge(neighbor, established, &set);
+    let Ok(attributes) = instance.writer.intern(&instance.canonical) else {
         // The attribute store is full: what was announced before under these prefixes is not
         // true any more, so it goes.
         instance.refuse("attribute sets");
@@ -126,24 +132,17 @@ fn announce(
         Some(_) => PathFlags::REJECTED,
         None => PathFlags::NONE,
     };
-    for (path_id, prefix) in nlri.iter() {
-        let family = prefix.family().index();
+    let source = established.source;
+    let paths = nlri.iter().map(|(path_id, prefix)| {
         let path = Path {
             attributes,
-            source: established.source,
+            source,
             path_id,
             flags,
         };
-        if let Some(id) = instance.upsert(prefix, path) {
-            established.adj_rib_in[family].insert(id);
-            if rejection.is_some() {
-                established.rejected[family].insert(id);
-            } else {
-                established.rejected[family].remove(id);
-            }
-        }
-    }
-    instance.writer.release(attributes);
+        (prefix, path)
+    });
+    instance.take_announcements(established, attributes, paths);
 }
 
 /// Why a received route must not be used, if so.
@@ -171,7 +170,10 @@ pub(super) fn judge(
     if attributes.originator_id() == Some(neighbor.router_id) {
         return Some(Rejection::OwnOriginator);
     }
-    if attributes.cluster_list().any(|id| id == neighbor.router_id) {
+    if attributes
+        .cluster_list()
+        .any(|id| id == neighbor.cluster_id)
+    {
         return Some(Rejection::OwnCluster);
     }
     None

@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use codec::Family;
-use rib::{SourceInfo, SourceKind};
+use codec::{Family, PeerKind};
 
 use super::command::{Action, ConnectTarget};
-use super::peer::{Established, PeerId, socket_options};
+use super::peer::{Established, PeerId, client_of, socket_options, source_info};
 use super::{Shard, Wire};
 use crate::group::{ExportView, own_next_hop};
 use crate::session::{Negotiated, SessionAction, Slot};
@@ -84,16 +83,9 @@ impl Shard {
         let Some(instance) = self.instances.get_mut(&peer.instance) else {
             return;
         };
-        let kind = match negotiated.peer_asn == peer.neighbor.local_asn {
-            true => SourceKind::Internal,
-            false => SourceKind::External,
-        };
-        let source = instance.writer.add_source(SourceInfo {
-            kind,
-            asn: negotiated.peer_asn,
-            router_id: negotiated.peer_router_id,
-            address: Some(peer.neighbor.address),
-        });
+        let source = instance
+            .writer
+            .add_source(source_info(&peer.neighbor, &negotiated));
         peer.established = Some(Established {
             connection,
             negotiated,
@@ -123,11 +115,12 @@ impl Shard {
             connections: &mut self.connections,
         };
         if let Some(group) = instance.group_mut(place) {
-            group.join(id, source, None, &mut outbox);
+            group.join(id, source, &mut outbox);
         }
     }
 
     fn down(&mut self, id: PeerId) {
+        self.settle_arrivals(id);
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
@@ -175,6 +168,15 @@ impl Shard {
             families: negotiated.families,
             own_next_hop: Family::ALL.map(own),
             next_hop_self: neighbor.next_hop_self,
+            client: client_of(neighbor, peer.kind()),
+            cluster_id: match peer.kind() {
+                PeerKind::Internal => Some(neighbor.cluster_id),
+                #[cfg(test)]
+                _ if self.fault == Some(crate::group::Fault::Unshared) => {
+                    Some(negotiated.peer_router_id)
+                }
+                PeerKind::External => None,
+            },
             export: neighbor.export,
             send_communities: neighbor.send_communities,
         })

@@ -25,6 +25,9 @@ use crate::time::Time;
 /// The one instance.
 pub(super) const INSTANCE: InstanceId = InstanceId(0);
 
+/// Octets queued for a peer past which it waits apart from its group.
+const BACKLOG_MAX: usize = 16 << 10;
+
 /// How long a closed connection may take to send what is queued, as a ring has it.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
@@ -87,6 +90,8 @@ impl Node {
                 id,
                 seed: random.next(),
                 interfaces: Box::new(OneEach(addresses.clone())),
+                // Small tables: what is to be seen of slow peers must be seen in them.
+                backlog_max: BACKLOG_MAX,
             });
             let writer = rib.writer(id);
             shard.handle_command(Time::default(), ShardCommand::Instance(INSTANCE, writer));
@@ -128,10 +133,17 @@ impl Node {
                         self.tell(now, shard, ShardCommand::Delta(delta.clone()));
                     }
                 }
-                Delta::Neighbor(_, ref neighbor) => {
-                    let free = self.random.below(count);
-                    let shard = *self.placement.entry(neighbor.address).or_insert(free);
-                    self.tell(now, shard, ShardCommand::Delta(delta));
+                Delta::Neighbors(instance, neighbors) => {
+                    let mut hands: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+                    for neighbor in neighbors {
+                        let free = self.random.below(count);
+                        let shard = *self.placement.entry(neighbor.address).or_insert(free);
+                        hands.entry(shard).or_default().push(neighbor);
+                    }
+                    for (shard, hand) in hands {
+                        let delta = Delta::Neighbors(instance, hand.into_boxed_slice());
+                        self.tell(now, shard, ShardCommand::Delta(delta));
+                    }
                 }
                 Delta::NeighborGone(_, address) => {
                     if let Some(shard) = self.placement.remove(&address) {
@@ -188,6 +200,17 @@ impl Node {
             host.shard.audit();
         }
         self.rib.audit();
+    }
+
+    /// The shard and update group of each peer whose session is up.
+    pub(super) fn groups(&self) -> BTreeMap<IpAddr, (usize, u32)> {
+        let mut groups = BTreeMap::new();
+        for (shard, host) in self.shards.iter().enumerate() {
+            for (address, group) in host.shard.groups() {
+                groups.insert(address, (shard, group));
+            }
+        }
+        groups
     }
 
     /// The node's address towards a peer.

@@ -2,7 +2,7 @@
 //!
 //! Written from the standards' words and the contract, not from the engine: RFC 4271 §9.1.2.2 as
 //! eliminations from a list, export as one function of one route. No sharing, no memory of what
-//! was sent before. Read it beside RFC 4271 §5 and §9.
+//! was sent before. Read it beside RFC 4271 §5 and §9, RFC 4456 §6, §8 and §9, RFC 7947 §2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use codec::{Family, FamilySet, IpPrefix};
 
 use super::route::Route;
-use crate::config::{Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf};
+use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf};
 
 /// A session that is up, as the oracle sees it.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Peering<'w> {
     pub(super) routes: &'w BTreeMap<IpPrefix, Route>,
     /// The families that both sides speak.
     pub(super) families: FamilySet,
+    /// Whether the router knows 4-octet AS numbers.
+    pub(super) four_octet_as: bool,
     /// Our end of the connection.
     pub(super) local: IpAddr,
 }
@@ -40,6 +42,8 @@ pub(super) struct NodeAddresses {
 struct Candidate {
     from: Option<usize>,
     external: bool,
+    /// Of ours as a reflector.
+    client: bool,
     router_id: Ipv4Addr,
     address: Option<IpAddr>,
     route: Route,
@@ -57,10 +61,16 @@ pub(super) fn expected_tables(
     }
     let mut tables = vec![BTreeMap::new(); peerings.len()];
     for prefix in prefixes {
-        let Some(best) = best_path(candidates(instance, peerings, prefix)) else {
-            continue;
-        };
+        let candidates = candidates(instance, peerings, prefix);
         for (index, peering) in peerings.iter().enumerate() {
+            let mut candidates = candidates.clone();
+            if is_served(peering) {
+                // RFC 7947 §2.3: what it says itself does not hide what the others say.
+                candidates.retain(|candidate| candidate.from != Some(index));
+            }
+            let Some(best) = best_path(candidates) else {
+                continue;
+            };
             // Split horizon: whoever said it does not hear it.
             if best.from == Some(index) || !peering.families.contains(prefix.family()) {
                 continue;
@@ -73,6 +83,45 @@ pub(super) fn expected_tables(
     tables
 }
 
+/// A client of ours as a route server.
+fn is_served(peering: &Peering<'_>) -> bool {
+    is_external(peering) && peering.neighbor.client == Some(Client::RouteServer)
+}
+
+/// A client of ours as a reflector.
+fn is_reflected(peering: &Peering<'_>) -> bool {
+    !is_external(peering) && peering.neighbor.client == Some(Client::RouteReflector)
+}
+
+fn is_external(peering: &Peering<'_>) -> bool {
+    peering.asn != peering.neighbor.local_asn
+}
+
+/// All that makes two routers be told different octets of one table: routers on one shard that are
+/// alike in it share an update group, and no others do.
+pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Ord + use<> {
+    let neighbor = peering.neighbor;
+    let own_next_hops: Vec<IpAddr> = peering
+        .families
+        .iter()
+        .map(|family| own_next_hop(peering, family, node))
+        .collect();
+    let send = neighbor.send_communities;
+    (
+        (
+            is_external(peering),
+            is_served(peering),
+            is_reflected(peering),
+        ),
+        (!is_external(peering)).then_some(neighbor.cluster_id),
+        peering.four_octet_as,
+        own_next_hops,
+        neighbor.next_hop_self as u8,
+        neighbor.export as u8,
+        (send.standard, send.large, send.extended),
+    )
+}
+
 fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -> Vec<Candidate> {
     // A path of our own beats every learned one: nothing else is looked at.
     if let Some(origin) = instance.origins.get(&prefix) {
@@ -80,6 +129,7 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
         return vec![Candidate {
             from: None,
             external: false,
+            client: false,
             router_id: Ipv4Addr::UNSPECIFIED,
             address: None,
             route: Route {
@@ -90,6 +140,8 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
                 local_pref: Some(attributes.local_preference),
                 communities: attributes.communities.clone(),
                 large_communities: attributes.large_communities.clone(),
+                originator_id: None,
+                cluster_list: vec![],
             },
         }];
     }
@@ -99,15 +151,19 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
             continue;
         };
         if peering.families.contains(prefix.family()) && is_accepted(peering, route) {
-            let external = peering.asn != peering.neighbor.local_asn;
+            let external = is_external(peering);
             let mut route = route.clone();
             if external {
-                // RFC 4271 §5.1.5: what an external peer says of LOCAL_PREF is ignored.
+                // RFC 4271 §5.1.5: what an external peer says of LOCAL_PREF is ignored. So is what
+                // it says of reflection (RFC 7606 §7.9, §7.10).
                 route.local_pref = None;
+                route.originator_id = None;
+                route.cluster_list.clear();
             }
             candidates.push(Candidate {
                 from: Some(index),
                 external,
+                client: is_reflected(peering),
                 router_id: peering.router_id,
                 address: Some(peering.neighbor.address),
                 route,
@@ -123,7 +179,12 @@ fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
         .as_path
         .iter()
         .filter(|asn| **asn == neighbor.local_asn);
+    // RFC 4456 §8: reflected by ourselves, or begun here.
+    let looped = !is_external(peering)
+        && (route.originator_id == Some(neighbor.router_id)
+            || route.cluster_list.contains(&neighbor.cluster_id));
     neighbor.import == Import::All
+        && !looped
         && own.count() <= usize::from(neighbor.allow_own_asn)
         && route.next_hop != peering.local
 }
@@ -152,8 +213,12 @@ fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
     if left.iter().any(|c| c.external) {
         left.retain(|c| c.external);
     }
-    // f) lowest identifier, g) lowest address. e) is the same for all.
-    left.into_iter().min_by_key(|c| (c.router_id, c.address))
+    // f) lowest identifier, of the originator where there is one; shortest CLUSTER_LIST (both
+    // RFC 4456 §9); g) lowest address. e) is the same for all.
+    let identifier = |c: &Candidate| c.route.originator_id.unwrap_or(c.router_id);
+    let clusters = |c: &Candidate| c.route.cluster_list.len();
+    left.into_iter()
+        .min_by_key(|c| (identifier(c), clusters(c), c.address))
 }
 
 fn exported(
@@ -163,19 +228,21 @@ fn exported(
     node: NodeAddresses,
 ) -> Option<Route> {
     let neighbor = peering.neighbor;
-    let to_external = peering.asn != neighbor.local_asn;
+    let to_external = is_external(peering);
+    // RFC 7947 §2.2: what its clients say to each other, a route server leaves as it is.
+    let unchanged = is_served(peering) && best.external;
     match (neighbor.export, best.from) {
         (Export::None, _) | (Export::Originated, Some(_)) => return None,
         (Export::Originated, None) | (Export::All, _) => {}
     }
-    if best.from.is_some() && !is_advertisable(best, to_external) {
+    if best.from.is_some() && !unchanged && !is_advertisable(best, peering) {
         return None;
     }
     let myself = match neighbor.next_hop_self {
         _ if best.from.is_none() => true,
         NextHopSelf::Always => true,
         NextHopSelf::Never => false,
-        NextHopSelf::Auto => to_external,
+        NextHopSelf::Auto => to_external && !unchanged,
     };
     let next_hop = match myself {
         true => own_next_hop(peering, family, node),
@@ -183,7 +250,18 @@ fn exported(
     };
     let mut route = best.route.clone();
     route.next_hop = next_hop;
-    if to_external {
+    let internal_to_internal = best.from.is_some() && !best.external && !to_external;
+    if internal_to_internal {
+        // RFC 4456 §8.
+        route.originator_id = Some(route.originator_id.unwrap_or(best.router_id));
+        route.cluster_list.insert(0, neighbor.cluster_id);
+    } else {
+        route.originator_id = None;
+        route.cluster_list.clear();
+    }
+    if unchanged {
+        route.local_pref = None;
+    } else if to_external {
         route.as_path.insert(0, neighbor.local_asn);
         route.local_pref = None;
         route.med = None;
@@ -199,13 +277,15 @@ fn exported(
     Some(route)
 }
 
-/// RFC 4271 §9.2 (internal peers do not pass on what internal peers say) and RFC 1997.
-fn is_advertisable(best: &Candidate, to_external: bool) -> bool {
+/// RFC 4456 §6 (what internal peers say is passed on from and to clients only) and RFC 1997.
+fn is_advertisable(best: &Candidate, peering: &Peering<'_>) -> bool {
+    let to_external = is_external(peering);
     let has = |community| best.route.communities.contains(&community);
-    let internal_to_internal = !best.external && !to_external;
+    let by_a_client = best.client || is_reflected(peering);
+    let unreflected = !best.external && !to_external && !by_a_client;
     let no_advertise = has(0xffff_ff02);
     let no_export = has(0xffff_ff01) || has(0xffff_ff03);
-    let forbidden = internal_to_internal || no_advertise || (no_export && to_external);
+    let forbidden = unreflected || no_advertise || (no_export && to_external);
     !forbidden
 }
 
@@ -234,6 +314,7 @@ mod tests {
         Candidate {
             from: Some(number),
             external: true,
+            client: false,
             router_id: Ipv4Addr::new(0, 0, 0, id),
             address: None,
             route: Route {
@@ -244,6 +325,8 @@ mod tests {
                 local_pref: None,
                 communities: vec![],
                 large_communities: vec![],
+                originator_id: None,
+                cluster_list: vec![],
             },
         }
     }

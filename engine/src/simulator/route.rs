@@ -1,7 +1,7 @@
 //! A route as a plain value: how simulated routers keep it and how the oracle expects it.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use codec::{AsPath, AttributeSet, AttributeWriter, Origin, WireFormat};
 
@@ -15,6 +15,8 @@ pub(super) struct Route {
     pub(super) local_pref: Option<u32>,
     pub(super) communities: Vec<u32>,
     pub(super) large_communities: Vec<[u32; 3]>,
+    pub(super) originator_id: Option<Ipv4Addr>,
+    pub(super) cluster_list: Vec<Ipv4Addr>,
 }
 
 impl fmt::Display for Route {
@@ -32,6 +34,13 @@ impl fmt::Display for Route {
         }
         if !self.communities.is_empty() {
             write!(f, " communities {:x?}", self.communities)?;
+        }
+        if let Some(originator) = self.originator_id {
+            write!(
+                f,
+                " originator {originator} clusters {:?}",
+                self.cluster_list
+            )?;
         }
         match self.large_communities.as_slice() {
             [] => Ok(()),
@@ -55,6 +64,8 @@ impl Route {
             local_pref: set.local_pref(),
             communities: set.communities().collect(),
             large_communities: set.large_communities().collect(),
+            originator_id: set.originator_id(),
+            cluster_list: set.cluster_list().collect(),
         })
     }
 
@@ -84,6 +95,12 @@ impl Route {
         }
         if !self.communities.is_empty() {
             writer.communities(&self.communities);
+        }
+        if let Some(originator) = self.originator_id {
+            writer.originator_id(originator);
+        }
+        if !self.cluster_list.is_empty() {
+            writer.cluster_list(&self.cluster_list);
         }
         if !format.four_octet_as {
             writer.as4_path(&path, &[]);

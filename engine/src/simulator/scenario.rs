@@ -16,7 +16,7 @@ use super::oracle::NodeAddresses;
 use super::route::Route;
 use super::router::RouterSpec;
 use crate::config::{
-    DesiredState, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin,
+    Client, DesiredState, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin,
     OriginAttributes, Password, PeerAsn, SendCommunities, Timers,
 };
 use crate::random::Random;
@@ -30,6 +30,20 @@ pub(super) const NODE: NodeAddresses = NodeAddresses {
     ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 200),
 };
 
+/// Cluster ids that the node has: its router id, or one of its own.
+const CLUSTER_IDS: [Ipv4Addr; 2] = [NODE.ipv4, Ipv4Addr::new(192, 0, 2, 77)];
+
+/// What the node is, mostly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theme {
+    /// A bit of everything.
+    Mixed,
+    /// A route reflector of its AS.
+    Reflector,
+    /// A route server between other ASes.
+    Server,
+}
+
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
@@ -39,6 +53,8 @@ pub(super) enum Event {
     ChangeNeighbor,
     /// The resources name a neighbor no more, or again.
     ToggleNeighbor,
+    /// The resources name another cluster id.
+    ChangeCluster,
     /// The resources switch BGP off or on.
     ToggleInstance,
     /// A router announces and withdraws.
@@ -62,7 +78,7 @@ pub(super) enum Event {
 }
 
 /// Events, as often as they are listed.
-const EVENTS: [Event; 26] = [
+const EVENTS: [Event; 27] = [
     Event::ChangeOrigins,
     Event::ChangeOrigins,
     Event::ChangeOrigins,
@@ -78,6 +94,7 @@ const EVENTS: [Event; 26] = [
     Event::ChangeNeighbor,
     Event::ChangeNeighbor,
     Event::ToggleNeighbor,
+    Event::ChangeCluster,
     Event::ToggleInstance,
     Event::Refresh,
     Event::TogglePower,
@@ -102,6 +119,8 @@ pub(super) struct Scenario {
     /// Neighbors as they were made, by router.
     neighbors: Vec<Arc<Neighbor>>,
     prefixes: Vec<IpPrefix>,
+    theme: Theme,
+    cluster_id: Ipv4Addr,
     /// Routes carry attributes of kilobytes: queues fill, peers fall behind.
     bulky: bool,
 }
@@ -127,14 +146,17 @@ impl Scenario {
             },
             false => weather,
         };
+        let theme = *random.pick(&[Theme::Mixed, Theme::Mixed, Theme::Reflector, Theme::Server]);
+        let cluster_id = *random.pick(&CLUSTER_IDS);
         let count = 1 + random.below(5);
-        let mut routers: Vec<RouterSpec> = (0..count).map(|i| router(i, &mut random)).collect();
+        let routers = (0..count).map(|index| router(index, theme, &mut random));
+        let mut routers: Vec<RouterSpec> = routers.collect();
         if bulky {
             // Long enough to fall far behind in.
             routers.iter_mut().for_each(|router| router.hold_time = 90);
         }
         let neighbors = routers.iter().map(|router| {
-            let mut neighbor = neighbor(router, &mut random);
+            let mut neighbor = neighbor(router, theme, cluster_id, &mut random);
             if bulky {
                 neighbor.timers.hold = Duration::from_secs(90);
                 neighbor.export = Export::All;
@@ -159,6 +181,8 @@ impl Scenario {
             },
             neighbors,
             prefixes: prefixes(bulky),
+            theme,
+            cluster_id,
             bulky,
             random,
         }
@@ -250,9 +274,10 @@ impl Scenario {
 
     /// Some settings of one neighbor change; false if it is not configured.
     pub(super) fn change_neighbor(&mut self, router: usize) -> bool {
-        let drawn = neighbor(&self.routers[router], &mut self.random);
+        let spec = &self.routers[router];
+        let drawn = neighbor(spec, self.theme, self.cluster_id, &mut self.random);
         let mut changed = Neighbor::clone(&self.neighbors[router]);
-        match self.random.below(11) {
+        match self.random.below(12) {
             0 => changed.export = drawn.export,
             1 => changed.import = drawn.import,
             2 => changed.families = drawn.families,
@@ -263,6 +288,7 @@ impl Scenario {
             7 => changed.next_hop_ipv4 = drawn.next_hop_ipv4,
             8 => changed.passive = drawn.passive,
             9 => changed.allow_own_asn = drawn.allow_own_asn,
+            10 => changed.client = drawn.client,
             _ => changed.peer_asn = drawn.peer_asn,
         }
         let changed = Arc::new(changed);
@@ -270,6 +296,21 @@ impl Scenario {
         let neighbors = &mut self.instance().neighbors;
         let known = neighbors.get_mut(&changed.address);
         known.map(|known| *known = changed).is_some()
+    }
+
+    /// All neighbors are told another cluster id.
+    pub(super) fn change_cluster(&mut self) {
+        self.cluster_id = *self.random.pick(&CLUSTER_IDS);
+        let cluster_id = self.cluster_id;
+        let with_it = |neighbor: &Arc<Neighbor>| {
+            let mut changed = Neighbor::clone(neighbor);
+            changed.cluster_id = cluster_id;
+            Arc::new(changed)
+        };
+        self.neighbors = self.neighbors.iter().map(with_it).collect();
+        for neighbor in self.instance().neighbors.values_mut() {
+            *neighbor = with_it(neighbor);
+        }
     }
 
     pub(super) fn toggle_neighbor(&mut self, router: usize) {
@@ -321,6 +362,7 @@ impl Scenario {
                 IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 99))
             }
         };
+        let (originator_id, cluster_list) = self.draw_reflection(internal);
         Route {
             origin: self.random.below(2) as u8,
             as_path,
@@ -338,15 +380,40 @@ impl Scenario {
                 0 => vec![[64500, 1, 1]],
                 _ => vec![],
             },
+            originator_id,
+            cluster_list,
         }
+    }
+
+    /// Some routes were reflected on their way; that an external router says so is its mistake.
+    fn draw_reflection(&mut self, internal: bool) -> (Option<Ipv4Addr>, Vec<Ipv4Addr>) {
+        if !self.random.percent(if internal { 30 } else { 5 }) {
+            return (None, vec![]);
+        }
+        // A router of the run, or, looped, the node.
+        let originators = [
+            Ipv4Addr::new(10, 0, 0, 2),
+            Ipv4Addr::new(200, 0, 0, 3),
+            NODE.ipv4,
+        ];
+        let others = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2)];
+        let mut clusters = others[..1 + self.random.below(2)].to_vec();
+        if self.random.percent(15) {
+            clusters.push(*self.random.pick(&CLUSTER_IDS));
+        }
+        (Some(*self.random.pick(&originators)), clusters)
     }
 }
 
-fn router(index: usize, random: &mut Random) -> RouterSpec {
+fn router(index: usize, theme: Theme, random: &mut Random) -> RouterSpec {
     let last = index as u16 + 1;
     let address_ipv4 = Ipv4Addr::new(10, 0, 0, index as u8 + 1);
     let address_ipv6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
-    let asn = *random.pick(&[NODE_ASN, NODE_ASN, 65002, 65003, 4_200_000_000]);
+    let asn = match theme {
+        Theme::Reflector if random.percent(80) => NODE_ASN,
+        Theme::Server if random.percent(80) => *random.pick(&[65002, 65002, 65003]),
+        _ => *random.pick(&[NODE_ASN, NODE_ASN, 65002, 65003, 4_200_000_000]),
+    };
     let (dials, listens) =
         *random.pick(&[(true, true), (true, true), (true, false), (false, true)]);
     // Above and below the node's, and between two ASes the same one.
@@ -374,7 +441,12 @@ fn router(index: usize, random: &mut Random) -> RouterSpec {
     }
 }
 
-fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
+fn neighbor(
+    router: &RouterSpec,
+    theme: Theme,
+    cluster_id: Ipv4Addr,
+    random: &mut Random,
+) -> Neighbor {
     let internal = router.asn == NODE_ASN;
     let kind = if internal {
         PeerAsn::Internal
@@ -386,7 +458,17 @@ fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
     } else {
         PeerAsn::Number(64999)
     };
-    Neighbor {
+    // What its kind of peer can be a client of; the other has no effect.
+    let (fitting, other) = match internal {
+        true => (Client::RouteReflector, Client::RouteServer),
+        false => (Client::RouteServer, Client::RouteReflector),
+    };
+    let client = match theme {
+        Theme::Mixed => *random.pick(&[None, None, Some(fitting), Some(other)]),
+        _ => *random.pick(&[None, Some(fitting), Some(fitting), Some(fitting)]),
+    };
+    let plain = theme != Theme::Mixed && random.percent(70);
+    let neighbor = Neighbor {
         address: router.address,
         port: 179,
         peer_asn: match random.below(12) {
@@ -397,6 +479,7 @@ fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
         },
         local_asn: NODE_ASN,
         router_id: Ipv4Addr::new(10, 0, 0, 200),
+        cluster_id,
         local_address: None,
         passive: router.dials && random.percent(25),
         password: Password::None,
@@ -421,6 +504,7 @@ fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
             NextHopSelf::Always,
             NextHopSelf::Never,
         ]),
+        client,
         import: *random.pick(&[Import::All, Import::All, Import::All, Import::None]),
         export: *random.pick(&[
             Export::All,
@@ -435,6 +519,24 @@ fn neighbor(router: &RouterSpec, random: &mut Random) -> Neighbor {
             extended: true,
         },
         allow_own_asn: u8::from(random.percent(20)),
+    };
+    if !plain {
+        return neighbor;
+    }
+    // Routers that are alike share groups.
+    Neighbor {
+        families: FamilySet::ALL,
+        next_hop_ipv4: None,
+        next_hop_ipv6: NextHopIpv6::Auto,
+        next_hop_self: NextHopSelf::Auto,
+        import: Import::All,
+        export: Export::All,
+        send_communities: SendCommunities {
+            standard: true,
+            large: true,
+            extended: true,
+        },
+        ..neighbor
     }
 }
 

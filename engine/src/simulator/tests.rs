@@ -37,30 +37,62 @@ fn equal_seeds_give_equal_runs() {
     }
 }
 
-/// The fault fails one of the first seeds, as a wrong table; and it is the fault that does it.
-fn assert_found(fault: Fault, seeds: u64) {
+/// The fault fails one of the first seeds, in these words; and it is the fault that does it.
+fn assert_found(fault: Fault, seeds: u64, words: &str) {
     let planted = SimulateOptions {
         fault: Some(fault),
         ..SimulateOptions::default()
     };
     let found = (0..seeds).find_map(|seed| simulate(seed, planted).err());
     let failure = found.unwrap_or_else(|| panic!("{fault:?} passes {seeds} seeds"));
-    assert!(failure.words.contains("the oracle"), "{failure}");
+    assert!(failure.words.contains(words), "{failure}");
     assert!(simulate(failure.seed, SimulateOptions::default()).is_ok());
     println!("{fault:?}: {failure}");
 }
 
+const WRONG_TABLE: &str = "the oracle";
+
 #[test]
 fn a_lost_withdraw_is_found_within_40_seeds() {
-    assert_found(Fault::LostWithdraw, 40);
+    assert_found(Fault::LostWithdraw, 40, WRONG_TABLE);
 }
 
 #[test]
 fn a_missed_coalesce_is_found_within_200_seeds() {
-    assert_found(Fault::MissedCoalesce, 200);
+    assert_found(Fault::MissedCoalesce, 200, WRONG_TABLE);
 }
 
 #[test]
 fn a_wrong_split_horizon_is_found_within_20_seeds() {
-    assert_found(Fault::WrongSplitHorizon, 20);
+    assert_found(Fault::WrongSplitHorizon, 20, WRONG_TABLE);
+}
+
+#[test]
+fn a_batch_in_the_wrong_order_is_found_within_150_seeds() {
+    assert_found(Fault::InvertedBatch, 150, WRONG_TABLE);
+}
+
+#[test]
+fn a_withdraw_lost_for_the_member_that_displaced_is_found_within_40_seeds() {
+    assert_found(Fault::LostDisplacement, 40, WRONG_TABLE);
+}
+
+#[test]
+fn adverts_compared_by_attributes_alone_are_found_within_40_seeds() {
+    assert_found(Fault::AttributesOnly, 40, WRONG_TABLE);
+}
+
+#[test]
+fn a_next_best_path_that_is_not_told_is_found_within_40_seeds() {
+    assert_found(Fault::StaleSecond, 40, WRONG_TABLE);
+}
+
+#[test]
+fn a_next_best_path_that_is_not_marked_is_found_within_40_seeds() {
+    assert_found(Fault::UnmarkedRunnersUp, 40, WRONG_TABLE);
+}
+
+#[test]
+fn a_knob_that_breaks_sharing_is_found_within_20_seeds() {
+    assert_found(Fault::Unshared, 20, "sharing is wrong");
 }

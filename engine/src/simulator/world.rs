@@ -9,7 +9,7 @@ use codec::{FamilySet, IpPrefix};
 
 use super::network::{Delivery, End, LinkId, Network};
 use super::node::Node;
-use super::oracle::{Peering, expected_tables};
+use super::oracle::{Peering, expected_tables, sharing_key};
 use super::route::Route;
 use super::router::Router;
 use super::scenario::{Event, NODE, Scenario};
@@ -257,6 +257,7 @@ impl World {
                 self.scenario.change_neighbor(index);
             }
             Event::ToggleNeighbor => self.scenario.toggle_neighbor(index),
+            Event::ChangeCluster => self.scenario.change_cluster(),
             Event::ToggleInstance => {
                 let instance = self.scenario.instance();
                 instance.enabled = !instance.enabled;
@@ -308,7 +309,7 @@ impl World {
             let Some(prefix) = self.scenario.draw_prefix(index) else {
                 continue;
             };
-            let route = self.scenario.draw_route(index, prefix.family());
+            let route = self.draw_route(index, prefix);
             let goes = self.scenario.random.percent(35);
             let router = &mut self.routers[index];
             if goes {
@@ -316,6 +317,18 @@ impl World {
             } else {
                 router.announce(self.now, prefix, route, &mut self.network);
             }
+        }
+    }
+
+    /// A route of a router's own, or what another router of its AS says already.
+    fn draw_route(&mut self, index: usize, prefix: IpPrefix) -> Route {
+        let route = self.scenario.draw_route(index, prefix.family());
+        let asn = self.routers[index].spec.asn;
+        let alike = self.routers.iter().filter(|router| router.spec.asn == asn);
+        let said = alike.filter_map(|router| router.routes.get(&prefix)).next();
+        match said {
+            Some(said) if self.scenario.random.percent(30) => said.clone(),
+            _ => route,
         }
     }
 
@@ -397,9 +410,11 @@ impl World {
         let mut peerings = Vec::new();
         let mut held: Vec<(IpAddr, &BTreeMap<IpPrefix, Route>)> = Vec::new();
         for router in &self.routers {
-            let (Some((neighbor, families)), Some(table)) =
-                (self.expected_session(router), router.table())
-            else {
+            let (Some((neighbor, families)), Some(table), Some((_, format))) = (
+                self.expected_session(router),
+                router.table(),
+                router.established(),
+            ) else {
                 continue;
             };
             peerings.push(Peering {
@@ -408,16 +423,43 @@ impl World {
                 router_id: router.spec.router_id,
                 routes: &router.routes,
                 families,
+                four_octet_as: format.four_octet_as,
                 local: self.node.local_for(router.spec.address),
             });
             held.push((router.spec.address, table));
         }
         let expected = expected_tables(instance, &peerings, NODE);
+        let mut compared = 0;
         for (expected, (address, held)) in expected.iter().zip(&held) {
             if let Some(difference) = Difference::between(expected, held) {
                 return Err(format!("router {address} {difference}"));
             }
-            self.summary.compared += expected.len() as u64;
+            compared += expected.len() as u64;
+        }
+        self.compare_sharing(&peerings)?;
+        self.summary.compared += compared;
+        Ok(())
+    }
+
+    /// Whoever is told the same octets on one shard shares a group, and nobody else does.
+    fn compare_sharing(&self, peerings: &[Peering<'_>]) -> Result<(), String> {
+        let places = self.node.groups();
+        let mut groups = BTreeMap::new();
+        let mut keys = BTreeMap::new();
+        for peering in peerings {
+            let address = peering.neighbor.address;
+            let Some(place @ (shard, _)) = places.get(&address) else {
+                return Err(format!("router {address} is in no group"));
+            };
+            let key = (*shard, sharing_key(peering, NODE));
+            let alike = *keys.entry(key).or_insert(address);
+            let together = *groups.entry(*place).or_insert(address);
+            if alike != together {
+                return Err(format!(
+                    "sharing is wrong: router {address} is told as {alike} is, and in the group of \
+                     {together}"
+                ));
+            }
         }
         Ok(())
     }

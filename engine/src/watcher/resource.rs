@@ -13,7 +13,8 @@ use codec::{FamilySet, IpPrefix};
 
 use super::selector::Selector;
 use crate::config::{
-    Export, Import, NextHopIpv6, NextHopSelf, OriginAttributes, PeerAsn, SendCommunities, Timers,
+    Client, Export, Import, NextHopIpv6, NextHopSelf, OriginAttributes, PeerAsn, SendCommunities,
+    Timers,
 };
 
 /// The labels of an object.
@@ -148,6 +149,8 @@ pub struct BgpPeering {
     /// If it was given.
     pub router_id: Option<Ipv4Addr>,
     /// If it was given.
+    pub cluster_id: Option<Ipv4Addr>,
+    /// If it was given.
     pub local_asn: Option<u32>,
     /// What this node originates.
     pub advertise: Advertise,
@@ -251,6 +254,8 @@ pub struct NeighborSpec {
     pub next_hop_ipv6: NextHopIpv6,
     /// `nextHopSelf`.
     pub next_hop_self: NextHopSelf,
+    /// `routeReflectorClient` or `routeServerClient`.
+    pub client: Option<Client>,
     /// `import`.
     pub import: Import,
     /// `export`.

@@ -507,6 +507,21 @@ fn the_router_id_is_given_or_the_nodes_or_a_hash() {
 }
 
 #[test]
+fn the_cluster_id_is_given_or_the_router_id() {
+    let cluster_id = |settings: &str| {
+        let world = World::new(settings);
+        let neighbors = &world.instance().neighbors;
+        let neighbor = neighbors.values().next().unwrap();
+        neighbor.cluster_id.to_string()
+    };
+    assert_eq!(cluster_id("routerID: 192.168.1.1"), "192.168.1.1");
+    assert_eq!(
+        cluster_id("routerID: 192.168.1.1\nclusterID: 192.168.1.7"),
+        "192.168.1.7"
+    );
+}
+
+#[test]
 fn neighbors_change_alone() {
     let mut world = World::new("");
     let with = |timers: &str| {
@@ -516,9 +531,13 @@ fn neighbors_change_alone() {
         ))
     };
     let deltas = world.put("config.yaml", &with(""));
-    assert!(matches!(&deltas[..], [Delta::Neighbor(_, n)] if n.address.to_string() == "10.0.0.7"));
+    assert!(
+        matches!(&deltas[..], [Delta::Neighbors(_, n)] if n.len() == 1 && n[0].address.to_string() == "10.0.0.7")
+    );
     let deltas = world.put("config.yaml", &with(", timers: {holdTimeSeconds: 9}"));
-    assert!(matches!(&deltas[..], [Delta::Neighbor(_, n)] if n.timers.hold.as_secs() == 9));
+    assert!(
+        matches!(&deltas[..], [Delta::Neighbors(_, n)] if n.len() == 1 && n[0].timers.hold.as_secs() == 9)
+    );
     let deltas = world.put("config.yaml", &config(""));
     assert_eq!(deltas.len(), 2);
     assert!(matches!(deltas[0], Delta::NeighborGone(_, _)));
@@ -606,7 +625,11 @@ fn without_settings_there_is_nothing() {
     let deltas = world.put("config.yaml", &config(""));
     assert!(matches!(
         &deltas[..],
-        [Delta::Instance(..), Delta::Origins(..), Delta::Neighbor(..)]
+        [
+            Delta::Instance(..),
+            Delta::Origins(..),
+            Delta::Neighbors(..)
+        ]
     ));
     // It vanishes, and nothing else does.
     assert_eq!(world.remove("config.yaml"), []);

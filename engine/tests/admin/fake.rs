@@ -66,6 +66,8 @@ pub(crate) fn peer() -> Peer {
         local_address: None,
         local_asn: 65001,
         state: PeerState::Active,
+        route_reflector_client: false,
+        route_server_client: false,
         uptime_seconds: None,
         downtime_seconds: Some(9),
         last_error: Some("connection refused".to_owned()),

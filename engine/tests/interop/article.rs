@@ -21,7 +21,7 @@ fn a_policy_reaches_frr_and_goes_again() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Frr]) else {
         return;
     };
-    let frr = Frr::start_with(&lab, FRR, ROUTER_V4, RINGBGP_V4);
+    let frr = Frr::start_with(&lab.router, FRR, ROUTER_V4, RINGBGP_V4);
     let config = config(65001, "", &[neighbor(ROUTER_V4, 65001, "import: all")]);
     let daemon = Daemon::start(Some(&lab.node), &[("config.yaml", &config)]);
     daemon.wait_established(ROUTER_V4);
@@ -65,7 +65,7 @@ fn the_pod_cidr_is_announced_while_a_policy_covers_it() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Frr]) else {
         return;
     };
-    let frr = Frr::start_with(&lab, FRR, ROUTER_V4, RINGBGP_V4);
+    let frr = Frr::start_with(&lab.router, FRR, ROUTER_V4, RINGBGP_V4);
     let router: &dyn Router = &frr;
     let node = format!(
         "apiVersion: cilium.io/v2
@@ -97,7 +97,7 @@ fn a_node_that_stops_takes_its_routes_along() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Frr]) else {
         return;
     };
-    let frr = Frr::start_with(&lab, FRR, ROUTER_V4, RINGBGP_V4);
+    let frr = Frr::start_with(&lab.router, FRR, ROUTER_V4, RINGBGP_V4);
     let router: &dyn Router = &frr;
     let config = config(65001, "", &[neighbor(ROUTER_V4, 65001, "")]);
     let policy = policy("allow-external-access", &["10.0.1.0/24"]);

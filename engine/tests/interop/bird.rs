@@ -24,7 +24,7 @@ impl Bird {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
         fs::write(at("bird.conf"), configuration(spec)).expect("bird.conf is written");
-        let mut command = lab.router.command(BIRD);
+        let mut command = spec.host(lab).command(BIRD);
         command
             .arg("-f")
             .arg("-c")
@@ -63,9 +63,12 @@ impl Router for Bird {
 }
 
 fn configuration(spec: &RouterSpec) -> String {
+    let attributes = spec
+        .med
+        .map_or(String::new(), |med| format!(" {{ bgp_med = {med}; }}"));
     let routes = |ipv6: bool| -> String {
         spec.announced(ipv6)
-            .map(|prefix| format!(" route {prefix} blackhole;"))
+            .map(|prefix| format!(" route {prefix} blackhole{attributes};"))
             .collect()
     };
     let mut options = String::new();
@@ -96,7 +99,7 @@ protocol bgp ringbgp {{
   ipv6 {{ import all; export where source = RTS_STATIC; }};
 }}
 ",
-        id = crate::lab::ROUTER_V4,
+        id = spec.id(),
         v4 = routes(false),
         v6 = routes(true),
         local = spec.local(),
@@ -131,6 +134,13 @@ fn parse_routes(answer: &str) -> Table {
             "BGP.next_hop:" => route.next_hop = rest.first().copied().unwrap_or("").to_owned(),
             "BGP.as_path:" => {
                 route.as_path = rest.iter().filter_map(|asn| asn.parse().ok()).collect();
+            }
+            "BGP.med:" => route.med = rest.first().and_then(|v| v.parse().ok()),
+            "BGP.originator_id:" => {
+                route.originator_id = rest.first().map(|id| (*id).to_owned());
+            }
+            "BGP.cluster_list:" => {
+                route.cluster_list = rest.iter().map(|id| (*id).to_owned()).collect();
             }
             "BGP.local_pref:" => route.local_pref = rest.first().and_then(|v| v.parse().ok()),
             "BGP.community:" => {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Namespace};
 use crate::process::{Process, eventually, output};
 use crate::router::{Learned, Router, RouterSpec, Table, parse_json};
 
@@ -26,12 +26,17 @@ pub(crate) struct Frr {
 impl Frr {
     /// Starts FRR as `spec` says.
     pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Frr {
-        Frr::start_with(lab, &configuration(spec), spec.local(), spec.peer())
+        Frr::start_with(
+            spec.host(lab),
+            &configuration(spec),
+            spec.local(),
+            spec.peer(),
+        )
     }
 
     /// Starts FRR with a configuration of bgpd of one's own; `local` and `peer` are its address and
     /// ringbgp's in it.
-    pub(crate) fn start_with(lab: &Lab, bgpd_conf: &str, local: &str, peer: &str) -> Frr {
+    pub(crate) fn start_with(host: &Namespace, bgpd_conf: &str, local: &str, peer: &str) -> Frr {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
         fs::write(at("zebra.conf"), "").expect("zebra.conf is written");
@@ -40,7 +45,7 @@ impl Frr {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))
             .expect("the directory's mode is set");
         let start = |name: &str, program: &str, more: &[&str]| {
-            let mut command = lab.router.command(program);
+            let mut command = host.command(program);
             command
                 .arg("--config_file")
                 .arg(at(&format!("{name}.conf")))
@@ -107,14 +112,15 @@ fn configuration(spec: &RouterSpec) -> String {
     let (peer, asn) = (spec.peer(), spec.asn);
     let mut lines = vec![
         format!("router bgp {asn}"),
-        // So that the higher identifier is the router's: it wins collisions.
-        format!(" bgp router-id {}", crate::lab::ROUTER_V4),
+        format!(" bgp router-id {}", spec.id()),
         " no bgp default ipv4-unicast".to_owned(),
         " no bgp ebgp-requires-policy".to_owned(),
         " no bgp network import-check".to_owned(),
         format!(" neighbor {peer} remote-as {}", spec.peer_asn),
         format!(" neighbor {peer} update-source {}", spec.local()),
         format!(" neighbor {peer} timers connect 1"),
+        // A route server's AS does not stand in what it passes on.
+        format!(" no neighbor {peer} enforce-first-as"),
     ];
     if let Some(password) = spec.password {
         lines.push(format!(" neighbor {peer} password {password}"));
@@ -130,10 +136,12 @@ fn configuration(spec: &RouterSpec) -> String {
         lines.push(format!("  neighbor {peer} activate"));
         lines.extend(
             spec.announced(ipv6)
-                .map(|prefix| format!("  network {prefix}")),
+                .map(|prefix| format!("  network {prefix} route-map announced")),
         );
         lines.push(" exit-address-family".to_owned());
     }
+    lines.push("route-map announced permit 1".to_owned());
+    lines.extend(spec.med.map(|med| format!(" set metric {med}")));
     lines.join("\n") + "\n"
 }
 
@@ -156,6 +164,14 @@ fn learned(path: &serde_json::Value) -> Learned {
             .filter_map(|asn| asn.parse().ok())
             .collect(),
         local_pref: path["locPrf"].as_u64().and_then(|v| u32::try_from(v).ok()),
+        med: path["metric"].as_u64().and_then(|v| u32::try_from(v).ok()),
+        originator_id: path["originatorId"].as_str().map(str::to_owned),
+        cluster_list: path["clusterList"]["list"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|cluster| cluster.as_str().map(str::to_owned))
+            .collect(),
         communities: words(&path["community"]["string"]),
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::{Lab, ROUTER_V4};
+use crate::lab::{Lab, ROUTER_V6};
 use crate::process::{Process, eventually, output};
 use crate::router::{Learned, Over, Router, RouterSpec, Table, parse_json};
 
@@ -26,7 +26,7 @@ impl Gobgp {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
         fs::write(at("gobgp.toml"), configuration(spec)).expect("gobgp.toml is written");
-        let mut command = lab.router.command(GOBGPD);
+        let mut command = spec.host(lab).command(GOBGPD);
         command
             .args(["-t", "toml", "-f"])
             .arg(at("gobgp.toml"))
@@ -40,13 +40,16 @@ impl Gobgp {
         eventually("GoBGP answers", || gobgp.ask(&["global"]));
         for prefix in &spec.announce {
             let (family, next_hop) = if prefix.contains(':') {
-                ("ipv6", crate::lab::ROUTER_V6)
+                ("ipv6", ROUTER_V6)
             } else {
-                ("ipv4", ROUTER_V4)
+                ("ipv4", spec.id())
             };
-            let command = [
-                "global", "rib", "add", prefix, "origin", "igp", "nexthop", next_hop, "-a", family,
+            let med = spec.med.map(|med| med.to_string());
+            let mut command = vec![
+                "global", "rib", "add", prefix, "origin", "igp", "nexthop", next_hop,
             ];
+            command.extend(med.iter().flat_map(|med| ["med", med.as_str()]));
+            command.extend(["-a", family]);
             gobgp.ask(&command).expect("GoBGP announces a prefix");
         }
         gobgp
@@ -111,7 +114,7 @@ fn configuration(spec: &RouterSpec) -> String {
       afi-safi-name = \"{family}\"
 ",
         asn = spec.asn,
-        id = ROUTER_V4,
+        id = spec.id(),
         peer = spec.peer(),
         peer_asn = spec.peer_asn,
         local = spec.local(),
@@ -141,6 +144,14 @@ fn learned(path: &Value) -> Learned {
             .filter_map(number)
             .collect(),
         local_pref: number(&attribute(5)["value"]),
+        med: number(&attribute(4)["metric"]),
+        originator_id: attribute(9)["value"].as_str().map(str::to_owned),
+        cluster_list: attribute(10)["value"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|cluster| cluster.as_str().map(str::to_owned))
+            .collect(),
         communities: communities
             .as_array()
             .into_iter()

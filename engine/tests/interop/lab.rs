@@ -1,4 +1,4 @@
-//! Two network namespaces with a cable between them.
+//! Three network namespaces on one wire.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,21 +11,27 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::process::output;
 use crate::router::RouterKind;
 
-/// ringbgp's end of the cable.
+/// The host of ringbgp.
 pub(crate) const RINGBGP_V4: &str = "10.0.0.5";
-/// ringbgp's end of the cable.
+/// The host of ringbgp.
 pub(crate) const RINGBGP_V6: &str = "2001:db8::5";
-/// The router's end of the cable.
+/// The host of the router.
 pub(crate) const ROUTER_V4: &str = "10.0.0.6";
-/// The router's end of the cable.
+/// The host of the router.
 pub(crate) const ROUTER_V6: &str = "2001:db8::6";
+/// The host of a second router.
+pub(crate) const SECOND_ROUTER_V4: &str = "10.0.0.7";
+/// The host of a second router.
+pub(crate) const SECOND_ROUTER_V6: &str = "2001:db8::7";
 
-/// A lab of two hosts. Dropped, it goes away with everything that still runs in it.
+/// A lab of three hosts. Dropped, it goes away with everything that still runs in it.
 pub(crate) struct Lab {
     /// The host of ringbgp.
     pub(crate) node: Namespace,
     /// The host of the router.
     pub(crate) router: Namespace,
+    /// The host of a second router.
+    pub(crate) second: Namespace,
 }
 
 /// One host.
@@ -55,28 +61,28 @@ impl Lab {
         let name = |side: &str| format!("{PREFIX}{}x{number}{side}", std::process::id());
         let node = Namespace::add(name("node"))?;
         let router = Namespace::add(name("router"))?;
-        ip(&[
-            "link",
-            "add",
-            "eth0",
-            "netns",
-            &node.name,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "eth0",
-            "netns",
-            &router.name,
-        ])?;
-        node.configure(&[RINGBGP_V4], RINGBGP_V6)?;
-        router.configure(&[ROUTER_V4, SECOND_ROUTER_V4], ROUTER_V6)?;
-        Ok(Lab { node, router })
+        let second = Namespace::add(name("second"))?;
+        // The node's interface is a bridge, so that the routers hear each other past it: what they
+        // name as next hop has to be reached.
+        ip(&["-n", &node.name, "link", "add", "eth0", "type", "bridge"])?;
+        for (port, host) in [("port1", &router), ("port2", &second)] {
+            ip(&[
+                "link", "add", port, "netns", &node.name, "type", "veth", "peer", "name", "eth0",
+                "netns", &host.name,
+            ])?;
+            let name = node.name.as_str();
+            ip(&["-n", name, "link", "set", port, "master", "eth0", "up"])?;
+        }
+        node.configure(RINGBGP_V4, RINGBGP_V6)?;
+        router.configure(ROUTER_V4, ROUTER_V6)?;
+        second.configure(SECOND_ROUTER_V4, SECOND_ROUTER_V6)?;
+        Ok(Lab {
+            node,
+            router,
+            second,
+        })
     }
 }
-
-/// A second address at the router's end, for tests with two routers.
-pub(crate) const SECOND_ROUTER_V4: &str = "10.0.0.7";
 
 impl Namespace {
     fn add(name: String) -> Result<Namespace, String> {
@@ -84,13 +90,11 @@ impl Namespace {
         Ok(Namespace { name })
     }
 
-    fn configure(&self, ipv4: &[&str], ipv6: &str) -> Result<(), String> {
+    fn configure(&self, ipv4: &str, ipv6: &str) -> Result<(), String> {
         let name = self.name.as_str();
         ip(&["-n", name, "link", "set", "lo", "up"])?;
-        for address in ipv4 {
-            let address = format!("{address}/24");
-            ip(&["-n", name, "addr", "add", &address, "dev", "eth0"])?;
-        }
+        let address = format!("{ipv4}/24");
+        ip(&["-n", name, "addr", "add", &address, "dev", "eth0"])?;
         let address = format!("{ipv6}/64");
         // Duplicate address detection would keep the address unusable for a second.
         ip(&["-n", name, "addr", "add", &address, "dev", "eth0", "nodad"])?;

@@ -2,7 +2,7 @@
 //!
 //! The binary under test runs as its users run it: manifests in a directory, questions over the
 //! admin socket. Real routers sit in network namespaces of their own, 10.0.0.5 and 2001:db8::5
-//! being ringbgp, 10.0.0.6 and 2001:db8::6 the router. That needs root, `ip` and the router's
+//! being ringbgp, 10.0.0.6 and 2001:db8::6 the router, 10.0.0.7 and 2001:db8::7 a second one. That needs root, `ip` and the router's
 //! package; a test that misses one of them says `SKIPPED` and passes, unless
 //! `RINGBGP_REQUIRE_ROUTERS=1`. Scripted peers need nothing: they run on the loopback interface.
 //!
@@ -25,4 +25,5 @@ mod files;
 mod live;
 mod malformed;
 mod misbehaviour;
+mod relay;
 mod sessions;

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::lab::{Lab, ROUTER_V4};
+use crate::lab::Lab;
 use crate::process::{Process, eventually, output};
 use crate::router::{Learned, Router, RouterSpec, Table, parse_json};
 
@@ -34,7 +34,7 @@ impl Openbgpd {
         // It refuses a configuration that others may read.
         fs::set_permissions(at("bgpd.conf"), fs::Permissions::from_mode(0o600))
             .expect("the configuration's mode is set");
-        let mut command = lab.router.command(BGPD);
+        let mut command = spec.host(lab).command(BGPD);
         command.args(["-d", "-v", "-f"]).arg(at("bgpd.conf"));
         let openbgpd = Openbgpd {
             _bgpd: Process::start("openbgpd", &mut command, &at("bgpd.log")),
@@ -81,7 +81,10 @@ fn configuration(spec: &RouterSpec, socket: &str) -> String {
     let networks: String = spec
         .announce
         .iter()
-        .map(|prefix| format!("network {prefix}\n"))
+        .map(|prefix| match spec.med {
+            Some(med) => format!("network {prefix} set med {med}\n"),
+            None => format!("network {prefix}\n"),
+        })
         .collect();
     format!(
         "AS {asn}
@@ -94,12 +97,13 @@ fib-update no
   local-address {local}
   announce IPv4 unicast
   announce IPv6 unicast
+  enforce neighbor-as no
 }}
 allow from any
 allow to any
 ",
         asn = spec.asn,
-        id = ROUTER_V4,
+        id = spec.id(),
         local = spec.local(),
         peer = spec.peer(),
         peer_asn = spec.peer_asn,
@@ -111,6 +115,15 @@ fn learned(route: &Value) -> Learned {
         let text = value.as_str().unwrap_or_default();
         text.split_whitespace().map(str::to_owned).collect()
     };
+    // The attributes that have no name of their own, each with its value under one.
+    let attribute = |name: &str| {
+        let attributes = route["attributes"].as_array().into_iter().flatten();
+        let mut values = attributes.map(|attribute| &attribute[name]);
+        values
+            .find(|value| !value.is_null())
+            .cloned()
+            .unwrap_or_default()
+    };
     let communities = route["communities"].as_array().into_iter().flatten();
     Learned {
         next_hop: route["exit_nexthop"].as_str().unwrap_or("").to_owned(),
@@ -121,6 +134,14 @@ fn learned(route: &Value) -> Learned {
         local_pref: route["localpref"]
             .as_u64()
             .and_then(|v| u32::try_from(v).ok()),
+        med: route["metric"].as_u64().and_then(|v| u32::try_from(v).ok()),
+        originator_id: attribute("originator").as_str().map(str::to_owned),
+        cluster_list: attribute("cluster_list")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|cluster| cluster.as_str().map(str::to_owned))
+            .collect(),
         communities: communities
             .filter_map(|community| community.as_str().map(str::to_owned))
             .collect(),

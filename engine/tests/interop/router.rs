@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::lab::{Lab, RINGBGP_V4, RINGBGP_V6, ROUTER_V4, ROUTER_V6, SECOND_ROUTER_V4};
+use crate::lab::{
+    Lab, Namespace, RINGBGP_V4, RINGBGP_V6, ROUTER_V4, ROUTER_V6, SECOND_ROUTER_V4,
+    SECOND_ROUTER_V6,
+};
 use crate::process::eventually;
 use crate::{bird, frr, gobgp, openbgpd};
 
@@ -30,11 +33,13 @@ pub(crate) struct RouterSpec {
     pub(crate) asn: u32,
     pub(crate) peer_asn: u32,
     pub(crate) over: Over,
-    /// Use the second IPv4 address of the router's host.
+    /// On the second router's host.
     pub(crate) second: bool,
     pub(crate) password: Option<&'static str>,
     pub(crate) gtsm: bool,
     pub(crate) passive: bool,
+    /// The MED of what it announces.
+    pub(crate) med: Option<u32>,
     /// Prefixes that it announces.
     pub(crate) announce: Vec<&'static str>,
 }
@@ -46,6 +51,9 @@ pub(crate) struct Learned {
     pub(crate) next_hop: String,
     pub(crate) as_path: Vec<u32>,
     pub(crate) local_pref: Option<u32>,
+    pub(crate) med: Option<u32>,
+    pub(crate) originator_id: Option<String>,
+    pub(crate) cluster_list: Vec<String>,
     pub(crate) communities: Vec<String>,
 }
 
@@ -72,6 +80,7 @@ impl RouterSpec {
             password: None,
             gtsm: false,
             passive: false,
+            med: None,
             announce: vec!["192.168.100.0/24", "2001:db8:100::/48"],
         }
     }
@@ -79,9 +88,25 @@ impl RouterSpec {
     /// The router's address.
     pub(crate) fn local(&self) -> &'static str {
         match self.over {
-            Over::Ipv4 if self.second => SECOND_ROUTER_V4,
-            Over::Ipv4 => ROUTER_V4,
+            Over::Ipv4 => self.id(),
+            Over::Ipv6 if self.second => SECOND_ROUTER_V6,
             Over::Ipv6 => ROUTER_V6,
+        }
+    }
+
+    /// Its identifier: the IPv4 address of its host. Above ringbgp's, so it wins collisions.
+    pub(crate) fn id(&self) -> &'static str {
+        match self.second {
+            true => SECOND_ROUTER_V4,
+            false => ROUTER_V4,
+        }
+    }
+
+    /// Its host.
+    pub(crate) fn host<'lab>(&self, lab: &'lab Lab) -> &'lab Namespace {
+        match self.second {
+            true => &lab.second,
+            false => &lab.router,
         }
     }
 

@@ -132,12 +132,24 @@ impl Peer {
         Peer::establish_with(addresses, number, 90)
     }
 
-    /// Connects and brings the session up with a hold time of one's own. The daemon may still be
-    /// about to learn of its neighbor, so a refusal is tried again.
+    /// Connects and brings the session up with a hold time of one's own.
     pub(crate) fn establish_with(addresses: Addresses, number: u8, hold_time: u16) -> Peer {
+        Peer::establish_in(PEER_ASN, addresses, number, hold_time)
+    }
+
+    /// Connects and brings the session up as a peer in the daemon's own AS.
+    pub(crate) fn establish_internal(addresses: Addresses, number: u8) -> Peer {
+        Peer::establish_in(RINGBGP_ASN, addresses, number, 90)
+    }
+
+    /// The daemon may still be about to learn of its neighbor, so a refusal is tried again.
+    fn establish_in(asn: u32, addresses: Addresses, number: u8, hold_time: u16) -> Peer {
         eventually("a scripted session stands", || {
             let mut peer = Peer::connect(addresses, number);
-            peer.send_open(PEER_ASN, addresses.host(number), hold_time);
+            if asn == RINGBGP_ASN {
+                peer.wire.peer = PeerKind::Internal;
+            }
+            peer.send_open(asn, addresses.host(number), hold_time);
             match peer.finish_open() {
                 Ok(()) => Ok(peer),
                 Err(end) => Err(format!("{end:?}")),

@@ -4,8 +4,12 @@
 //! node, and so do a /48 and those above it. Entries are only ever added. Knows nothing of paths;
 //! who owns an id and what is stored for it is `table`'s business.
 //!
+//! Nodes at a depth of fifteen bits are also listed in a flat array by those bits, filled as they
+//! are made: most prefixes are longer, and find their node there without the levels above it.
+//!
 //! Invariants: node 0 is the root; each other node is the child of exactly one node; an id is
-//! entered at exactly one place. A prefix of length `n` ends in the node at depth `n / 5`.
+//! entered at exactly one place. A prefix of length `n` ends in the node at depth `n / 5`. What the
+//! flat array names is reached from the root too.
 
 #[allow(unsafe_code)]
 mod node;
@@ -19,6 +23,11 @@ use crate::sync::{AtomicU32, Ordering};
 use node::{Entry, Node, NodeCell, STRIDE};
 
 const ROOT: u32 = 0;
+/// Depth of the nodes that the flat array lists. (Less under the model checker, whose arrays are
+/// small.)
+const FLAT_DEPTH: u8 = if cfg!(loom) { STRIDE } else { 3 * STRIDE };
+/// Keys that are looked for together, so that their cache misses overlap.
+pub(crate) const WINDOW: usize = 16;
 /// Nodes there can be; far below what numbers can tell apart, so that racing claims cannot wrap.
 const MAX_NODES: u32 = 1 << 31;
 
@@ -41,6 +50,13 @@ impl Key {
         length == 0 || (self.bits ^ other.bits) >> (128 - u32::from(length)) == 0
     }
 
+    /// The place in the flat array, where the prefix is long enough to have one.
+    #[inline]
+    fn flat(self) -> Option<u32> {
+        let place = self.bits >> (128 - u32::from(FLAT_DEPTH));
+        (self.length >= FLAT_DEPTH).then_some(place as u32)
+    }
+
     /// The five bits at `depth`; zeroes past the end.
     #[inline]
     fn chunk(self, depth: u8) -> u32 {
@@ -58,6 +74,17 @@ impl Key {
 pub(crate) struct Trie {
     nodes: Segments<NodeCell>,
     claimed: AtomicU32,
+    /// Nodes at `FLAT_DEPTH` by the bits above them; 0 where none was listed yet.
+    flat: Segments<AtomicU32>,
+}
+
+/// How far down the trie a key was followed.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Place {
+    number: u32,
+    depth: u8,
+    /// The prefix's, if it was found.
+    pub(crate) id: Option<u32>,
 }
 
 /// A node number that lost a race, kept by its writer for the next time.
@@ -71,6 +98,32 @@ impl Trie {
         Trie {
             nodes,
             claimed: AtomicU32::new(ROOT + 1),
+            flat: Segments::new(),
+        }
+    }
+
+    /// The deepest node that is known to be on the way to a key without looking into any.
+    #[inline]
+    fn start(&self, key: Key) -> Place {
+        let listed = key.flat().and_then(|place| self.flat.get(place));
+        // Pairs with the release in `list`: the node is grown.
+        match listed.map_or(ROOT, |number| number.load(Ordering::Acquire)) {
+            ROOT => Place::default(),
+            number => Place {
+                number,
+                depth: FLAT_DEPTH,
+                id: None,
+            },
+        }
+    }
+
+    /// Lists a node that was just made, if it is at the depth for it.
+    fn list(&self, key: Key, depth: u8, number: u32) {
+        if depth == FLAT_DEPTH
+            && let Some(place) = key.flat()
+        {
+            // Release: the node's parent named it before this.
+            self.flat.grow(place).store(number, Ordering::Release);
         }
     }
 
@@ -88,27 +141,50 @@ impl Trie {
 
     /// The id of exactly this prefix.
     pub(crate) fn lookup(&self, key: Key, pinned: Pinned<'_>) -> Option<u32> {
-        let (mut number, mut depth) = (ROOT, 0);
-        loop {
-            let node = self.node(number, pinned);
-            if let Some(bit) = key.end(depth) {
-                return node.prefix(bit);
-            }
-            number = node.child(key.chunk(depth))?;
-            depth += STRIDE;
-        }
+        let mut place = self.start(key);
+        while !place.step(key, self.node(place.number, pinned)) {}
+        place.id
     }
 
-    /// The id of this prefix. Where it has none, `id` is asked for one, which is entered unless
-    /// another writer is faster; an `id` that was asked for and not used is the caller's to keep.
+    /// Follows up to [`WINDOW`] keys as far as they go, level by level, so that the cache misses of
+    /// one don't wait for those of another.
+    pub(crate) fn find_all(&self, keys: &[Key], pinned: Pinned<'_>) -> [Place; WINDOW] {
+        let mut places = [Place::default(); WINDOW];
+        for (place, key) in places.iter_mut().zip(keys) {
+            *place = self.start(*key);
+        }
+        let mut open = (1u32 << keys.len().min(WINDOW)) - 1;
+        while open != 0 {
+            // Nothing here depends on what another key's node holds.
+            let nodes = places.map(|place| self.node(place.number, pinned));
+            let mut left = open;
+            while left != 0 {
+                let at = left.trailing_zeros() as usize;
+                left &= left - 1;
+                if places[at].step(keys[at], nodes[at]) {
+                    open &= !(1 << at);
+                }
+            }
+        }
+        places
+    }
+
+    /// The id of this prefix, which was followed to `from`. Where it has none, `id` is asked for
+    /// one, which is entered unless another writer is faster; an `id` that was asked for and not
+    /// used is the caller's to keep.
     pub(crate) fn insert(
         &self,
         key: Key,
+        from: Place,
         pinned: Pinned<'_>,
         spare: &mut SpareNode,
         mut id: impl FnMut() -> Result<u32, Full>,
     ) -> Result<u32, Full> {
-        let (mut number, mut depth) = (ROOT, 0);
+        let Place {
+            mut number,
+            mut depth,
+            ..
+        } = from;
         loop {
             let cell = self.cell(number);
             let node = cell.load(pinned);
@@ -123,18 +199,19 @@ impl Trie {
                 continue;
             }
             let bit = key.chunk(depth);
-            number = match node.child(bit) {
-                Some(child) => child,
-                None => {
-                    let child = self.claim_node(spare)?;
-                    if !cell.add(node, Entry::Child { bit, node: child }, pinned) {
-                        spare.0 = Some(child);
-                        continue;
-                    }
-                    child
-                }
-            };
             depth += STRIDE;
+            if let Some(child) = node.child(bit) {
+                number = child;
+                continue;
+            }
+            let child = self.claim_node(spare)?;
+            if cell.add(node, Entry::Child { bit, node: child }, pinned) {
+                self.list(key, depth, child);
+                number = child;
+            } else {
+                spare.0 = Some(child);
+                depth -= STRIDE;
+            }
         }
     }
 
@@ -199,14 +276,36 @@ impl Trie {
         let _ = walk.node(ROOT, 0, 0, visit);
     }
 
-    /// Nodes, and octets of their blocks.
-    pub(crate) fn size(&self, pinned: Pinned<'_>) -> (usize, usize) {
+    /// Octets of cells, blocks and what is listed.
+    pub(crate) fn octets(&self, pinned: Pinned<'_>) -> usize {
         let claimed = self.claimed.load(Ordering::Relaxed);
-        let blocks = (0..claimed)
+        let nodes: usize = (0..claimed)
             .filter_map(|number| self.nodes.get(number))
-            .map(|cell| cell.load(pinned).block_octets())
+            .map(|cell| size_of::<NodeCell>() + cell.load(pinned).block_octets())
             .sum();
-        (claimed as usize, blocks)
+        let listed = (0..1 << FLAT_DEPTH)
+            .filter_map(|place| self.flat.get(place))
+            .filter(|number| number.load(Ordering::Relaxed) != ROOT)
+            .count();
+        nodes + listed * size_of::<AtomicU32>()
+    }
+}
+
+impl Place {
+    /// Goes one node further down, if this `node` of the place leads there. Whether it is the last:
+    /// then the id is known, or the prefix has none.
+    #[inline]
+    fn step(&mut self, key: Key, node: Node<'_>) -> bool {
+        if let Some(bit) = key.end(self.depth) {
+            self.id = node.prefix(bit);
+            return true;
+        }
+        let Some(child) = node.child(key.chunk(self.depth)) else {
+            return true;
+        };
+        self.number = child;
+        self.depth += STRIDE;
+        false
     }
 }
 

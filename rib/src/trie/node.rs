@@ -11,8 +11,8 @@
 //! therefore not lose what happens below it meanwhile.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
 use std::ptr;
-use std::slice;
 
 use crate::epoch::Pinned;
 use crate::segments::Zeroed;
@@ -40,11 +40,13 @@ impl Default for NodeCell {
 // SAFETY: one atomic pointer, null by default, and null is all zeroes.
 unsafe impl Zeroed for NodeCell {}
 
-/// The content of a node at one moment.
+/// The content of a node at one moment: its bitmaps, and where its entries are.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'g> {
     block: *mut u32,
-    words: &'g [u32],
+    prefixes: u32,
+    children: u32,
+    guard: PhantomData<&'g ()>,
 }
 
 /// One more entry for a node.
@@ -62,14 +64,21 @@ impl NodeCell {
         // Pairs with the release in `add`: the block is seen whole, and with it the prefix that was
         // stored for each id before the id was entered.
         let block = self.block.load(Ordering::Acquire);
-        let words = if block.is_null() {
-            &EMPTY
+        let head = if block.is_null() {
+            EMPTY.as_ptr()
         } else {
-            // SAFETY: not null, so made by `allocate`, and the guard of `'g`, held while it was in
-            // the cell, keeps it from being freed.
-            unsafe { slice::from_raw_parts(block, block_words(block)) }
+            block.cast_const()
         };
-        Node { block, words }
+        // SAFETY: a block that is not null was made by `allocate`, so it has a head of two words,
+        // as `EMPTY` has; and the guard of `'g`, held while it was in the cell, keeps it from being
+        // freed.
+        let (prefixes, children) = unsafe { (*head, *head.add(1)) };
+        Node {
+            block,
+            prefixes,
+            children,
+            guard: PhantomData,
+        }
     }
 
     /// Adds an entry that `node` does not have. `false`: the cell no longer holds `node`.
@@ -109,29 +118,31 @@ impl Drop for NodeCell {
 }
 
 impl Node<'_> {
-    /// The prefixes that end here, as a bitmap.
-    pub(crate) fn prefix_bits(&self) -> u32 {
-        self.words[0]
-    }
-
-    /// The children there are, as a bitmap.
-    pub(crate) fn child_bits(&self) -> u32 {
-        self.words[1]
-    }
-
     /// The id of the prefix at a bit of the prefix bitmap.
     #[inline]
     pub(crate) fn prefix(&self, bit: u32) -> Option<u32> {
-        let bits = self.prefix_bits();
-        (bits >> bit & 1 != 0).then(|| self.words[HEAD_WORDS + rank(bits, bit)])
+        (self.prefixes >> bit & 1 != 0).then(|| self.entry(rank(self.prefixes, bit)))
     }
 
     /// The number of the child at a bit of the child bitmap.
     #[inline]
     pub(crate) fn child(&self, bit: u32) -> Option<u32> {
-        let bits = self.child_bits();
-        let prefixes = self.prefix_bits().count_ones() as usize;
-        (bits >> bit & 1 != 0).then(|| self.words[HEAD_WORDS + prefixes + rank(bits, bit)])
+        let before = self.prefixes.count_ones() as usize;
+        (self.children >> bit & 1 != 0).then(|| self.entry(before + rank(self.children, bit)))
+    }
+
+    /// The entry at a place. Below the number of entries, or there is no such thing.
+    #[inline]
+    fn entry(&self, at: usize) -> u32 {
+        debug_assert!(at < self.entries());
+        // SAFETY: callers found a bit of a bitmap set, so the node is not empty, its block has one
+        // word after the head for each bit that is set in the two bitmaps, and `at` counts some of
+        // those without that bit. The block is readable for `'g` (see `load`).
+        unsafe { *self.block.add(HEAD_WORDS + at) }
+    }
+
+    fn entries(&self) -> usize {
+        (self.prefixes.count_ones() + self.children.count_ones()) as usize
     }
 
     /// Octets outside the cell.
@@ -139,7 +150,7 @@ impl Node<'_> {
         if self.block.is_null() {
             0
         } else {
-            size_of_val(self.words)
+            (HEAD_WORDS + self.entries()) * size_of::<u32>()
         }
     }
 }
@@ -151,7 +162,7 @@ fn rank(bits: u32, bit: u32) -> usize {
 
 /// A block with the entries of `node` and one more.
 fn allocate(node: Node<'_>, entry: Entry) -> *mut u32 {
-    let (prefixes, children) = (node.prefix_bits(), node.child_bits());
+    let (prefixes, children) = (node.prefixes, node.children);
     let (at, value, prefixes, children) = match entry {
         Entry::Prefix { bit, id } => {
             debug_assert!(bit < 32 && prefixes >> bit & 1 == 0);
@@ -164,7 +175,7 @@ fn allocate(node: Node<'_>, entry: Entry) -> *mut u32 {
             (at, node, prefixes, children | 1 << bit)
         }
     };
-    let length = node.words.len() + 1;
+    let length = HEAD_WORDS + node.entries() + 1;
     debug_assert!(length <= MAX_WORDS && at < length);
     let layout = block_layout(length);
     // SAFETY: at least three words, so not of zero size.
@@ -172,19 +183,21 @@ fn allocate(node: Node<'_>, entry: Entry) -> *mut u32 {
     if start.is_null() {
         handle_alloc_error(layout);
     }
-    let old = node.words;
-    // SAFETY: `old.len() + 1` words were just allocated, `HEAD_WORDS <= at <= old.len()`, and each
-    // word is written: the head, the entries before `at`, the new one, the entries after.
+    let old = if node.block.is_null() {
+        EMPTY.as_ptr()
+    } else {
+        node.block.cast_const()
+    };
+    // SAFETY: `length` words were just allocated, the old block has one less, `HEAD_WORDS <= at <
+    // length`, and each word is written: the head, the entries before `at`, the new one, the
+    // entries after.
     unsafe {
         start.write(prefixes);
         start.add(1).write(children);
-        ptr::copy_nonoverlapping(
-            old.as_ptr().add(HEAD_WORDS),
-            start.add(HEAD_WORDS),
-            at - HEAD_WORDS,
-        );
+        let before = at - HEAD_WORDS;
+        ptr::copy_nonoverlapping(old.add(HEAD_WORDS), start.add(HEAD_WORDS), before);
         start.add(at).write(value);
-        ptr::copy_nonoverlapping(old.as_ptr().add(at), start.add(at + 1), old.len() - at);
+        ptr::copy_nonoverlapping(old.add(at), start.add(at + 1), length - at - 1);
     }
     start
 }

@@ -4,6 +4,7 @@
 //! the store's business. Kinds of ours are read strictly, Cilium's and Kubernetes' leniently.
 
 mod cilium;
+mod client;
 mod fields;
 mod guard;
 mod kubernetes;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use codec::{Family, FamilySet};
 
+use super::client::client;
 use super::fields::{Field, Fields};
 use super::node::Value;
 use super::peering::BGP_PORT;
@@ -48,6 +49,8 @@ pub(super) fn neighbors(
         Some(field) => next_hops(&field, report),
         None => (None, NextHopIpv6::Auto),
     };
+    let import = policy_word(fields, "import", IMPORT, report).unwrap_or(Import::None);
+    let export = policy_word(fields, "export", EXPORT, report).unwrap_or(Export::Originated);
     let spec = NeighborSpec {
         line: element.line,
         path: element.path.as_str().into(),
@@ -66,8 +69,9 @@ pub(super) fn neighbors(
         next_hop_ipv6,
         next_hop_self: word(fields, "nextHopSelf", NEXT_HOP_SELF, report)
             .unwrap_or(NextHopSelf::Auto),
-        import: policy_word(fields, "import", IMPORT, report).unwrap_or(Import::None),
-        export: policy_word(fields, "export", EXPORT, report).unwrap_or(Export::Originated),
+        client: client(fields, (peer_asn, local_asn), (import, export), report),
+        import,
+        export,
         send_communities: send_communities(fields, report),
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
     };

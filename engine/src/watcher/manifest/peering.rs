@@ -23,7 +23,9 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let listen_port = fields.get("listenPort");
     let listen_port = listen_port.and_then(|field| field.integer(1..=u16::MAX, report));
     let router_id = fields.get("routerID");
-    let router_id = router_id.and_then(|field| router_id_of(&field, report));
+    let router_id = router_id.and_then(|field| identifier(&field, report));
+    let cluster_id = fields.get("clusterID");
+    let cluster_id = cluster_id.and_then(|field| identifier(&field, report));
     let local_asn = fields.get("localASN");
     let local_asn = local_asn.and_then(|field| neighbor::as_number(&field, report));
     let advertise = fields.get_written("advertise", report);
@@ -47,6 +49,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         listen_addresses,
         listen_port: listen_port.unwrap_or(BGP_PORT),
         router_id,
+        cluster_id,
         local_asn,
         advertise,
         guard: guard_spec,
@@ -68,8 +71,8 @@ fn listen_addresses(field: &Field<'_>, report: &mut Report) -> Vec<IpAddr> {
     addresses
 }
 
-/// RFC 6286 §2.1: any non-zero 32 bits.
-fn router_id_of(field: &Field<'_>, report: &mut Report) -> Option<Ipv4Addr> {
+/// A router id or cluster id: any non-zero 32 bits (RFC 6286 §2.1, RFC 4456 §7).
+fn identifier(field: &Field<'_>, report: &mut Report) -> Option<Ipv4Addr> {
     let id = field.ipv4(report)?;
     if id.is_unspecified() {
         field.fault(report, "0.0.0.0 is not accepted: any other IPv4 address");

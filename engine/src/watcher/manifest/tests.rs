@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::config::{Import, NextHopIpv6, PeerAsn};
+use crate::config::{Client, Import, NextHopIpv6, PeerAsn};
 use crate::watcher::resource::{BgpPeering, CidrTarget, PodCidrs};
 
 fn read_text(text: &str) -> Contents {
@@ -148,9 +148,10 @@ fn what_is_written_wrong_is_named() {
         ),
         ("guard: {maxPrefixes: 5}", "a mapping is expected"),
         (
-            "clusterID: 1.1.1.1",
-            "spec.bgpPeering.clusterID: not supported yet",
+            "clusterID: 0.0.0.0",
+            "spec.bgpPeering.clusterID: 0.0.0.0 is not accepted",
         ),
+        ("clusterID: 7", "spec.bgpPeering.clusterID: 7 is not"),
         (
             "nodes: [{name: a}]",
             "not supported yet; accepted for now: []",
@@ -209,8 +210,25 @@ fn what_is_wrong_with_a_neighbor_is_named() {
         ),
         (
             "peerASN: 1\nrouteReflectorClient: true",
-            "not supported yet",
+            "routeReflectorClient: true is not accepted for a peer of another AS",
         ),
+        (
+            "peerASN: external\nrouteReflectorClient: true",
+            "a reflector's clients are internal peers (RFC 4456)",
+        ),
+        (
+            "peerASN: 65001\nrouteServerClient: true",
+            "routeServerClient: true is not accepted for a peer of our own AS",
+        ),
+        (
+            "peerASN: internal\nrouteServerClient: true",
+            "a route server's clients are external peers (RFC 7947)",
+        ),
+        (
+            "peerASN: any\nrouteReflectorClient: true\nrouteServerClient: true",
+            "routeServerClient: routeReflectorClient is there too: one of the two",
+        ),
+        ("peerASN: 65001\nrouteReflectorClient: yes", "true or false"),
         ("peerASN: 1\nmaxPrefixes: {ipv4: 5}", "not supported yet"),
         ("peerASN: 1\ntemplate: tor", "not supported yet"),
         ("peerASN: 1\nlocalAddress: '::5'", "not of one family"),
@@ -276,12 +294,47 @@ fn next_hops_are_addresses_that_a_router_can_use() {
 }
 
 #[test]
+fn clients_of_reflectors_and_route_servers_are_taken() {
+    let contents = config(
+        "localASN: 65001\nclusterID: 192.0.2.1\nneighbors:\n\
+         - {peerAddress: 10.0.0.1, peerASN: 65001, import: all, routeReflectorClient: true}\n\
+         - {peerAddress: 10.0.0.2, peerASN: 65002, export: all, routeServerClient: true}\n\
+         - {peerAddress: 10.0.0.3, peerASN: any, import: all, routeReflectorClient: true}\n\
+         - {peerAddress: 10.0.0.4, peerASN: 65001, routeReflectorClient: false, \
+         routeServerClient: false}\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    let peering = peering(&contents);
+    assert_eq!(peering.cluster_id, Some([192, 0, 2, 1].into()));
+    let clients: Vec<_> = peering.neighbors.iter().map(|n| n.client).collect();
+    let reflected = Some(Client::RouteReflector);
+    let served = Some(Client::RouteServer);
+    assert_eq!(clients, [reflected, served, reflected, None]);
+}
+
+#[test]
+fn a_client_that_nothing_is_passed_on_from_or_to_is_a_warning() {
+    let contents = with("  routeReflectorClient: true\n");
+    assert_eq!(
+        said(&contents),
+        [
+            "f.yaml:10: warning: spec.bgpPeering.neighbors[0].routeReflectorClient: true has no \
+             effect: nothing of this neighbor is passed on while its import is none, and nothing \
+             to it unless its export is all"
+        ]
+    );
+    assert_eq!(
+        peering(&contents).neighbors[0].client,
+        Some(Client::RouteReflector)
+    );
+}
+
+#[test]
 fn off_is_accepted_for_what_is_not_built() {
     let contents = with(
-        "  gracefulRestart: {enabled: false, helper: false}\n  routeServerClient: false\n  \
-         addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
+        "  gracefulRestart: {enabled: false, helper: false}\n  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
          restartAfterSeconds: 0}\n  timers: {advertisementIntervalSeconds: 0}\n  \
-         routeReflectorClient: false\n  roleStrict: false\n  \
+         roleStrict: false\n  \
          longLivedGracefulRestart: {enabled: false}\nnodes: []\ntemplates: {}\nrpki: \
          {caches: []}\nlimits: {}\n",
     );

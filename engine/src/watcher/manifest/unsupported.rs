@@ -24,7 +24,6 @@ enum Off {
 
 /// Fields of `spec.bgpPeering`.
 const PEERING: &[(&str, Off)] = &[
-    ("clusterID", Off::Never),
     ("nodes", Off::EmptyList),
     ("templates", Off::EmptyMap),
     (
@@ -73,8 +72,6 @@ const NEIGHBOR: &[(&str, Off)] = &[
         "addPaths",
         Off::Fields(&[("send", Off::Zero), ("receive", Off::False)]),
     ),
-    ("routeReflectorClient", Off::False),
-    ("routeServerClient", Off::False),
     ("role", Off::EmptyText),
     ("roleStrict", Off::False),
     (

@@ -1,38 +1,8 @@
 //! The two halves of the load generator against each other, as programs.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
-
 use serde_json::Value;
 
-fn loadgen(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringbgp-loadgen"));
-    command
-        .args(arguments.split_whitespace())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    command
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
-}
-
-fn json(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    let last = text.lines().last().unwrap_or_default();
-    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error} in {text:?}"))
-}
+use crate::support::{Running, free_port, json, loadgen};
 
 #[test]
 fn a_sink_holds_what_a_blast_announces() {

@@ -1,0 +1,366 @@
+//! Evaluation: what the newest best paths mean for the members of a group.
+//!
+//! Reads the RIB, keeps the Adj-RIB-Out, packs for the in-sync cohort and notes for the others. What
+//! lagging cohorts are told, and when messages leave, is `walk`'s.
+
+use std::sync::Arc;
+
+use codec::{Family, IpPrefix};
+use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
+use smallvec::SmallVec;
+
+#[cfg(test)]
+use super::Fault;
+use super::Group;
+use super::advert::{AdvertId, Exporter, Told};
+use super::entry::Entry;
+use super::pack::{Audience, Packer};
+use super::reflect::PathSource;
+
+/// Prefixes that follow each other and share attributes and source.
+#[derive(Default)]
+struct Run {
+    key: Option<(AttributeId, SourceId)>,
+    advert: AdvertId,
+    /// How many of them were not announced before, and are not counted yet.
+    fresh: u32,
+}
+
+/// By how much the announced prefixes of each source grew; few sources change at a time.
+#[derive(Default)]
+struct Counts(SmallVec<[(SourceId, i64); 4]>);
+
+impl Counts {
+    fn add(&mut self, source: SourceId, by: i64) {
+        match self.0.iter_mut().find(|(known, _)| *known == source) {
+            Some((_, count)) => *count += by,
+            None => self.0.push((source, by)),
+        }
+    }
+}
+
+impl Group {
+    /// Reads the newest state of prefixes and tells the in-sync members what changed for them;
+    /// for the others it is noted.
+    pub fn apply(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        family: Family,
+        ids: &[PrefixId],
+    ) {
+        if !self.view.families.contains(family) {
+            return;
+        }
+        let Some(highest) = ids.iter().max() else {
+            return;
+        };
+        let entries = &mut self.adj_rib_out[family.index()];
+        if entries.len() <= highest.0 as usize {
+            entries.resize(highest.0 as usize + 1, AdvertId::NONE);
+        }
+        let mut counts = Counts::default();
+        if self.view.wants_runners_up() {
+            for id in ids {
+                let new = self.evaluate_both(writer, guard, family, *id);
+                self.change((writer.rib(), guard), family, *id, new, &mut counts);
+            }
+        } else {
+            self.apply_best(writer, guard, family, ids, &mut counts);
+        }
+        self.count(family, counts);
+    }
+
+    /// For a view in which only the best paths count. What arrives together mostly shares its
+    /// attributes and is new: a run of such prefixes is evaluated and counted once.
+    fn apply_best(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        family: Family,
+        ids: &[PrefixId],
+        counts: &mut Counts,
+    ) {
+        let mut run = Run::default();
+        let rib = &Arc::clone(writer.rib());
+        for id in ids {
+            let path = rib.best(family, *id, guard);
+            let key = path.map(|path| (path.attributes, path.source));
+            if key != run.key {
+                self.end_run(&mut run, counts);
+                run.key = key;
+                run.advert = key.map_or(AdvertId::NONE, |key| {
+                    self.evaluate(writer, guard, family, key)
+                });
+            }
+            let new = Entry::of(run.advert);
+            if self.adj_rib_out[family.index()][id.0 as usize] != AdvertId::NONE
+                || !self.lagging.is_empty()
+            {
+                self.change((rib, guard), family, *id, new, counts);
+            } else if run.advert != AdvertId::NONE {
+                self.adj_rib_out[family.index()][id.0 as usize] = run.advert;
+                run.fresh += 1;
+                if !self.in_sync.members.is_empty() {
+                    self.tell_in_sync((rib, guard), family, *id, Entry::default(), new);
+                }
+            }
+        }
+        self.end_run(&mut run, counts);
+    }
+
+    fn end_run(&mut self, run: &mut Run, counts: &mut Counts) {
+        let fresh = std::mem::take(&mut run.fresh);
+        if fresh > 0 {
+            self.adverts.hold(run.advert, fresh);
+            counts.add(self.adverts.get(run.advert).source, i64::from(fresh));
+        }
+    }
+
+    fn change(
+        &mut self,
+        (rib, guard): (&Rib, &Guard),
+        family: Family,
+        id: PrefixId,
+        new: Entry,
+        counts: &mut Counts,
+    ) {
+        let old = self.entry(family, id);
+        if new == old {
+            return;
+        }
+        #[cfg(test)]
+        if self.fault == Some(Fault::AttributesOnly) && self.is_alike(old, new) {
+            return;
+        }
+        self.set(family, id, old, new, counts);
+        if self.is_same_to_all(old.first, new.first) {
+            return;
+        }
+        #[cfg(test)]
+        if self.fault == Some(Fault::StaleSecond) && old.first == new.first {
+            return;
+        }
+        if !self.in_sync.members.is_empty() {
+            self.tell_in_sync((rib, guard), family, id, old, new);
+        }
+        if !self.lagging.is_empty() {
+            self.note_for_lagging(family, id, old, new);
+        }
+    }
+
+    /// Of two paths that no member said and that are told alike, nobody needs to hear.
+    fn is_same_to_all(&self, old: AdvertId, new: AdvertId) -> bool {
+        if old == AdvertId::NONE || new == AdvertId::NONE {
+            return false;
+        }
+        let is_from_member = |advert| self.is_member(self.adverts.get(advert).source);
+        self.adverts.are_alike(old, new) && !is_from_member(old) && !is_from_member(new)
+    }
+
+    #[cfg(test)]
+    fn is_alike(&self, old: Entry, new: Entry) -> bool {
+        let announced = old.first != AdvertId::NONE && new.first != AdvertId::NONE;
+        announced && self.adverts.are_alike(old.first, new.first)
+    }
+
+    fn is_member(&self, source: SourceId) -> bool {
+        self.sources.contains_key(&source)
+    }
+
+    fn evaluate(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        family: Family,
+        (attributes, source): (AttributeId, SourceId),
+    ) -> AdvertId {
+        let rib = &Arc::clone(writer.rib());
+        let found = rib.attributes(attributes, guard);
+        let info = rib.source(source, guard);
+        let view = &self.view;
+        let said = PathSource::of(view, info, found.summary);
+        let from = Exporter { view, rib, guard };
+        self.adverts
+            .intern(writer, from, family, (attributes, &found), (source, said))
+            .unwrap_or_default()
+    }
+
+    fn evaluate_both(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        family: Family,
+        id: PrefixId,
+    ) -> Entry {
+        let rib = &Arc::clone(writer.rib());
+        // One look at the paths, so that the two fit together.
+        let paths = rib.paths(family, id, guard);
+        let Some(best) = paths.best() else {
+            return Entry::default();
+        };
+        let mut entry =
+            Entry::of(self.evaluate(writer, guard, family, (best.attributes, best.source)));
+        if entry.first != AdvertId::NONE
+            && self.is_member(best.source)
+            && let Some(other) = rib.best_but(&paths, best.source, guard)
+        {
+            let other = (other.attributes, other.source);
+            entry.second = self.evaluate(writer, guard, family, other);
+        }
+        entry
+    }
+
+    pub(super) fn entry(&self, family: Family, id: PrefixId) -> Entry {
+        Entry {
+            first: self.advert_of(family, id),
+            second: self.seconds.get(family, id),
+        }
+    }
+
+    /// What a member is told of a prefix by its entry.
+    pub(super) fn told_by(&self, entry: Entry, source: SourceId) -> AdvertId {
+        let own = entry.first != AdvertId::NONE && self.adverts.get(entry.first).source == source;
+        if own { entry.second } else { entry.first }
+    }
+
+    fn set(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry, counts: &mut Counts) {
+        self.set_second(family, id, old, new);
+        let (old, new) = (old.first, new.first);
+        if old == new {
+            return;
+        }
+        if new != AdvertId::NONE {
+            self.adverts.hold(new, 1);
+            counts.add(self.adverts.get(new).source, 1);
+        }
+        if old != AdvertId::NONE {
+            counts.add(self.adverts.get(old).source, -1);
+            self.adverts.release(old);
+        }
+        self.adj_rib_out[family.index()][id.0 as usize] = new;
+    }
+
+    fn set_second(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+        if new.second != AdvertId::NONE {
+            self.adverts.hold(new.second, 1);
+            let source = self.adverts.get(new.first).source;
+            self.seconds.count(source, family, 1);
+        }
+        if old.second != AdvertId::NONE {
+            let source = self.adverts.get(old.first).source;
+            self.seconds.count(source, family, -1);
+            self.adverts.release(old.second);
+        }
+        self.seconds.set(family, id, new.second);
+    }
+
+    fn count(&mut self, family: Family, counts: Counts) {
+        let family = family.index();
+        for (source, by) in counts.0 {
+            let total = &mut self.announced[family];
+            *total = total.wrapping_add_signed(by);
+            let of_source = self.announced_from.entry(source).or_default();
+            of_source[family] = of_source[family].wrapping_add_signed(by);
+            if of_source.iter().all(|count| *count == 0) {
+                self.announced_from.remove(&source);
+            }
+        }
+    }
+
+    /// The member that an advert's path came from.
+    fn member_of(&self, advert: AdvertId) -> Option<SourceId> {
+        if advert == AdvertId::NONE {
+            return None;
+        }
+        let source = self.adverts.get(advert).source;
+        self.is_member(source).then_some(source)
+    }
+
+    fn tell_in_sync(
+        &mut self,
+        (rib, guard): (&Rib, &Guard),
+        family: Family,
+        id: PrefixId,
+        old: Entry,
+        new: Entry,
+    ) {
+        let prefix = rib.prefix(family, id);
+        if new.first == AdvertId::NONE {
+            #[cfg(test)]
+            if self.fault == Some(Fault::LostWithdraw) && id.0 % 7 == 3 {
+                return;
+            }
+            let untold = self.member_of(old.first);
+            let audience = match untold.filter(|_| old.second == AdvertId::NONE) {
+                Some(source) => Audience::AllBut(source),
+                None => Audience::All,
+            };
+            self.in_sync.packer.withdraw(id, prefix, audience);
+            return;
+        }
+        let told = Told {
+            adverts: &self.adverts,
+            from: Exporter {
+                view: &self.view,
+                rib,
+                guard,
+            },
+        };
+        let packer = &mut self.in_sync.packer;
+        if new.first == old.first {
+            packer.begin(family, id);
+        } else {
+            packer.announce(id, prefix, new.first, told);
+        }
+        #[cfg(test)]
+        if self.fault == Some(Fault::WrongSplitHorizon) {
+            packer.tell_sources_too();
+        }
+        #[cfg(test)]
+        if self.fault == Some(Fault::LostDisplacement) && new.second == AdvertId::NONE {
+            return;
+        }
+        // The member whose path it is now.
+        if let Some(source) = self.member_of(new.first)
+            && self.told_by(old, source) != new.second
+        {
+            tell_source(&mut self.in_sync.packer, told, prefix, source, new.second);
+        }
+    }
+
+    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+        let own = self.member_of(new.first);
+        let had = |source| self.told_by(old, source) != AdvertId::NONE;
+        let displaced = own.is_some_and(had);
+        for cohort in &mut self.lagging {
+            #[cfg(test)]
+            if self.fault == Some(Fault::MissedCoalesce)
+                && cohort.changed[family.index()].remove(id)
+            {
+                continue;
+            }
+            let own = own.filter(|source| cohort.has_source(*source));
+            if new.first == old.first && own.is_none() {
+                continue;
+            }
+            // What is still owed of the prefix may be the end of a path that a member was told.
+            let forget = own.is_some() && (displaced || cohort.owes(family, id));
+            cohort.mark(family, id, forget);
+        }
+    }
+}
+
+/// Packs what the member that the best path came from is told instead of it.
+pub(super) fn tell_source(
+    packer: &mut Packer,
+    told: Told<'_>,
+    prefix: IpPrefix,
+    source: SourceId,
+    second: AdvertId,
+) {
+    match second {
+        AdvertId::NONE => packer.withdraw_from_source(prefix, source),
+        advert => packer.announce_to_source(prefix, advert, told, source),
+    }
+}

@@ -1,0 +1,220 @@
+//! What export makes of a path, by what the peer and the source are to us.
+
+use std::net::Ipv4Addr;
+
+use codec::{AttributeSet, AttributeWriter, Family, NextHop, Origin, PeerKind};
+use rib::{SourceInfo, SourceKind, Summary};
+
+use super::advert::split;
+use super::export::{Refusal, export};
+use super::reflect::PathSource;
+use super::view::ExportView;
+use crate::config::{Client, Export, NextHopSelf, SendCommunities};
+
+const SELF: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+const CLUSTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const THIRD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
+const NO_EXPORT: u32 = 0xffff_ff01;
+
+fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
+    ExportView {
+        peer,
+        local_asn: 65001,
+        four_octet_as: true,
+        families: [Family::Ipv4Unicast].into_iter().collect(),
+        own_next_hop: [Some(NextHop::V4(SELF)), None],
+        next_hop_self: NextHopSelf::Auto,
+        client,
+        cluster_id: (peer == PeerKind::Internal).then_some(CLUSTER),
+        export: Export::All,
+        send_communities: SendCommunities {
+            standard: true,
+            large: true,
+            extended: true,
+        },
+    }
+}
+
+fn client() -> ExportView {
+    view(PeerKind::Internal, Some(Client::RouteReflector))
+}
+
+fn non_client() -> ExportView {
+    view(PeerKind::Internal, None)
+}
+
+fn served() -> ExportView {
+    view(PeerKind::External, Some(Client::RouteServer))
+}
+
+/// A received route with something in every attribute that an export rule is about.
+fn route(more: impl FnOnce(&mut AttributeWriter<'_>)) -> Vec<u8> {
+    let mut canonical = Vec::new();
+    let mut writer = AttributeWriter::new(&mut canonical);
+    writer.origin(Origin::Egp);
+    writer.as_path(&AttributeSet::new(&[]).as_path(), &[65002, 65003], true);
+    writer.next_hop(THIRD);
+    writer.med(7);
+    writer.local_pref(150);
+    more(&mut writer);
+    canonical
+}
+
+fn said_by(kind: SourceKind, router_id: [u8; 4]) -> SourceInfo {
+    SourceInfo {
+        kind,
+        asn: 65001,
+        router_id: router_id.into(),
+        address: None,
+    }
+}
+
+fn told(view: &ExportView, from: SourceInfo, canonical: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let source = PathSource::of(view, &from, &Summary::of(canonical));
+    let mut form = Vec::new();
+    export(view, Family::Ipv4Unicast, source, canonical, &mut form)?;
+    Ok(split(&form).1.to_vec())
+}
+
+fn codes(attributes: &[u8]) -> Vec<u8> {
+    AttributeSet::new(attributes)
+        .iter()
+        .map(|a| a.code)
+        .collect()
+}
+
+#[test]
+fn who_hears_whom_within_the_as() {
+    use SourceKind::{Client, External, Internal};
+    let plain = route(|_| ());
+    let cases = [
+        (Internal, non_client(), false),
+        (Internal, client(), true),
+        (Client, non_client(), true),
+        (Client, client(), true),
+        (External, non_client(), true),
+        (External, client(), true),
+    ];
+    for (from, to, heard) in cases {
+        let answer = told(&to, said_by(from, [1, 1, 1, 1]), &plain);
+        match heard {
+            true => assert!(answer.is_ok(), "{from:?} to {to:?}"),
+            false => assert_eq!(answer, Err(Refusal::InternalToInternal)),
+        }
+    }
+}
+
+#[test]
+fn a_reflected_route_is_marked_and_otherwise_unchanged() {
+    let plain = route(|writer| {
+        writer.communities(&[NO_EXPORT, 7]);
+        writer.extended_communities(&[[0x40, 2, 0, 0, 0, 0, 0, 1]]);
+        writer.large_communities(&[[1, 2, 3]]);
+    });
+    let from = said_by(SourceKind::Client, [1, 1, 1, 1]);
+    for to in [client(), non_client()] {
+        let attributes = told(&to, from, &plain).unwrap();
+        // In ascending order, as RFC 4271 §5 asks for.
+        assert_eq!(codes(&attributes), [1, 2, 3, 4, 5, 8, 9, 10, 16, 32]);
+        let set = AttributeSet::new(&attributes);
+        assert_eq!(set.originator_id(), Some([1, 1, 1, 1].into()));
+        assert_eq!(set.cluster_list().collect::<Vec<_>>(), [CLUSTER]);
+        for attribute in AttributeSet::new(&plain).iter() {
+            assert_eq!(set.get(attribute.code), Some(attribute));
+        }
+    }
+}
+
+#[test]
+fn a_route_that_was_reflected_before_keeps_its_originator_and_the_clusters_behind_ours() {
+    let earlier = Ipv4Addr::new(3, 3, 3, 3);
+    let reflected = route(|writer| {
+        writer.originator_id([2, 2, 2, 2].into());
+        writer.cluster_list(&[earlier]);
+    });
+    let from = said_by(SourceKind::Internal, [1, 1, 1, 1]);
+    let attributes = told(&client(), from, &reflected).unwrap();
+    let set = AttributeSet::new(&attributes);
+    assert_eq!(set.originator_id(), Some([2, 2, 2, 2].into()));
+    assert_eq!(set.cluster_list().collect::<Vec<_>>(), [CLUSTER, earlier]);
+    assert_eq!(codes(&attributes), [1, 2, 3, 4, 5, 9, 10]);
+    // Both stop at the border of the AS.
+    for to in [view(PeerKind::External, None), served()] {
+        let attributes = told(&to, from, &reflected).unwrap();
+        assert!(!codes(&attributes).contains(&9) && !codes(&attributes).contains(&10));
+    }
+}
+
+#[test]
+fn what_is_not_reflected_is_not_marked() {
+    let plain = route(|_| ());
+    let from = said_by(SourceKind::External, [1, 1, 1, 1]);
+    for to in [client(), non_client()] {
+        assert_eq!(codes(&told(&to, from, &plain).unwrap()), [1, 2, 3, 4, 5]);
+    }
+}
+
+#[test]
+fn the_originator_tells_sources_apart_only_where_it_is_written() {
+    let (one, other) = ([1, 1, 1, 1], [2, 2, 2, 2]);
+    let alike = |to: &ExportView, kind, canonical: &[u8]| {
+        let summary = Summary::of(canonical);
+        let of = |id| PathSource::of(to, &said_by(kind, id), &summary);
+        of(one) == of(other)
+    };
+    let plain = route(|_| ());
+    let reflected = route(|writer| writer.originator_id([9, 9, 9, 9].into()));
+    assert!(!alike(&client(), SourceKind::Client, &plain));
+    assert!(!alike(&client(), SourceKind::Internal, &plain));
+    assert!(alike(&client(), SourceKind::Client, &reflected));
+    assert!(alike(&client(), SourceKind::External, &plain));
+    assert!(alike(&served(), SourceKind::External, &plain));
+    assert!(alike(
+        &view(PeerKind::External, None),
+        SourceKind::Client,
+        &plain
+    ));
+}
+
+#[test]
+fn a_route_server_client_is_told_what_its_fellows_said_as_they_said_it() {
+    let plain = route(|writer| {
+        writer.communities(&[NO_EXPORT]);
+        writer.extended_communities(&[[0x40, 2, 0, 0, 0, 0, 0, 1]]);
+    });
+    let from = said_by(SourceKind::External, [1, 1, 1, 1]);
+    let attributes = told(&served(), from, &plain).unwrap();
+    let set = AttributeSet::new(&attributes);
+    // All but LOCAL_PREF, which external peers are never told (RFC 4271 §5.1.5).
+    assert_eq!(codes(&attributes), [1, 2, 3, 4, 8, 16]);
+    assert_eq!(set.as_path().to_string(), "65002 65003");
+    assert_eq!(set.next_hop(), Some(NextHop::V4(THIRD)));
+    assert_eq!(set.med(), Some(7));
+    assert_eq!(set.communities().collect::<Vec<_>>(), [NO_EXPORT]);
+    assert_eq!(set.extended_communities().count(), 1);
+    // Asked for, the next hop is ours all the same.
+    let always = ExportView {
+        next_hop_self: NextHopSelf::Always,
+        ..served()
+    };
+    let attributes = told(&always, from, &plain).unwrap();
+    let next_hop = AttributeSet::new(&attributes).next_hop();
+    assert_eq!(next_hop, Some(NextHop::V4(SELF)));
+}
+
+#[test]
+fn a_route_server_client_is_an_external_peer_for_what_our_own_as_says() {
+    let plain = route(|_| ());
+    for kind in [SourceKind::Local, SourceKind::Internal] {
+        let from = said_by(kind, [1, 1, 1, 1]);
+        let attributes = told(&served(), from, &plain).unwrap();
+        let set = AttributeSet::new(&attributes);
+        assert_eq!(set.as_path().to_string(), "65001 65002 65003");
+        assert_eq!(set.next_hop(), Some(NextHop::V4(SELF)));
+        assert_eq!(set.med(), None);
+    }
+    let kept = route(|writer| writer.communities(&[NO_EXPORT]));
+    let from = said_by(SourceKind::Internal, [1, 1, 1, 1]);
+    let refused = told(&served(), from, &kept);
+    assert_eq!(refused, Err(Refusal::WellKnownCommunity));
+}

@@ -1,0 +1,110 @@
+//! Changes of one peer's paths, collected while its octets are read and put into the table many at
+//! a time: down a large table each change is a row of cache misses, and those of many overlap.
+//!
+//! Invariants: at most one of the two lists holds anything, so changes stay in their order; both
+//! are empty whenever another peer is read or the session of this one changes. Each of `attributes`
+//! is a count that is given back once the paths have their own.
+
+use codec::IpPrefix;
+use rib::{AttributeId, Path, PathFlags};
+
+use super::instance::Instance;
+use super::peer::Established;
+
+/// Changes that are collected before they are made without being asked for.
+const ARRIVALS_MAX: usize = 512;
+
+/// What a peer said and is not in the table yet.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    announced: Vec<(IpPrefix, Path)>,
+    attributes: Vec<AttributeId>,
+    withdrawn: Vec<(IpPrefix, u32)>,
+}
+
+impl Instance {
+    /// The peer withdraws a path.
+    pub(super) fn take_withdrawal(
+        &mut self,
+        established: &mut Established,
+        prefix: IpPrefix,
+        path_id: u32,
+    ) {
+        if !self.arrivals.announced.is_empty() || self.arrivals.withdrawn.len() >= ARRIVALS_MAX {
+            self.settle_arrivals(established);
+        }
+        self.arrivals.withdrawn.push((prefix, path_id));
+    }
+
+    /// The peer announces paths with `attributes`, of which the caller hands over one count.
+    pub(super) fn take_announcements(
+        &mut self,
+        established: &mut Established,
+        attributes: AttributeId,
+        paths: impl Iterator<Item = (IpPrefix, Path)>,
+    ) {
+        if !self.arrivals.withdrawn.is_empty() || self.arrivals.announced.len() >= ARRIVALS_MAX {
+            self.settle_arrivals(established);
+        }
+        self.arrivals.attributes.push(attributes);
+        self.arrivals.announced.extend(paths);
+    }
+
+    /// Puts what was collected into the table.
+    pub(super) fn settle_arrivals(&mut self, established: &mut Established) {
+        if !self.arrivals.withdrawn.is_empty() {
+            self.settle_withdrawn(established);
+        }
+        if !self.arrivals.announced.is_empty() {
+            self.settle_announced(established);
+        }
+        for attributes in self.arrivals.attributes.drain(..) {
+            self.writer.release(attributes);
+        }
+    }
+
+    fn settle_withdrawn(&mut self, established: &mut Established) {
+        let withdrawn = &self.arrivals.withdrawn;
+        let source = established.source;
+        self.writer
+            .withdraw_all(source, withdrawn.iter().copied(), |at, gone| {
+                let family = withdrawn[at].0.family().index();
+                if let Some(gone) = gone.filter(|gone| gone.last_of_source) {
+                    established.adj_rib_in[family].remove(gone.id);
+                    established.rejected[family].remove(gone.id);
+                }
+            });
+        self.arrivals.withdrawn.clear();
+    }
+
+    fn settle_announced(&mut self, established: &mut Established) {
+        let announced = std::mem::take(&mut self.arrivals.announced);
+        let mut refused = 0;
+        let teardowns = &mut self.teardowns;
+        self.writer
+            .upsert_all(announced.iter().copied(), |at, upserted| {
+                let Ok(upserted) = upserted else {
+                    refused += 1;
+                    return;
+                };
+                let (prefix, path) = &announced[at];
+                let family = prefix.family();
+                established.adj_rib_in[family.index()].insert(upserted.id);
+                let rejected = &mut established.rejected[family.index()];
+                if path.flags.contains(PathFlags::REJECTED) {
+                    rejected.insert(upserted.id);
+                } else if !rejected.is_empty() {
+                    rejected.remove(upserted.id);
+                }
+                for teardown in teardowns.iter_mut() {
+                    teardown.spare(path.source, family, upserted.id);
+                }
+            });
+        for _ in 0..refused {
+            self.refuse("prefixes or paths");
+        }
+        // The room that it takes is kept for what comes next.
+        self.arrivals.announced = announced;
+        self.arrivals.announced.clear();
+    }
+}

@@ -1,0 +1,60 @@
+//! `routeReflectorClient` and `routeServerClient` of a neighbor.
+
+use super::fields::{Field, Fields};
+use crate::config::{Client, Export, Import, PeerAsn};
+use crate::watcher::fault::Report;
+
+/// What the neighbor is a client of. The rest of its settings is read already; `local_asn` is 0
+/// where none was given, which is a fault of its own.
+pub(super) fn client(
+    fields: &mut Fields<'_>,
+    (peer_asn, local_asn): (Option<PeerAsn>, u32),
+    (import, export): (Import, Export),
+    report: &mut Report,
+) -> Option<Client> {
+    let reflector = wanted(fields, "routeReflectorClient", report);
+    let server = wanted(fields, "routeServerClient", report);
+    let internal = match peer_asn? {
+        PeerAsn::Internal => Some(true),
+        PeerAsn::External => Some(false),
+        PeerAsn::Number(asn) if local_asn != 0 => Some(asn == local_asn),
+        PeerAsn::Number(_) | PeerAsn::Any => None,
+    };
+    let (field, client) = match (reflector, server) {
+        (None, None) => return None,
+        (Some(_), Some(field)) => {
+            field.fault(report, "routeReflectorClient is there too: one of the two");
+            return None;
+        }
+        (Some(field), None) if internal == Some(false) => {
+            let message = "true is not accepted for a peer of another AS: a reflector's clients \
+                           are internal peers (RFC 4456)";
+            field.fault(report, message);
+            return None;
+        }
+        (None, Some(field)) if internal == Some(true) => {
+            let message = "true is not accepted for a peer of our own AS: a route server's \
+                           clients are external peers (RFC 7947)";
+            field.fault(report, message);
+            return None;
+        }
+        (Some(field), None) => (field, Client::RouteReflector),
+        (None, Some(field)) => (field, Client::RouteServer),
+    };
+    if import == Import::None && export != Export::All {
+        let message = "true has no effect: nothing of this neighbor is passed on while its import \
+                       is none, and nothing to it unless its export is all";
+        field.warn(report, message);
+    }
+    Some(client)
+}
+
+/// The field, if it says true.
+fn wanted<'n>(
+    fields: &mut Fields<'n>,
+    name: &'static str,
+    report: &mut Report,
+) -> Option<Field<'n>> {
+    let field = fields.get(name)?;
+    (field.boolean(report) == Some(true)).then_some(field)
+}

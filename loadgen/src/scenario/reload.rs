@@ -1,0 +1,189 @@
+//! `reload`: the target's policy changes while one router keeps announcing, and every client is to
+//! be told everything anew.
+//!
+//! The command makes the target strip all standard communities from what it exports; a client has
+//! coped once it holds every prefix without any. What it was told in the longest pause before that
+//! is its stall.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::options::routers;
+use super::{Common, Failure, Results, Run};
+use crate::clock;
+use crate::latency::Latencies;
+use crate::receivers::Wanted;
+use crate::script::Script;
+use crate::truth::{Party, Truth};
+use crate::workload::{Variant, Workload};
+
+/// Arguments of `reload`.
+#[derive(Args, Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ReloadArgs {
+    /// Routers; each announces, and is told what the others announce.
+    #[arg(long, default_value = "50", value_parser = routers)]
+    pub(crate) clients: usize,
+    /// Prefixes that each of them announces.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) prefixes_each: usize,
+    /// Shell command that makes the target strip all standard communities on export.
+    #[arg(long)]
+    pub(crate) command: String,
+    /// Changes a second that the first client announces meanwhile; 0: none.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) churn: u32,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What the first client announces while the policy changes: its runs in turn, ever new versions.
+struct Churn {
+    /// By run of the first client, the version announced last.
+    versions: Vec<u16>,
+    next: usize,
+    rate: u32,
+    began: Instant,
+    said: u64,
+}
+
+/// Runs `reload`.
+pub(super) fn reload(args: &ReloadArgs) -> Result<Results, Failure> {
+    let shape = args.common.shape(args.clients, args.prefixes_each);
+    let workload = Workload::draw(&shape).map_err(Failure::Usage)?;
+    let mut run = Run::new(&args.common, args.parties(), &workload.prefixes, |_| true)?;
+    for client in 0..args.clients {
+        let mut script = Script::new(workload.family);
+        let announcer = run.announcer(client);
+        let runs = workload.owned(client);
+        workload.announce(runs, &announcer, |_| Variant::default(), &mut script);
+        script.end_of_rib();
+        run.fleet.greet(client, script.finish());
+        run.refuse_loops(client);
+        let others = args.clients.saturating_sub(1);
+        run.receivers.expect(client, args.prefixes_each * others);
+    }
+    run.establish()?;
+    run.wait_until_complete()?;
+    run.wait_until_idle(IDLE)?;
+
+    run.receivers.want(Wanted::Bare);
+    run.release();
+    let mut churn = Churn {
+        versions: vec![0; workload.owned(CHURNING).len()],
+        next: 0,
+        rate: args.churn,
+        began: clock::now(),
+        said: 0,
+    };
+    let mut command = spawn(&args.command)?;
+    while !run.receivers.are_complete() {
+        churn.say_what_is_due(&workload, &mut run);
+        run.step(clock::now() + CHURN_EVERY)?;
+        if let Some(status) = command.try_wait()?
+            && !status.success()
+        {
+            return Err(Failure::Missing(format!("the command failed: {status}")));
+        }
+    }
+    run.wait_until_complete()?;
+    note_figures(&mut run, churn.began);
+    if args.common.verify {
+        run.verify(&truth(&workload, &run, &churn.versions))?;
+    }
+    let results = run.finish()?;
+    let status = command.wait()?;
+    if !status.success() {
+        return Err(Failure::Missing(format!("the command failed: {status}")));
+    }
+    Ok(results)
+}
+
+impl ReloadArgs {
+    pub(super) fn parties(&self) -> Vec<Party> {
+        self.common.parties(self.clients)
+    }
+}
+
+impl Churn {
+    fn say_what_is_due(&mut self, workload: &Workload, run: &mut Run<'_>) {
+        let elapsed = clock::now() - self.began;
+        let due = (elapsed.as_secs_f64() * f64::from(self.rate)) as u64;
+        let runs = workload.owned(CHURNING);
+        if self.said >= due || runs.is_empty() {
+            return;
+        }
+        let announcer = run.announcer(CHURNING);
+        let mut script = Script::new(workload.family);
+        while self.said < due {
+            let place = self.next % runs.len();
+            let version = self.versions[place].wrapping_add(1).max(1);
+            self.versions[place] = version;
+            let variant = |_| variant(version);
+            workload.announce(&runs[place..=place], &announcer, variant, &mut script);
+            self.said += workload.ids_of(runs[place]).len() as u64;
+            self.next += 1;
+        }
+        run.say(CHURNING, &script.finish());
+    }
+}
+
+/// Stalls as the latency, completion as phases.
+fn note_figures(run: &mut Run<'_>, began: Instant) {
+    let (mut completions, mut stalls) = (Latencies::new(), Latencies::new());
+    for (complete_at, stall) in run.receivers.completions() {
+        completions.record(complete_at.saturating_duration_since(began), 1);
+        stalls.record(stall, 1);
+    }
+    run.set_latency(stalls.percentiles());
+    if let Some(completion) = completions.percentiles() {
+        run.add_phase("complete p50", completion.p50);
+        run.add_phase("complete p99", completion.p99);
+        run.add_phase("complete max", completion.max);
+    }
+}
+
+fn spawn(command: &str) -> Result<Child, Failure> {
+    let spawned = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        // Standard output is for results.
+        .stdout(Stdio::null())
+        .spawn();
+    spawned.map_err(|error| Failure::Missing(format!("cannot run sh: {error}")))
+}
+
+fn variant(version: u16) -> Variant {
+    Variant {
+        version,
+        ..Variant::default()
+    }
+}
+
+/// Everything as it was announced last, without communities.
+fn truth(workload: &Workload, routers: &Run<'_>, versions: &[u16]) -> Truth {
+    let mut truth = routers.truth(workload.prefixes.len());
+    for client in 0..routers.routers() {
+        let announcer = routers.announcer(client);
+        for (place, run) in workload.owned(client).iter().enumerate() {
+            let version = versions.get(place).filter(|_| client == CHURNING);
+            let variant = variant(version.copied().unwrap_or(0));
+            let mut set = workload.attributes(*run, &announcer, variant);
+            set.communities.clear();
+            let set = truth.add_set(client, set.canonical());
+            truth.add_routes(workload.ids_of(*run), &[set]);
+        }
+    }
+    truth
+}
+
+/// The client that keeps announcing.
+const CHURNING: usize = 0;
+/// How often it does.
+const CHURN_EVERY: Duration = Duration::from_millis(5);
+/// Silence after which all have been told the first table.
+const IDLE: Duration = Duration::from_millis(300);

@@ -1,0 +1,300 @@
+//! Synthetic tables: which router announces which prefixes, in which order, with which attributes.
+//!
+//! The mix is that of a table of the Internet. Prefixes of different owners are distinct. A *run*
+//! is a few prefixes that lie near each other and share an attribute set; attributes are a function
+//! of (seed, sender, run, version) alone, so that who checks what arrived computes them again
+//! instead of remembering them. One seed gives the same octets everywhere.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use clap::ValueEnum;
+use codec::{AsPath, AttributeWriter, Family, IpPrefix, NextHop, Origin};
+use serde::Serialize;
+
+use crate::random::{Random, mix};
+use crate::script::Script;
+use crate::space::{LengthMix, draw_prefixes};
+
+/// In which order a sender announces its runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// By prefix, as a dump of a table does.
+    Sorted,
+    /// In no order, which is harder on a table.
+    Shuffled,
+}
+
+/// What a table is drawn from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) family: Family,
+    /// How many routers own prefixes.
+    pub(crate) owners: usize,
+    /// Prefixes of each of them.
+    pub(crate) prefixes_each: usize,
+    /// Prefixes that share an attribute set.
+    pub(crate) per_attributes: usize,
+    pub(crate) order: Order,
+    pub(crate) seed: u64,
+}
+
+/// A drawn table.
+pub(crate) struct Workload {
+    pub(crate) family: Family,
+    /// All prefixes, in ascending order.
+    pub(crate) prefixes: Vec<IpPrefix>,
+    runs: Vec<Run>,
+    /// Per owner, the numbers of its runs in the order in which it announces them.
+    owned: Vec<Vec<u32>>,
+    seed: u64,
+}
+
+/// Some prefixes that share an attribute set.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    owner: u32,
+    first: u32,
+    count: u32,
+}
+
+/// Who announces: what the sender's own settings add to an attribute set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Announcer {
+    /// Its number among the routers.
+    pub(crate) router: usize,
+    pub(crate) asn: u32,
+    /// Inside one AS: LOCAL_PREF is sent, the own AS is not in the path.
+    pub(crate) internal: bool,
+    pub(crate) next_hop: NextHop,
+}
+
+/// How an attribute set differs from that of a plain table.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Variant {
+    /// Which announcement of the run this is; 0 has no mark, others are marked by a community.
+    pub(crate) version: u16,
+    /// The number of AS numbers in the path, where that decides who wins.
+    pub(crate) path_length: Option<usize>,
+}
+
+/// The attributes of a run, as their sender means them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RouteSet {
+    pub(crate) path: Vec<u32>,
+    pub(crate) med: Option<u32>,
+    pub(crate) local_pref: Option<u32>,
+    pub(crate) communities: Vec<u32>,
+    pub(crate) large_communities: Vec<[u32; 3]>,
+    pub(crate) next_hop: NextHop,
+}
+
+impl Workload {
+    /// Draws a table.
+    ///
+    /// # Errors
+    /// If address space of this mix does not hold so many prefixes, in words.
+    pub(crate) fn draw(shape: &Shape) -> Result<Workload, String> {
+        let total = shape.owners.saturating_mul(shape.prefixes_each);
+        if total > PREFIXES_MAX {
+            return Err(format!("{total} prefixes are more than {PREFIXES_MAX}"));
+        }
+        let mut random = Random::new(shape.seed);
+        let lengths = LengthMix::internet(shape.family);
+        let mut prefixes = draw_prefixes(shape.family, total, &lengths, &mut random);
+        if prefixes.len() < total {
+            let room = prefixes.len();
+            return Err(format!(
+                "there is room for {room} prefixes, not for {total}"
+            ));
+        }
+        prefixes.sort_unstable();
+        let mut workload = Workload {
+            family: shape.family,
+            prefixes,
+            runs: Vec::new(),
+            owned: vec![Vec::new(); shape.owners],
+            seed: shape.seed,
+        };
+        workload.deal(shape, &mut random);
+        Ok(workload)
+    }
+
+    /// Cuts the sorted prefixes into runs and deals them out, so that the owners' runs lie mingled.
+    fn deal(&mut self, shape: &Shape, random: &mut Random) {
+        let per_run = shape.per_attributes.max(1);
+        let (full, rest) = (shape.prefixes_each / per_run, shape.prefixes_each % per_run);
+        let mut lots: Vec<(u32, u32)> = Vec::new();
+        for owner in 0..shape.owners as u32 {
+            lots.extend((0..full).map(|_| (owner, per_run as u32)));
+            lots.extend((rest > 0).then_some((owner, rest as u32)));
+        }
+        shuffle(&mut lots, random);
+        let mut first = 0;
+        for (owner, count) in lots {
+            self.owned[owner as usize].push(self.runs.len() as u32);
+            self.runs.push(Run {
+                owner,
+                first,
+                count,
+            });
+            first += count;
+        }
+        if shape.order == Order::Shuffled {
+            for runs in &mut self.owned {
+                shuffle(runs, random);
+            }
+        }
+    }
+
+    /// The runs of an owner, in the order in which it announces them.
+    pub(crate) fn owned(&self, owner: usize) -> &[u32] {
+        &self.owned[owner]
+    }
+
+    /// The numbers of all runs, with their owners.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u32, usize)> + '_ {
+        let owner = |run: &Run| run.owner as usize;
+        (0..).zip(self.runs.iter().map(owner))
+    }
+
+    /// The places of a run's prefixes among all.
+    pub(crate) fn ids_of(&self, run: u32) -> Range<u32> {
+        let Run { first, count, .. } = self.runs[run as usize];
+        first..first + count
+    }
+
+    /// The prefixes of a run.
+    pub(crate) fn prefixes_of(&self, run: u32) -> &[IpPrefix] {
+        let range = self.ids_of(run);
+        &self.prefixes[range.start as usize..range.end as usize]
+    }
+
+    /// The attributes with which a sender announces a run.
+    pub(crate) fn attributes(&self, run: u32, who: &Announcer, variant: Variant) -> RouteSet {
+        let place = (who.router as u64) << 48 | u64::from(variant.version) << 32 | u64::from(run);
+        let random = &mut Random::new(mix(self.seed ^ mix(place)));
+        let length = 1 + random.below(6) as usize;
+        let length = variant.path_length.unwrap_or(length);
+        let mut path: Vec<u32> = (0..length)
+            .map(|_| PATH_ASNS + random.below(PATH_ASN_COUNT) as u32)
+            .collect();
+        if !who.internal
+            && let Some(first) = path.first_mut()
+        {
+            *first = who.asn;
+        }
+        let mark = (variant.version > 0).then(|| mark(variant.version));
+        let communities = mark
+            .into_iter()
+            .chain((0..1 + random.below(5)).map(|_| (64_000 << 16) | random.below(1000) as u32));
+        let mut communities: Vec<u32> = communities.collect();
+        communities.sort_unstable();
+        communities.dedup();
+        RouteSet {
+            path,
+            med: (random.below(8) == 0).then(|| random.below(1000) as u32),
+            local_pref: who.internal.then_some(100),
+            communities,
+            large_communities: if random.below(16) == 0 {
+                vec![[PATH_ASNS, 1, random.below(1000) as u32]]
+            } else {
+                Vec::new()
+            },
+            next_hop: who.next_hop,
+        }
+    }
+
+    /// Appends announcements of runs to a script.
+    pub(crate) fn announce(
+        &self,
+        runs: &[u32],
+        who: &Announcer,
+        variant: impl Fn(u32) -> Variant,
+        script: &mut Script,
+    ) {
+        let mut octets = Vec::new();
+        for run in runs {
+            let set = self.attributes(*run, who, variant(*run));
+            octets.clear();
+            set.encode(&mut octets);
+            let prefixes = self.prefixes_of(*run).iter().copied();
+            script.announce(&octets, &set.next_hop, prefixes);
+        }
+    }
+}
+
+impl RouteSet {
+    /// The attributes as they stand in an UPDATE, NEXT_HOP only for IPv4.
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.write(out, |_| {});
+    }
+
+    /// The attributes in the canonical form of `codec`, with the next hop of either family.
+    pub(crate) fn canonical(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        self.write(&mut octets, |writer| {
+            if !matches!(self.next_hop, NextHop::V4(_)) {
+                writer.mp_next_hop(Family::Ipv6Unicast, &self.next_hop);
+            }
+        });
+        octets
+    }
+
+    fn write(&self, out: &mut Vec<u8>, write_mp_next_hop: impl Fn(&mut AttributeWriter<'_>)) {
+        let mut writer = AttributeWriter::new(out);
+        writer.origin(Origin::Igp);
+        writer.as_path(&AsPath::new(&[]), &self.path, true);
+        if let NextHop::V4(address) = self.next_hop {
+            writer.next_hop(address);
+        }
+        if let Some(med) = self.med {
+            writer.med(med);
+        }
+        if let Some(local_pref) = self.local_pref {
+            writer.local_pref(local_pref);
+        }
+        writer.communities(&self.communities);
+        write_mp_next_hop(&mut writer);
+        writer.large_communities(&self.large_communities);
+    }
+}
+
+/// The community that marks a version of a run.
+pub(crate) fn mark(version: u16) -> u32 {
+    (MARK_ASN << 16) | u32::from(version)
+}
+
+/// The version that a community marks, if it marks one.
+pub(crate) fn version(community: u32) -> Option<u16> {
+    (community >> 16 == MARK_ASN).then_some(community as u16)
+}
+
+/// A router's next hop: the one after the router before it.
+pub(crate) fn next_hop(first: IpAddr, router: usize) -> NextHop {
+    match first {
+        IpAddr::V4(first) => {
+            NextHop::V4(Ipv4Addr::from(u32::from(first).wrapping_add(router as u32)))
+        }
+        IpAddr::V6(first) => NextHop::V6(Ipv6Addr::from(
+            u128::from(first).wrapping_add(router as u128),
+        )),
+    }
+}
+
+/// Fisher and Yates.
+fn shuffle<T>(items: &mut [T], random: &mut Random) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, random.below(last as u64 + 1) as usize);
+    }
+}
+
+/// What fits in memory beside what is to be loaded, several times the Internet.
+const PREFIXES_MAX: usize = 10_000_000;
+/// The ASes of paths: none of them is a router's or the target's.
+const PATH_ASNS: u32 = 400_000;
+const PATH_ASN_COUNT: u64 = 80_000;
+/// The high half of the communities that mark versions: below all others, so that who sorts
+/// communities has it first too.
+const MARK_ASN: u32 = 63_999;

@@ -1,0 +1,272 @@
+//! How slots change: by compare-and-swap, with the best path of what is swapped in.
+//!
+//! For writers only, each for its own sources' paths. Invariant: whatever a slot holds, its best
+//! path is what selection says of its paths and of what their sources are *now*, once the writers
+//! that are in here have left.
+
+use std::cell::Cell;
+use std::mem;
+
+use codec::Family;
+use smallvec::{SmallVec, smallvec};
+
+use crate::best::{Candidate, select};
+use crate::epoch::Pinned;
+use crate::ids::SourceId;
+use crate::path::{Path, PathBuffer, PathFlags};
+use crate::rib::Rib;
+use crate::slot::{Slot, Snapshot};
+use crate::sources::SourceKind;
+use crate::sync::Ordering;
+
+/// How a slot changed.
+pub(crate) struct Edited {
+    /// Paths that are gone or were replaced.
+    pub(crate) removed: SmallVec<[Path; 1]>,
+    pub(crate) best_changed: bool,
+    /// The best path is the same, and of the others another one is the best now; only looked for
+    /// where some shard wants to know.
+    pub(crate) runner_up_changed: bool,
+}
+
+impl Rib {
+    /// Adds a path, or replaces the one of the same source and path id. `None`: it is there.
+    pub(crate) fn put(
+        &self,
+        family: Family,
+        slot: &Slot,
+        path: Path,
+        pinned: Pinned<'_>,
+    ) -> Option<Edited> {
+        let mut before = slot.load(pinned);
+        // What mostly happens: this is the only path, now and then. With one path there is nothing
+        // to choose, whatever its source says, so sources that change need no second look.
+        let alone = |before: Snapshot<'_>| {
+            let only = before.only();
+            path.path_id == 0
+                && (before.is_empty() || only.is_some_and(|only| only.source == path.source))
+        };
+        while alone(before) {
+            let old = before.only();
+            if old == Some(path) {
+                return None;
+            }
+            match slot.replace_only(before, Some(path), pinned) {
+                Ok(()) => {
+                    return Some(Edited {
+                        removed: old.into_iter().collect(),
+                        best_changed: differs(before.best(), Some(path).filter(Path::is_usable)),
+                        runner_up_changed: false,
+                    });
+                }
+                Err(now) => before = now,
+            }
+        }
+        self.edit(family, slot, pinned, |paths, removed| {
+            put(paths, removed, path)
+        })
+    }
+
+    /// Takes out the path of this path id, or all paths, of a source. `None`: there is none. How
+    /// many of the source are left is told too.
+    pub(crate) fn take(
+        &self,
+        family: Family,
+        slot: &Slot,
+        source: SourceId,
+        path_id: Option<u32>,
+        pinned: Pinned<'_>,
+    ) -> Option<(Edited, usize)> {
+        let mut before = slot.load(pinned);
+        while let Some(only) = before.only() {
+            if !is_meant(&only, source, path_id) {
+                return None;
+            }
+            match slot.replace_only(before, None, pinned) {
+                Ok(()) => {
+                    let edited = Edited {
+                        removed: smallvec![only],
+                        best_changed: only.is_usable(),
+                        runner_up_changed: false,
+                    };
+                    return Some((edited, 0));
+                }
+                Err(now) => before = now,
+            }
+        }
+        if before.is_empty() {
+            return None;
+        }
+        let left = Cell::new(0);
+        let edited = self.edit(family, slot, pinned, |paths, removed| {
+            left.set(take(paths, removed, source, path_id));
+            !removed.is_empty()
+        })?;
+        Some((edited, left.get()))
+    }
+
+    /// Applies `change` to a slot's paths until no other writer is faster. `change` gets the paths
+    /// in order and keeps them so; it puts what it takes out into its second argument, and says
+    /// whether it changed anything. `None`: it did not.
+    fn edit(
+        &self,
+        family: Family,
+        slot: &Slot,
+        pinned: Pinned<'_>,
+        change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
+    ) -> Option<Edited> {
+        let mut before = slot.load(pinned);
+        loop {
+            let revision = self.sources.revision();
+            let mut paths = before.paths();
+            let mut removed = SmallVec::new();
+            if !change(&mut paths, &mut removed) {
+                return None;
+            }
+            let best = self.select(&paths, pinned);
+            match slot.replace(before, &paths, best, pinned) {
+                Ok(()) => {
+                    let best = best.map(|best| paths[best]);
+                    let best_changed = differs(before.best(), best);
+                    let best_changed = self.settle(slot, revision, pinned) || best_changed;
+                    let runner_up_changed = !best_changed
+                        && self.wants_runners_up(family)
+                        && self.runner_up_differs(&before.paths(), &paths, best, pinned);
+                    return Some(Edited {
+                        removed,
+                        best_changed,
+                        runner_up_changed,
+                    });
+                }
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// Whether some shard wants marks where only the best of the other sources' paths changed.
+    /// Asked after the swap: like it and the fence in `subscribe_runner_up` it is sequentially
+    /// consistent, so either the subscriber is seen here, or it sees what was swapped in.
+    #[inline]
+    fn wants_runners_up(&self, family: Family) -> bool {
+        self.runner_up_subscribers[family.index()].load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether another one is the best of the paths that are not of the best one's source.
+    fn runner_up_differs(
+        &self,
+        before: &[Path],
+        after: &[Path],
+        best: Option<Path>,
+        pinned: Pinned<'_>,
+    ) -> bool {
+        best.is_some_and(|best| {
+            let runner_up = |paths| self.best_of_others(paths, best.source, pinned);
+            differs(runner_up(before), runner_up(after))
+        })
+    }
+
+    pub(crate) fn best_of_others(
+        &self,
+        paths: &[Path],
+        source: SourceId,
+        pinned: Pinned<'_>,
+    ) -> Option<Path> {
+        let others = paths.iter().copied().filter(|path| path.source != source);
+        let others: PathBuffer = others.collect();
+        Some(others[self.select(&others, pinned)?])
+    }
+
+    /// Chooses again if a source changed while a best path was computed. Whether that changed it.
+    ///
+    /// Another writer may take the last path of a source out, change what the source says, and put
+    /// an equal path back, all between this writer's load and its swap; the slot's word can then be
+    /// what it was (see `slot`), and the choice made from the old source stands. The revision was
+    /// raised before that path came back, and the swap that met it saw it: so it is seen here.
+    fn settle(&self, slot: &Slot, mut revision: u64, pinned: Pinned<'_>) -> bool {
+        let mut changed = false;
+        while self.sources.revision() != revision {
+            revision = self.sources.revision();
+            let before = slot.load(pinned);
+            let paths = before.paths();
+            let best = self.select(&paths, pinned);
+            if !differs(before.best(), best.map(|best| paths[best])) {
+                continue;
+            }
+            match slot.replace(before, &paths, best, pinned) {
+                Ok(()) => changed = true,
+                // Somebody swapped in a choice of theirs; look at that one too.
+                Err(_) => revision = revision.wrapping_sub(1),
+            }
+        }
+        changed
+    }
+
+    /// The place of the best path among `paths`.
+    #[inline]
+    pub(crate) fn select(&self, paths: &[Path], pinned: Pinned<'_>) -> Option<usize> {
+        match paths {
+            [] => None,
+            [only] => (only.is_usable()).then_some(0),
+            _ => {
+                let candidates: SmallVec<[Candidate; 4]> = paths
+                    .iter()
+                    .map(|path| self.candidate(path, pinned))
+                    .collect();
+                select(self.options().selection, &candidates)
+            }
+        }
+    }
+
+    fn candidate(&self, path: &Path, pinned: Pinned<'_>) -> Candidate {
+        let attributes = self.attributes.get(path.attributes, pinned);
+        let attributes = attributes.expect("attributes outlive their paths");
+        let source = self.sources.get(path.source, pinned);
+        let source = source.expect("sources outlive their paths");
+        Candidate {
+            usable: path.is_usable(),
+            local: path.flags.contains(PathFlags::LOCAL) || source.kind == SourceKind::Local,
+            external: source.kind == SourceKind::External,
+            router_id: source.router_id.into(),
+            address: source.address,
+            path_id: path.path_id,
+            summary: *attributes.summary,
+        }
+    }
+}
+
+/// Puts `path` in its place. Whether that changed anything.
+fn put(paths: &mut PathBuffer, removed: &mut SmallVec<[Path; 1]>, path: Path) -> bool {
+    match paths.binary_search_by_key(&path.key(), Path::key) {
+        Ok(at) if paths[at] == path => return false,
+        Ok(at) => removed.push(mem::replace(&mut paths[at], path)),
+        Err(at) => paths.insert(at, path),
+    }
+    true
+}
+
+/// Takes out the path of this path id, or all, of a source. How many of the source are left.
+fn take(
+    paths: &mut PathBuffer,
+    removed: &mut SmallVec<[Path; 1]>,
+    source: SourceId,
+    path_id: Option<u32>,
+) -> usize {
+    let goes = |path: &Path| is_meant(path, source, path_id);
+    removed.extend(paths.iter().copied().filter(goes));
+    paths.retain(|path| !goes(path));
+    paths.iter().filter(|path| path.source == source).count()
+}
+
+/// Whether a path is the one of this source and path id, or one of the source.
+fn is_meant(path: &Path, source: SourceId, path_id: Option<u32>) -> bool {
+    path.source == source && path_id.is_none_or(|id| id == path.path_id)
+}
+
+/// Whether export could tell the two best paths apart.
+fn differs(before: Option<Path>, after: Option<Path>) -> bool {
+    match (before, after) {
+        (None, None) => false,
+        (Some(before), Some(after)) => !before.same_route(&after),
+        _ => true,
+    }
+}
