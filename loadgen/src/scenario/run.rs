@@ -91,6 +91,11 @@ impl<'c> Run<'c> {
         if routers == 0 {
             return Err(Failure::Usage("a scenario needs a router".into()));
         }
+        if let Some(pid) = common.pid
+            && ProcessMeter::begin(pid).is_none()
+        {
+            return Err(Failure::Usage(format!("there is no process {pid}")));
+        }
         raise_file_limit(routers)?;
         let identities = parties.iter().map(|party| common.identity(party));
         let now = clock::now();
