@@ -32,6 +32,13 @@ def number(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
+def bound(value: float) -> str:
+    """A goal as people write it: 1/5 rather than 0.2."""
+    if 0 < value < 1:
+        return f"1/{round(1 / value)}"
+    return number(value)
+
+
 def spread(figure: Spread | None) -> str:
     if figure is None:
         return "–"
@@ -93,7 +100,7 @@ def goals(scenarios: list[Scenario], verdicts: list[Verdict]) -> list[str]:
                 continue
             what, unit = GOALS[goal]
             sign = "≥" if goal == "nlriPerUpdate" else "≤"
-            row = [scenario.title, f"{what} {sign} {number(limit)} {unit}".strip()]
+            row = [scenario.title, f"{what} {sign} {bound(limit)} {unit}".strip()]
             for name in names:
                 row += [judged(of_goal[name]), mark(of_goal[name].met)]
             rows.append(row)
@@ -108,7 +115,8 @@ def judged(verdict: Verdict) -> str:
     if verdict.figure and verdict.goal in ("wallOfBest", "cpuOfBest"):
         text += f" of {verdict.against}"
     if verdict.figure and verdict.goal.startswith("wallOf"):
-        text += f", {verdict.figure.count} pairs"
+        pairs = verdict.figure.count
+        text += f", {pairs} pair{'s' if pairs > 1 else ''}"
     if verdict.cpu:
         text += f"; CPU {spread(verdict.cpu)} ×"
     return text

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use codec::IpPrefix;
 
-use super::results::{Established, Latency, LoadgenUsage, Phase, Results};
+use super::results::{Established, LoadgenUsage, Phase, Results};
 use super::{Common, results};
 use crate::clock;
 use crate::fleet::Fleet;
+use crate::latency::Percentiles;
 use crate::plot;
 use crate::process::{self, ProcessMeter, Usage};
 use crate::progress::Progress;
@@ -71,7 +72,7 @@ pub(crate) struct Run<'c> {
     used: Option<(Option<Usage>, f64)>,
     killed: Vec<usize>,
     verified: Option<bool>,
-    latency: Option<Latency>,
+    latency: Option<Percentiles>,
     phases: Vec<Phase>,
     progress: Progress,
     /// What had been received when, where that will be drawn: from the release, in seconds.
@@ -90,6 +91,11 @@ impl<'c> Run<'c> {
         let routers = parties.len();
         if routers == 0 {
             return Err(Failure::Usage("a scenario needs a router".into()));
+        }
+        if let Some(pid) = common.pid
+            && ProcessMeter::begin(pid).is_none()
+        {
+            return Err(Failure::Usage(format!("there is no process {pid}")));
         }
         raise_file_limit(routers)?;
         let identities = parties.iter().map(|party| common.identity(party));
@@ -236,7 +242,7 @@ impl<'c> Run<'c> {
     }
 
     /// How long it took for single things.
-    pub(crate) fn set_latency(&mut self, latency: Option<Latency>) {
+    pub(crate) fn set_latency(&mut self, latency: Option<Percentiles>) {
         self.latency = latency;
     }
 

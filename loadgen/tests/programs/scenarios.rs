@@ -175,6 +175,7 @@ fn what_makes_no_sense_is_refused() {
         "flap --same-as",
         "load --internal --route-server",
         "fanout --no-such-thing",
+        "fanout --pid 999999999",
     ] {
         let output = run(&format!("{arguments} --target 127.0.0.1:1"));
         assert_eq!(output.status.code(), Some(2), "{arguments}: {output:?}");
