@@ -289,10 +289,13 @@ impl<'c> Run<'c> {
         self.ended_at = self.receivers.up_at().max().max(complete_at);
     }
 
-    /// Waits until nothing has come in for so long; the run ended with the last that came.
+    /// Waits until nothing has come in for so long from now on; the run ended with the last that
+    /// came.
     pub(crate) fn wait_until_idle(&mut self, silence: Duration) -> Result<(), Failure> {
+        let began = clock::now();
         self.wait(|receivers, now| {
-            receivers.are_complete() && now - receivers.last_octets_at() >= silence
+            let quiet_since = receivers.last_octets_at().max(began);
+            receivers.are_complete() && now - quiet_since >= silence
         })?;
         self.ended_at = self.ended_at.max(Some(self.receivers.last_octets_at()));
         Ok(())
