@@ -4,8 +4,16 @@
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
-use crate::scenario::Latency;
+/// Percentiles, in seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Percentiles {
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
 
 /// Durations, with percentiles.
 pub(crate) struct Latencies(Histogram<u64>);
@@ -25,9 +33,9 @@ impl Latencies {
     }
 
     /// The percentiles; `None` if nothing was recorded.
-    pub(crate) fn percentiles(&self) -> Option<Latency> {
+    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         let seconds = |quantile| self.0.value_at_quantile(quantile) as f64 / 1e9;
-        (!self.0.is_empty()).then(|| Latency {
+        (!self.0.is_empty()).then(|| Percentiles {
             p50: seconds(0.5),
             p90: seconds(0.9),
             p99: seconds(0.99),
@@ -70,10 +78,41 @@ impl Schedule {
     }
 
     /// The percentiles of what has arrived.
-    pub(crate) fn percentiles(&self) -> Option<Latency> {
+    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         self.latencies.percentiles()
     }
 }
 
 /// The longest time that is told from longer ones, in nanoseconds: an hour.
 const NANOS_MAX: u64 = 3_600_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_change_counts_from_when_it_was_due() {
+        let began = clock::now();
+        // Four prefixes, 100 changes a second: round 1 announces from 40 ms on, round 2 from 120.
+        let mut schedule = Schedule::new(began, vec![0, 1, 2, 3], Some(100.0));
+        let at = |millis| began + Duration::from_millis(millis);
+        schedule.arrived(1, 0, 1, at(45));
+        let first = schedule.percentiles().unwrap();
+        assert!((first.max - 0.005).abs() < 1e-4, "{first:?}");
+        // The target slept: what was due at 150 ms arrives at 1150 and counts as a second late.
+        schedule.arrived(2, 3, 4, at(1150));
+        let all = schedule.percentiles().unwrap();
+        assert!((all.max - 1.0).abs() < 0.01 && all.p50 > 0.9, "{all:?}");
+    }
+
+    #[test]
+    fn without_a_rate_all_is_due_at_once() {
+        let began = clock::now();
+        let mut schedule = Schedule::new(began, vec![0, 1], None);
+        assert!(schedule.percentiles().is_none());
+        schedule.arrived(9, 1, 2, began + Duration::from_millis(10));
+        let percentiles = schedule.percentiles().unwrap();
+        assert!((percentiles.p50 - 0.01).abs() < 1e-4, "{percentiles:?}");
+    }
+}

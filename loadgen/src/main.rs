@@ -1,8 +1,10 @@
 //! Simulated BGP routers. Built on `codec` alone, so that a fault of the engine cannot hide itself.
 //!
-//! `sink` is told routes, `blast` announces them, `rounds` measures how long a change of a
-//! manifest takes to arrive. One thread drives all routers of a process over plain non-blocking
-//! sockets.
+//! Here is the command line. The scenarios that load a speaker are in [`scenario`], over the dialled
+//! sessions of [`fleet`]; `relay` is the target that they are measured against. `sink` is told
+//! routes, `blast` announces them, `rounds` measures how long a change of a manifest takes to arrive:
+//! these three meet their peers either way, over [`network`]. One thread drives all routers of a
+//! process over plain non-blocking sockets.
 #![forbid(unsafe_code)]
 
 mod blast;

@@ -448,3 +448,133 @@ impl Book {
 
 /// How often a router is turned away before its session came up until it gives up.
 const TRIES: u32 = 20;
+
+#[cfg(test)]
+mod tests {
+    use codec::{Family, HEADER_LEN, Ipv4Prefix, NextHop, Prefix};
+
+    use super::*;
+    use crate::script::Script;
+
+    const COMMUNITY: u32 = (64_000 << 16) | 1;
+
+    fn prefix(octet: u8) -> IpPrefix {
+        Ipv4Prefix::masked([20, octet, 0, 0].into(), 16).erase()
+    }
+
+    /// Two routers that count, and four prefixes of which each is to hold three.
+    fn receivers() -> Receivers {
+        let expected: Vec<IpPrefix> = (0..4).map(prefix).collect();
+        let mut receivers = Receivers::new(2, &expected, |_| true);
+        (0..2).for_each(|router| receivers.expect(router, 3));
+        receivers
+    }
+
+    fn say(receivers: &mut Receivers, router: usize, speak: impl Fn(&mut Script)) {
+        let mut script = Script::new(Family::Ipv4Unicast);
+        speak(&mut script);
+        for message in script.finish().iter() {
+            let body = &message[HEADER_LEN..];
+            let wire = WireFormat::default();
+            receivers.update(router, &wire, body, message.len(), clock::now());
+        }
+    }
+
+    fn announce(communities: &[u32], path: &[u32], octets: &[u8], script: &mut Script) {
+        let mut attributes = Vec::new();
+        let mut writer = codec::AttributeWriter::new(&mut attributes);
+        writer.origin(codec::Origin::Igp);
+        writer.as_path(&codec::AsPath::new(&[]), path, true);
+        writer.communities(communities);
+        let next_hop = NextHop::V4([198, 18, 0, 1].into());
+        script.announce(
+            &attributes,
+            &next_hop,
+            octets.iter().map(|octet| prefix(*octet)),
+        );
+    }
+
+    #[test]
+    fn a_run_is_complete_while_all_hold_what_they_should_and_nothing_else() {
+        let mut receivers = receivers();
+        for router in 0..2 {
+            assert!(!receivers.are_complete());
+            say(&mut receivers, router, |script| {
+                announce(&[], &[1], &[0, 1, 2, 2], script)
+            });
+        }
+        assert!(receivers.are_complete());
+        say(&mut receivers, 1, |script| script.withdraw([prefix(1)]));
+        assert!(!receivers.are_complete());
+        say(&mut receivers, 1, |script| {
+            announce(&[], &[1], &[1], script)
+        });
+        assert!(receivers.are_complete());
+        say(&mut receivers, 0, |script| {
+            announce(&[], &[1], &[77], script)
+        });
+        assert!(!receivers.are_complete());
+        let words = receivers.missing(|router| format!("router {router}"));
+        assert!(
+            words.contains("router 0 holds 3 prefixes of 3 and 1"),
+            "{words}"
+        );
+        say(&mut receivers, 0, |script| script.withdraw([prefix(77)]));
+        assert!(receivers.are_complete());
+        let counts = receivers.counts();
+        assert_eq!(
+            (counts.announced, counts.withdrawn, counts.updates),
+            (10, 2, 6)
+        );
+    }
+
+    #[test]
+    fn only_what_is_wanted_counts_as_held() {
+        let mut receivers = receivers();
+        let marked = [workload::mark(2), COMMUNITY];
+        for (wanted, right, wrong) in [
+            (Wanted::Version(2), &marked[..], &[COMMUNITY][..]),
+            (Wanted::Bare, &[], &marked),
+        ] {
+            receivers.want(wanted);
+            for router in 0..2 {
+                say(&mut receivers, router, |s| {
+                    announce(wrong, &[1], &[0, 1, 2], s)
+                });
+                assert!(!receivers.are_complete());
+                say(&mut receivers, router, |s| {
+                    announce(right, &[1], &[0, 1, 2], s)
+                });
+            }
+            assert!(receivers.are_complete());
+            say(&mut receivers, 0, |s| announce(wrong, &[1], &[0], s));
+            assert!(!receivers.are_complete());
+        }
+    }
+
+    #[test]
+    fn a_router_refuses_its_own_routes() {
+        let mut receivers = receivers();
+        let own = Party {
+            address: [127, 1, 0, 1].into(),
+            asn: 100_001,
+        };
+        receivers.refuse_loops(0, own);
+        let everything = |script: &mut Script| {
+            announce(&[], &[65_000, 7], &[0, 1, 2], script);
+            script.cut();
+            announce(&[], &[65_000, 100_001], &[3], script);
+        };
+        say(&mut receivers, 0, everything);
+        assert_eq!(receivers.progress(), (3, 6));
+        say(&mut receivers, 1, everything);
+        assert_eq!(receivers.progress(), (7, 6));
+    }
+
+    #[test]
+    fn an_update_that_does_not_parse_is_trouble() {
+        let mut receivers = receivers();
+        receivers.update(1, &WireFormat::default(), &[0, 9, 1], 22, clock::now());
+        assert_eq!(receivers.trouble().map(|trouble| trouble.router), Some(1));
+    }
+}

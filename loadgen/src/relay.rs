@@ -363,3 +363,41 @@ const SEGMENT_OCTETS: usize = 1024 * 1024;
 const HOLD_TIME: u16 = 180;
 /// How often timers are looked at.
 const TICK: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_gives_back_what_was_put_in_over_the_ends_of_segments() {
+        let mut log = Log::default();
+        let mut expected = Vec::new();
+        let mut ranges = Vec::new();
+        for number in 0..3000u32 {
+            let body = vec![number as u8; 4 + (number as usize * 37) % 4000];
+            ranges.push(log.append_update(&body));
+            expected.extend_from_slice(&[0xff; 16]);
+            expected.extend_from_slice(&((19 + body.len()) as u16).to_be_bytes());
+            expected.push(2);
+            expected.extend_from_slice(&body);
+        }
+        assert!(log.segments.len() > 4);
+        assert_eq!(log.end, expected.len() as u64);
+        for range in [
+            0..log.end,
+            ranges[7].clone(),
+            ranges[2999].clone(),
+            5..log.end - 5,
+        ] {
+            let mut read = Vec::new();
+            let mut at = range.start;
+            while at < range.end {
+                let slice = log.slice(at, range.end);
+                read.extend_from_slice(slice);
+                at += slice.len() as u64;
+            }
+            let bounds = range.start as usize..range.end as usize;
+            assert!(read == expected[bounds]);
+        }
+    }
+}

@@ -298,3 +298,85 @@ const PATH_ASN_COUNT: u64 = 80_000;
 /// The high half of the communities that mark versions: below all others, so that who sorts
 /// communities has it first too.
 const MARK_ASN: u32 = 63_999;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn shape(order: Order) -> Shape {
+        Shape {
+            family: Family::Ipv4Unicast,
+            owners: 3,
+            prefixes_each: 1003,
+            per_attributes: 5,
+            order,
+            seed: 9,
+        }
+    }
+
+    fn announcer(router: usize, internal: bool) -> Announcer {
+        Announcer {
+            router,
+            asn: 100_001 + router as u32,
+            internal,
+            next_hop: NextHop::V4(Ipv4Addr::new(198, 18, 0, 1)),
+        }
+    }
+
+    #[test]
+    fn every_owner_has_its_own_share_and_one_seed_gives_one_table() {
+        for order in [Order::Sorted, Order::Shuffled] {
+            let workload = Workload::draw(&shape(order)).unwrap();
+            let again = Workload::draw(&shape(order)).unwrap();
+            let mut all = HashSet::new();
+            for owner in 0..3 {
+                let runs = workload.owned(owner);
+                assert_eq!(runs, again.owned(owner));
+                assert_eq!(runs.is_sorted(), order == Order::Sorted);
+                let prefixes = runs.iter().flat_map(|run| workload.prefixes_of(*run));
+                let before = all.len();
+                all.extend(prefixes.copied());
+                assert_eq!(all.len() - before, 1003);
+                assert!(runs.iter().all(|run| workload.prefixes_of(*run).len() <= 5));
+            }
+            assert_eq!(workload.prefixes, again.prefixes);
+            assert!(workload.prefixes.is_sorted());
+        }
+    }
+
+    #[test]
+    fn attributes_depend_on_sender_run_and_version_alone() {
+        let workload = Workload::draw(&shape(Order::Shuffled)).unwrap();
+        let set = |run, router, version| {
+            let variant = Variant {
+                version,
+                path_length: None,
+            };
+            workload.attributes(run, &announcer(router, false), variant)
+        };
+        assert_eq!(set(4, 1, 0), set(4, 1, 0));
+        assert_ne!(set(4, 1, 0).path, set(5, 1, 0).path);
+        assert_ne!(set(4, 1, 0).path, set(4, 2, 0).path);
+        assert_ne!(set(4, 1, 0).communities, set(4, 1, 7).communities);
+        assert_eq!(set(4, 1, 0).path[0], 100_002);
+        let versions = set(4, 1, 7).communities.into_iter().filter_map(version);
+        assert_eq!(versions.collect::<Vec<_>>(), [7]);
+
+        let long = Variant {
+            path_length: Some(9),
+            ..Variant::default()
+        };
+        let inside = workload.attributes(4, &announcer(1, true), long);
+        assert_eq!((inside.path.len(), inside.local_pref), (9, Some(100)));
+        assert!(!inside.path.contains(&100_002));
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_is_refused() {
+        let mut shape = shape(Order::Sorted);
+        shape.prefixes_each = PREFIXES_MAX;
+        assert!(Workload::draw(&shape).is_err());
+    }
+}

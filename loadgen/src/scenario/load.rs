@@ -49,6 +49,9 @@ pub(crate) struct FanoutArgs {
 
 /// Runs `load`.
 pub(super) fn load(args: &LoadArgs) -> Result<Results, Failure> {
+    if args.senders == 0 {
+        return Err(Failure::Usage("a load needs a sender".into()));
+    }
     let owners = if args.overlap { 1 } else { args.senders };
     let shape = args.common.shape(owners, args.prefixes);
     let workload = Workload::draw(&shape).map_err(Failure::Usage)?;

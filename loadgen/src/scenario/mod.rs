@@ -26,7 +26,6 @@ pub(crate) use options::FamilyName;
 use peers::PeersArgs;
 use reload::ReloadArgs;
 use replay::ReplayArgs;
-pub(crate) use results::Latency;
 use results::Results;
 pub(crate) use run::raise_file_limit;
 use run::{Failure, Run};

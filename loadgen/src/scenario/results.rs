@@ -4,6 +4,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::latency::Percentiles;
 use crate::process::Usage;
 use crate::receivers::Counts;
 
@@ -17,7 +18,7 @@ pub(crate) struct Results {
     pub(crate) loadgen: LoadgenUsage,
     pub(crate) established: Established,
     pub(crate) receivers: Received,
-    pub(crate) latency: Option<Latency>,
+    pub(crate) latency: Option<Percentiles>,
     /// Whether the tables were compared and are right; `None`: not compared.
     pub(crate) verified: Option<bool>,
     pub(crate) phases: Vec<Phase>,
@@ -50,15 +51,6 @@ pub(crate) struct Received {
     pub(crate) withdrawn: u64,
     pub(crate) octets: u64,
     pub(crate) nlri_per_update: f64,
-}
-
-/// Percentiles, in seconds.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p90: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
 }
 
 /// A part of a run.

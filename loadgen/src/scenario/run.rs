@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use codec::IpPrefix;
 
-use super::results::{Established, Latency, LoadgenUsage, Phase, Results};
+use super::results::{Established, LoadgenUsage, Phase, Results};
 use super::{Common, results};
 use crate::clock;
 use crate::fleet::Fleet;
+use crate::latency::Percentiles;
 use crate::plot;
 use crate::process::{self, ProcessMeter, Usage};
 use crate::progress::Progress;
@@ -71,7 +72,7 @@ pub(crate) struct Run<'c> {
     used: Option<(Option<Usage>, f64)>,
     killed: Vec<usize>,
     verified: Option<bool>,
-    latency: Option<Latency>,
+    latency: Option<Percentiles>,
     phases: Vec<Phase>,
     progress: Progress,
     /// What had been received when, where that will be drawn: from the release, in seconds.
@@ -241,7 +242,7 @@ impl<'c> Run<'c> {
     }
 
     /// How long it took for single things.
-    pub(crate) fn set_latency(&mut self, latency: Option<Latency>) {
+    pub(crate) fn set_latency(&mut self, latency: Option<Percentiles>) {
         self.latency = latency;
     }
 
@@ -288,10 +289,13 @@ impl<'c> Run<'c> {
         self.ended_at = self.receivers.up_at().max().max(complete_at);
     }
 
-    /// Waits until nothing has come in for so long; the run ended with the last that came.
+    /// Waits until nothing has come in for so long from now on; the run ended with the last that
+    /// came.
     pub(crate) fn wait_until_idle(&mut self, silence: Duration) -> Result<(), Failure> {
+        let began = clock::now();
         self.wait(|receivers, now| {
-            receivers.are_complete() && now - receivers.last_octets_at() >= silence
+            let quiet_since = receivers.last_octets_at().max(began);
+            receivers.are_complete() && now - quiet_since >= silence
         })?;
         self.ended_at = self.ended_at.max(Some(self.receivers.last_octets_at()));
         Ok(())

@@ -1,6 +1,7 @@
-//! Scenarios against a router by others: its tables are compared with what they should be.
+//! Scenarios against routers, by others and our own: their tables are compared with what they should
+//! be.
 
-use crate::support::{Bird, BirdOptions, json, loadgen, run};
+use crate::support::{Bird, BirdOptions, Ringbgp, json, loadgen, run};
 
 const EXTERNAL: BirdOptions = BirdOptions {
     session: "",
@@ -50,6 +51,32 @@ fn bird_tells_of_churn_and_of_the_death_of_a_sender() {
     verified("flap --prefixes 2000 --mode replace", EXTERNAL);
     verified("flap --prefixes 2000 --mode replace --same-as", EXTERNAL);
     verified("flap --prefixes 1000 --mode replace --internal", REFLECTOR);
+}
+
+#[test]
+fn our_own_daemon_tells_what_it_should() {
+    for scenario in [
+        "load --senders 3 --prefixes 2000 --receivers 2",
+        "load --senders 4 --prefixes 2000 --overlap",
+        "churn --prefixes 2000 --rounds 3",
+        "flap --prefixes 2000",
+        "flap --prefixes 2000 --mode replace",
+        "flap --prefixes 2000 --mode replace --same-as",
+        "peers --peers 20 --reconnect-prefixes 7",
+    ] {
+        let Some(ringbgp) = Ringbgp::start(scenario) else {
+            return;
+        };
+        let target = &ringbgp.address;
+        let output = run(&format!("{scenario} --target {target} --verify --json"));
+        assert!(output.status.success(), "{scenario}: {output:?}");
+        let results = json(&output);
+        assert_eq!(results["verified"], true, "{scenario}");
+        // What is told after the death of a sender is part of the run, however long it takes.
+        if results["receivers"]["nlri"].as_u64() > Some(0) {
+            assert!(results["seconds"].as_f64() > Some(0.0), "{results}");
+        }
+    }
 }
 
 #[test]

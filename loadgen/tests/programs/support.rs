@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -174,6 +175,61 @@ impl Bird {
             text.push_str(&format!("{protocol} {{ neighbor {address} as {asn}; }}\n"));
         }
         std::fs::write(self.directory.path().join("bird.conf"), text).expect("a file");
+    }
+}
+
+/// The daemon of this repository, with a passive neighbor for each router of a scenario.
+pub(crate) struct Ringbgp {
+    _running: Running,
+    _directory: tempfile::TempDir,
+    pub(crate) address: String,
+}
+
+impl Ringbgp {
+    /// Starts it and waits until it listens; `None`, said loudly, if it has not been built beside
+    /// this program.
+    pub(crate) fn start(scenario: &str) -> Option<Ringbgp> {
+        let program = Path::new(env!("CARGO_BIN_EXE_ringbgp-loadgen")).with_file_name("ringbgp");
+        if !program.exists() {
+            return skipped(&format!("{} is not built", program.display()));
+        }
+        let output = run(&format!("neighbors {scenario}"));
+        assert!(output.status.success(), "{output:?}");
+        let port = free_port();
+        let mut text = format!(
+            "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\nmetadata: {{name: cilium-config}}\n\
+             spec:\n  bgpPeering:\n    localASN: 65000\n    routerID: 10.255.0.1\n    \
+             listenAddresses: [127.0.0.1]\n    listenPort: {port}\n    neighbors:\n"
+        );
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let (address, asn) = line.split_once(' ').expect("ADDRESS ASN");
+            let neighbor = format!("peerAddress: {address}, peerASN: {asn}, passive: true");
+            text.push_str(&format!("    - {{{neighbor}, import: all, export: all}}\n"));
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        let manifests = directory.path().join("manifests");
+        std::fs::create_dir(&manifests).expect("a directory");
+        std::fs::write(manifests.join("config.yaml"), text).expect("a file");
+        let child = Command::new(program)
+            .args(["run", "--node-name", "node-1", "--manifests"])
+            .arg(&manifests)
+            .arg("--admin")
+            .arg(directory.path().join("admin.sock"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let ringbgp = Ringbgp {
+            _running: Running(child.expect("ringbgp starts")),
+            _directory: directory,
+            address: format!("127.0.0.1:{port}"),
+        };
+        for _ in 0..1000 {
+            if TcpStream::connect(&ringbgp.address).is_ok() {
+                return Some(ringbgp);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("ringbgp does not listen on {}", ringbgp.address);
     }
 }
 
