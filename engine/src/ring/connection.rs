@@ -68,6 +68,11 @@ impl<I: Io> Connection<I> {
         })
     }
 
+    /// Whether octets wait in the socket. The end of the stream is none.
+    pub(super) fn has_unread(&self) -> bool {
+        self.phase.get() == Phase::Open && socket::has_unread(&self.stream)
+    }
+
     fn shutdown(&self, how: Shutdown) {
         // A connection that is already broken refuses; its operations have ended by themselves.
         let _ = SockRef::from(&self.stream).shutdown(how);

@@ -74,8 +74,9 @@ pub trait Core: 'static {
     /// One bounded quantum of work. True: there is more.
     fn work(&mut self, now: Time) -> bool;
 
-    /// The time that `poll_timeout` named has come.
-    fn handle_timeout(&mut self, now: Time);
+    /// The time that `poll_timeout` named has come. `unread` says whether octets of a connection
+    /// wait in its socket.
+    fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool);
 
     /// When `handle_timeout` is wanted next.
     fn poll_timeout(&self) -> Option<Time>;
@@ -148,8 +149,8 @@ impl Core for Shard {
         self.work(now)
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.handle_timeout(now);
+    fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool) {
+        self.handle_timeout(now, unread);
     }
 
     fn poll_timeout(&self) -> Option<Time> {

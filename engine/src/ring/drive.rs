@@ -85,7 +85,7 @@ impl<C: Core, I: Io> Shared<C, I> {
             more |= {
                 let mut core = self.core.borrow_mut();
                 if core.poll_timeout().is_some_and(|due| due <= now) {
-                    core.handle_timeout(now);
+                    core.handle_timeout(now, &mut |connection| self.has_unread(connection));
                 }
                 core.work(now)
             };
@@ -133,6 +133,13 @@ impl<C: Core, I: Io> Shared<C, I> {
             }
         }
         true
+    }
+
+    /// Whether octets of a connection have arrived that its task was not given yet.
+    fn has_unread(&self, connection: ConnectionId) -> bool {
+        let connections = self.connections.borrow();
+        let found = connections.get(&connection);
+        found.is_some_and(|found| found.has_unread())
     }
 
     fn is_finished(&self, now: Time) -> bool {

@@ -280,10 +280,16 @@ impl Shard {
         more
     }
 
-    /// The time that `poll_timeout` named has come.
-    pub fn handle_timeout(&mut self, now: Time) {
+    /// The time that `poll_timeout` named has come. `unread` says whether octets of a connection
+    /// have arrived that were not handed in yet: over those no hold timer expires.
+    pub fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool) {
         while let Some(id) = self.peers.pop_due(now) {
             if let Some(peer) = self.peers.get_mut(id) {
+                for slot in peer.session.holds_due(now) {
+                    if peer.connection(slot).is_some_and(&mut *unread) {
+                        peer.session.handle_unread(now, slot);
+                    }
+                }
                 peer.session.handle_timeout(now);
             }
             self.drain(now, id);

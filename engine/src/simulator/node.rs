@@ -340,7 +340,12 @@ impl Node {
             host.shard.handle_command(now, command);
         }
         if host.shard.poll_timeout().is_some_and(|at| at <= now) {
-            host.shard.handle_timeout(now);
+            let sockets = &self.sockets;
+            let mut unread = |connection| {
+                let state = sockets.get(&(shard, connection));
+                state.is_some_and(|state| net.has_unread(state.link, state.end))
+            };
+            host.shard.handle_timeout(now, &mut unread);
         }
         let more = host.shard.work(now);
         self.settle(now, shard, net);

@@ -327,6 +327,31 @@ fn timers_fire_in_time_and_an_idle_shard_sleeps() {
 }
 
 #[test]
+fn a_timer_is_told_which_connections_have_octets_in_their_sockets() {
+    on_both(|driver| {
+        let shard = start(driver);
+        let (mut talks, talking) = accepted(&shard);
+        let (_silent, _) = accepted(&shard);
+        let (ended, _) = accepted(&shard);
+        // While the shard is held up, one peer speaks and another closes.
+        let (release, released) = crossbeam_channel::bounded(1);
+        shard.command(Command::BehindUntil(released));
+        talks.write_all(b"still here").unwrap();
+        ended.shutdown(std::net::Shutdown::Write).unwrap();
+        release.send(()).unwrap();
+        let unread = shard.wait(|event| match event {
+            Event::Unread(connections) => Some(connections.clone()),
+            _ => None,
+        });
+        assert_eq!(unread, [talking]);
+        // It is still there to be read.
+        let mut answer = [0; 10];
+        talks.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"still here");
+    });
+}
+
+#[test]
 fn shards_wake_each_other_with_and_without_sockets() {
     on_both(|driver| {
         let shards = start_many(driver, 3);

@@ -26,6 +26,8 @@ pub(super) enum Command {
     Close(ConnectionId),
     SetOptions(ConnectionId, SocketOptions),
     TimerAfter(Duration),
+    /// Holds the thread up, and its timer is due after that.
+    BehindUntil(crossbeam_channel::Receiver<()>),
     WorkForEver,
     Wake(ShardMask),
 }
@@ -40,6 +42,8 @@ pub(super) enum Event {
     Written(ConnectionId, usize),
     /// How late it was.
     Timeout(Duration),
+    /// With the timeout: the connections with octets in their sockets.
+    Unread(Vec<ConnectionId>),
 }
 
 struct Toy {
@@ -89,6 +93,10 @@ impl Core for Toy {
                 })
             }
             Command::TimerAfter(delay) => self.timer = Some(now + delay),
+            Command::BehindUntil(released) => {
+                let _ = released.recv();
+                self.timer = Some(now);
+            }
             Command::WorkForEver => self.endless = true,
             Command::Wake(shards) => self.actions.push_back(Action::Wake(shards)),
         }
@@ -183,9 +191,12 @@ impl Core for Toy {
         self.endless
     }
 
-    fn handle_timeout(&mut self, now: Time) {
+    fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool) {
         if let Some(due) = self.timer.take() {
             self.tell(Event::Timeout(now.saturating_since(due)));
+            let mut waiting: Vec<_> = self.queues.keys().copied().collect();
+            waiting.retain(|connection| unread(*connection));
+            self.tell(Event::Unread(waiting));
         }
     }
 
