@@ -19,7 +19,7 @@ use engine::config::{
     Password, PeerAsn, SendCommunities, Timers,
 };
 use engine::group::{BACKLOG_MAX, Interfaces};
-use engine::shard::{ConnectionId, Shard, ShardCommand, ShardOptions};
+use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use engine::time::Time;
 use rib::{Rib, RibOptions, Selection, ShardId};
 
@@ -192,6 +192,7 @@ impl Rig {
             seed: 1,
             interfaces: Box::new(NoInterfaces),
             backlog_max: BACKLOG_MAX,
+            established: EstablishedPeers::default(),
         });
         let now = Time::default();
         shard.handle_command(now, ShardCommand::Instance(INSTANCE, rib.writer(id)));
@@ -200,6 +201,7 @@ impl Rig {
             enabled: true,
             router_id: LOCAL,
             listen: Vec::new(),
+            memory_max: u64::MAX,
         };
         shard.handle_command(
             now,

@@ -78,6 +78,9 @@ pub trait Core: 'static {
     /// wait in its socket.
     fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool);
 
+    /// The process has `octets` of memory resident.
+    fn handle_memory(&mut self, now: Time, octets: u64);
+
     /// When `handle_timeout` is wanted next.
     fn poll_timeout(&self) -> Option<Time>;
 
@@ -151,6 +154,10 @@ impl Core for Shard {
 
     fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool) {
         self.handle_timeout(now, unread);
+    }
+
+    fn handle_memory(&mut self, now: Time, octets: u64) {
+        self.handle_memory(now, octets);
     }
 
     fn poll_timeout(&self) -> Option<Time> {

@@ -122,7 +122,10 @@ fn run_without_sockets<C: Core>(start: &ShardStart<C>, core: &mut C) -> Option<F
                 Action::Wake(shards) => wake(&start.siblings, shards),
                 Action::Connect { .. } => return Some(First::Action(action)),
                 // Of connections that there are not.
-                Action::Close { .. } | Action::SetOptions { .. } => {}
+                Action::Close { .. }
+                | Action::SetOptions { .. }
+                | Action::Pause { .. }
+                | Action::Resume { .. } => {}
             }
         }
         if !more && inbox.may_park() {

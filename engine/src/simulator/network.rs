@@ -81,6 +81,8 @@ struct Pipe {
     busy_until: Time,
     /// The reader does not read before this.
     stalled_until: Time,
+    /// The reader does not read at all.
+    paused: bool,
     /// The writer found no room.
     blocked: bool,
     /// What arrived while the reader did not read, in order.
@@ -196,6 +198,20 @@ impl Network {
         let pipe = &mut self.links[link].pipes[reader.other() as usize];
         pipe.stalled_until = pipe.stalled_until.max(until);
         self.queue(until, Pending::Reads(link, reader));
+    }
+
+    /// An end reads nothing until it says so, or reads again.
+    pub(super) fn pause(&mut self, now: Time, link: LinkId, reader: End, paused: bool) {
+        let pipe = &mut self.links[link].pipes[reader.other() as usize];
+        if std::mem::replace(&mut pipe.paused, paused) && !paused {
+            self.queue(now, Pending::Reads(link, reader));
+        }
+    }
+
+    /// Whether an end of the link reads nothing until it says so.
+    #[cfg(test)]
+    pub(super) fn is_paused(&self, link: LinkId) -> bool {
+        self.links[link].pipes.iter().any(|pipe| pipe.paused)
     }
 
     /// Whether octets have arrived at an end that it did not read.
@@ -350,7 +366,7 @@ impl Network {
 
 impl Pipe {
     fn reads(&self, now: Time) -> bool {
-        self.stalled_until <= now
+        !self.paused && self.stalled_until <= now
     }
 }
 

@@ -46,6 +46,20 @@ fn no_hold_timer_expires_over_octets_that_wait() {
 }
 
 #[test]
+fn past_the_memory_limit_only_the_greedy_are_not_read_and_nobody_is_lost() {
+    let (mut paused, mut all) = (0, 0);
+    for seed in 0..30 {
+        let mut world = World::new(seed, false);
+        let run = world.run_out_of_memory(Duration::from_secs(200));
+        let ([before, after], unread) = run.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert_eq!(before, after, "seed {seed}");
+        paused += unread;
+        all += before.len();
+    }
+    assert!(0 < paused && paused < all, "{paused} of {all}");
+}
+
+#[test]
 fn equal_seeds_give_equal_runs() {
     for seed in 0..20 {
         let run = || simulate(seed, SimulateOptions::default());

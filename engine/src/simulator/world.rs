@@ -128,6 +128,32 @@ impl World {
         Ok([before, self.sessions()])
     }
 
+    /// A run in which everything comes up, then memory is past its limit for `time` while routes
+    /// change, and then it is not. Returns the sessions before and after, and how many were not
+    /// read meanwhile.
+    #[cfg(test)]
+    pub(super) fn run_out_of_memory(
+        &mut self,
+        time: Duration,
+    ) -> Result<([Vec<LinkId>; 2], usize), String> {
+        self.scenario.instance().memory_max = 2_000;
+        self.begin();
+        self.mend();
+        self.rest()?;
+        let before = self.sessions();
+        self.node.on_memory(self.now, 2_001, &mut self.network);
+        for index in 0..self.routers.len() {
+            self.change_routes(index);
+        }
+        self.run_until(self.now + time)?;
+        let is_paused = |link: &&LinkId| self.network.is_paused(**link);
+        let paused = before.iter().filter(is_paused).count();
+        self.node.on_memory(self.now, 1_000, &mut self.network);
+        self.rest()?;
+        self.compare()?;
+        Ok(([before, self.sessions()], paused))
+    }
+
     #[cfg(test)]
     fn sessions(&self) -> Vec<LinkId> {
         let sessions = self.routers.iter().filter_map(Router::established);

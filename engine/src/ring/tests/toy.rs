@@ -29,6 +29,8 @@ pub(super) enum Command {
     /// Holds the thread up, and its timer is due after that.
     BehindUntil(crossbeam_channel::Receiver<()>),
     WorkForEver,
+    Pause(ConnectionId),
+    Resume(ConnectionId),
     Wake(ShardMask),
 }
 
@@ -97,6 +99,8 @@ impl Core for Toy {
                 let _ = released.recv();
                 self.timer = Some(now);
             }
+            Command::Pause(connection) => self.actions.push_back(Action::Pause { connection }),
+            Command::Resume(connection) => self.actions.push_back(Action::Resume { connection }),
             Command::WorkForEver => self.endless = true,
             Command::Wake(shards) => self.actions.push_back(Action::Wake(shards)),
         }
@@ -198,6 +202,10 @@ impl Core for Toy {
             waiting.retain(|connection| unread(*connection));
             self.tell(Event::Unread(waiting));
         }
+    }
+
+    fn handle_memory(&mut self, _: Time, octets: u64) {
+        assert!(octets > 0);
     }
 
     fn poll_timeout(&self) -> Option<Time> {
