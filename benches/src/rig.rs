@@ -10,7 +10,7 @@ use engine::config::{
     Password, PeerAsn, SendCommunities, Timers,
 };
 use engine::group::{BACKLOG_MAX, Interfaces};
-use engine::shard::{ConnectionId, Shard, ShardCommand, ShardOptions};
+use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use engine::time::Time;
 use rib::{Rib, ShardId};
 
@@ -42,6 +42,7 @@ impl Rig {
             seed: 1,
             interfaces: Box::new(NoInterfaces),
             backlog_max: BACKLOG_MAX,
+            established: EstablishedPeers::default(),
         });
         let now = Time::default();
         shard.handle_command(now, ShardCommand::Instance(INSTANCE, rib.writer(id)));
@@ -50,6 +51,7 @@ impl Rig {
             enabled: true,
             router_id: LOCAL,
             listen: Vec::new(),
+            memory_max: u64::MAX,
         };
         shard.handle_command(
             now,

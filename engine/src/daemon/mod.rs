@@ -34,7 +34,7 @@ use crate::ring::{
     ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned,
     raise_descriptor_limit, spawn_shard, usable_cpus,
 };
-use crate::shard::{Shard, ShardCommand, ShardOptions};
+use crate::shard::{EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use crate::time::Clock;
 
 /// How an engine is made.
@@ -113,6 +113,7 @@ impl Engine {
         };
         let clock = Clock::system();
         let cpus = usable_cpus();
+        let established = EstablishedPeers::default();
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let start = ShardStart {
                 name: format!("bgp-shard-{index}"),
@@ -125,7 +126,8 @@ impl Engine {
                     .copied()
                     .filter(|_| options.pin),
             };
-            engine.shards.push(spawn_shard(start, make_shard(index))?);
+            let shard = make_shard(index, established.clone());
+            engine.shards.push(spawn_shard(start, shard)?);
         }
         Ok((engine, Dispatcher::new(senders, directory, plans)))
     }
@@ -208,7 +210,10 @@ fn spawn_control(runtime: Runtime, stopped: oneshot::Receiver<()>) -> io::Result
         })
 }
 
-fn make_shard(index: usize) -> impl FnOnce() -> Shard + Send + 'static {
+fn make_shard(
+    index: usize,
+    established: EstablishedPeers,
+) -> impl FnOnce() -> Shard + Send + 'static {
     // Jitter need not be repeatable on a real machine, only different: each hasher has new keys.
     let seed = std::collections::hash_map::RandomState::new()
         .build_hasher()
@@ -219,6 +224,7 @@ fn make_shard(index: usize) -> impl FnOnce() -> Shard + Send + 'static {
             seed,
             interfaces: Box::new(SystemInterfaces),
             backlog_max: crate::group::BACKLOG_MAX,
+            established,
         })
     }
 }

@@ -55,6 +55,7 @@ impl Node {
                 IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 6),
             },
             listen: vec![self.address],
+            memory_max: u64::MAX,
             neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),
         });

@@ -8,6 +8,7 @@ use codec::{Family, PeerKind};
 use rib::{IdSet, SourceId, SourceInfo, SourceKind};
 
 use super::command::{ConnectionId, SocketOptions};
+use super::memory::Volume;
 use crate::config::{Client, InstanceId, Neighbor, Password};
 use crate::group::MemberId;
 use crate::session::{Negotiated, Session, Slot};
@@ -46,6 +47,10 @@ pub(super) struct Established {
     pub(super) counted: [Counted; Family::ALL.len()],
     /// UPDATEs with a malformed attribute (RFC 7606).
     pub(super) malformed_updates: u64,
+    /// What its routes may take of memory.
+    pub(super) volume: Volume,
+    /// Nothing is read from it (`memory`).
+    pub(super) paused: bool,
 }
 
 /// Distinct prefixes by fingerprint: 8 octets each, no path and no attribute.
