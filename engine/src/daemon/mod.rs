@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use dispatcher::Dispatcher;
+use dispatcher::Listening;
 pub use handle::{EngineHandle, Grounds, Resources};
 pub use placement::shard_of;
 
@@ -90,6 +91,8 @@ impl Engine {
         let senders: Arc<[InboxSender<ShardCommand>]> = senders.into();
         let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
         let (plans, plan) = watch::channel(Arc::new(ListenPlan::default()));
+        let (answer, followed) = crossbeam_channel::unbounded();
+        let (is_settled, settled) = watch::channel(true);
         let (report, failures) = mpsc::unbounded_channel();
         let (stop_control, stopped) = oneshot::channel();
 
@@ -100,8 +103,9 @@ impl Engine {
         let handover = Arc::new(Handover {
             directory: Arc::clone(&directory),
             shards: Arc::clone(&senders),
+            settled,
         });
-        control.spawn(listen_as_planned(plan, handover, report));
+        control.spawn(listen_as_planned(plan, handover, answer, report));
         let mut engine = Engine {
             handle: EngineHandle::new(Arc::clone(&senders), Arc::clone(&directory)),
             shards: Vec::with_capacity(count),
@@ -129,7 +133,12 @@ impl Engine {
             let shard = make_shard(index, established.clone());
             engine.shards.push(spawn_shard(start, shard)?);
         }
-        Ok((engine, Dispatcher::new(senders, directory, plans)))
+        let listening = Listening {
+            plans,
+            followed,
+            is_settled,
+        };
+        Ok((engine, Dispatcher::new(senders, directory, listening)))
     }
 
     /// What asks the engine. Cheap to clone.
