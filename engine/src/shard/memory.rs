@@ -156,5 +156,5 @@ impl Shard {
 fn established_mut(shard: &mut Shard, id: PeerId) -> Option<(std::net::IpAddr, &mut Established)> {
     let peer = shard.peers.get_mut(id)?;
     let address = peer.neighbor.address;
-    Some((address, peer.established.as_mut()?))
+    Some((address, peer.established.as_deref_mut()?))
 }

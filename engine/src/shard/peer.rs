@@ -26,7 +26,8 @@ pub(super) struct Peer {
     pub(super) connections: [Option<ConnectionId>; 2],
     /// Takes the incoming slot once the connection that stands there is closed.
     pub(super) next_incoming: Option<ConnectionId>,
-    pub(super) established: Option<Established>,
+    /// Apart: most neighbors of a large configuration may be down.
+    pub(super) established: Option<Box<Established>>,
     /// When the session's timer is set to fire.
     pub(super) armed: Option<Time>,
 }
@@ -161,7 +162,8 @@ pub(super) fn socket_options(neighbor: &Neighbor) -> SocketOptions {
 /// The peers of a shard.
 #[derive(Default)]
 pub(super) struct Peers {
-    places: Vec<Option<Peer>>,
+    /// Boxed, so that thousands more do not leave copies of the list behind.
+    places: Vec<Option<Box<Peer>>>,
     free: Vec<u32>,
     by_address: std::collections::BTreeMap<(InstanceId, IpAddr), PeerId>,
     timers: BTreeSet<(Time, PeerId)>,
@@ -178,12 +180,12 @@ impl Peers {
             }
         };
         let id = MemberId(place);
-        self.places[place as usize] = Some(peer);
+        self.places[place as usize] = Some(Box::new(peer));
         self.by_address.insert(key, id);
         id
     }
 
-    pub(super) fn remove(&mut self, id: PeerId) -> Option<Peer> {
+    pub(super) fn remove(&mut self, id: PeerId) -> Option<Box<Peer>> {
         let peer = self.places.get_mut(id.0 as usize)?.take()?;
         let key = (peer.instance, peer.neighbor.address);
         if self.by_address.get(&key) == Some(&id) {
@@ -197,11 +199,11 @@ impl Peers {
     }
 
     pub(super) fn get(&self, id: PeerId) -> Option<&Peer> {
-        self.places.get(id.0 as usize)?.as_ref()
+        self.places.get(id.0 as usize)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.places.get_mut(id.0 as usize)?.as_mut()
+        self.places.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     pub(super) fn find(&self, instance: InstanceId, address: IpAddr) -> Option<PeerId> {

@@ -121,7 +121,7 @@ impl Shard {
         let established = match peer {
             None => None,
             Some(peer) => match &peer.established {
-                Some(established) => Some((peer, established)),
+                Some(established) => Some((peer, &**established)),
                 None => return,
             },
         };
@@ -202,7 +202,7 @@ impl Shard {
                 instance,
                 rib,
                 guard: &guard,
-                established: peer.established.as_ref().map(|up| (peer, up)),
+                established: peer.established.as_deref().map(|up| (peer, up)),
             };
             verdict(&table, peer, prefix_id, prefix)
         });

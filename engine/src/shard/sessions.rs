@@ -86,7 +86,7 @@ impl Shard {
         let source = instance
             .writer
             .add_source(source_info(&peer.neighbor, &negotiated));
-        peer.established = Some(Established {
+        peer.established = Some(Box::new(Established {
             connection,
             negotiated,
             source,
@@ -98,7 +98,7 @@ impl Shard {
             malformed_updates: 0,
             volume: Default::default(),
             paused: false,
-        });
+        }));
         self.established.one_more();
         let Some(view) = self.view_of(id) else {
             return;
