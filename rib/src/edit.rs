@@ -22,11 +22,21 @@ pub(crate) struct Edited {
     /// Paths that are gone or were replaced.
     pub(crate) removed: SmallVec<[Path; 1]>,
     pub(crate) best_changed: bool,
+    /// How many more slots are idle for it: one, none or one less.
+    pub(crate) idle: i64,
 }
+
+/// The id of a slot is given up: its prefix needs another one.
+pub(crate) struct Buried;
 
 impl Rib {
     /// Adds a path, or replaces the one of the same source and path id. `None`: it is there.
-    pub(crate) fn put(&self, slot: &Slot, path: Path, pinned: Pinned<'_>) -> Option<Edited> {
+    pub(crate) fn put(
+        &self,
+        slot: &Slot,
+        path: Path,
+        pinned: Pinned<'_>,
+    ) -> Result<Option<Edited>, Buried> {
         let mut before = slot.load(pinned);
         // What mostly happens: this is the only path, now and then. With one path there is nothing
         // to choose, whatever its source says, so sources that change need no second look.
@@ -37,15 +47,19 @@ impl Rib {
         };
         while alone(before) {
             let old = before.only();
+            if before.is_buried() {
+                return Err(Buried);
+            }
             if old == Some(path) {
-                return None;
+                return Ok(None);
             }
             match slot.replace_only(before, Some(path), pinned) {
                 Ok(()) => {
-                    return Some(Edited {
+                    return Ok(Some(Edited {
                         removed: old.into_iter().collect(),
                         best_changed: differs(before.best(), Some(path).filter(Path::is_usable)),
-                    });
+                        idle: -i64::from(before.is_idle()),
+                    }));
                 }
                 Err(now) => before = now,
             }
@@ -72,6 +86,7 @@ impl Rib {
                     let edited = Edited {
                         removed: smallvec![only],
                         best_changed: only.is_usable(),
+                        idle: 1,
                     };
                     return Some((edited, 0));
                 }
@@ -85,8 +100,9 @@ impl Rib {
         let edited = self.edit(slot, pinned, |paths, removed| {
             left.set(take(paths, removed, source, path_id));
             !removed.is_empty()
-        })?;
-        Some((edited, left.get()))
+        });
+        // Buried, it has no path either.
+        Some((edited.unwrap_or(None)?, left.get()))
     }
 
     /// Applies `change` to a slot's paths until no other writer is faster. `change` gets the paths
@@ -97,24 +113,28 @@ impl Rib {
         slot: &Slot,
         pinned: Pinned<'_>,
         change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
-    ) -> Option<Edited> {
+    ) -> Result<Option<Edited>, Buried> {
         let mut before = slot.load(pinned);
         loop {
+            if before.is_buried() {
+                return Err(Buried);
+            }
             let revision = self.sources.revision();
             let mut paths = before.paths();
             let mut removed = SmallVec::new();
             if !change(&mut paths, &mut removed) {
-                return None;
+                return Ok(None);
             }
             let best = self.select(&paths, pinned);
             match slot.replace(before, &paths, best, pinned) {
                 Ok(()) => {
                     let best_changed = differs(before.best(), best.map(|best| paths[best]));
                     let settled = self.settle(slot, revision, pinned);
-                    return Some(Edited {
+                    return Ok(Some(Edited {
                         removed,
                         best_changed: best_changed || settled,
-                    });
+                        idle: i64::from(paths.is_empty()) - i64::from(before.is_idle()),
+                    }));
                 }
                 Err(now) => before = now,
             }

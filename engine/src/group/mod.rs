@@ -12,6 +12,7 @@
 mod advert;
 mod cohort;
 mod export;
+mod holds;
 mod pack;
 mod view;
 mod walk;
@@ -67,6 +68,8 @@ pub enum Fault {
     MissedCoalesce,
     /// A member is told its own paths.
     WrongSplitHorizon,
+    /// The group does not say which prefix ids it holds.
+    NothingHeld,
 }
 
 /// Peers that are told the same.

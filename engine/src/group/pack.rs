@@ -199,10 +199,15 @@ impl Packer {
         self.announcements.len() == 0 && self.withdrawals.len() == 0
     }
 
+    /// Whether a prefix stands in an open message.
+    pub(super) fn holds(&self, family: Family, id: PrefixId) -> bool {
+        let family = family.index();
+        self.open[family].contains(id) || self.open_private[family].contains(id)
+    }
+
     /// A prefix may stand in an open message with an older state. That batch has to leave first.
     fn begin(&mut self, family: Family, id: PrefixId) {
-        let family = family.index();
-        if self.open[family].contains(id) || self.open_private[family].contains(id) {
+        if self.holds(family, id) {
             self.flush();
         }
     }

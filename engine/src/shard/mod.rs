@@ -15,6 +15,7 @@ mod instance;
 mod peer;
 mod query;
 mod receive;
+mod reclaim;
 mod sessions;
 
 use std::collections::VecDeque;

@@ -64,3 +64,8 @@ fn a_missed_coalesce_is_found_within_200_seeds() {
 fn a_wrong_split_horizon_is_found_within_20_seeds() {
     assert_found(Fault::WrongSplitHorizon, 20);
 }
+
+#[test]
+fn an_id_that_is_given_away_while_it_is_held_is_found_within_200_seeds() {
+    assert_found(Fault::NothingHeld, 200);
+}
