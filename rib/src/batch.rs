@@ -164,8 +164,7 @@ impl RibWriter {
         for (at, ((key, place), path)) in lanes.enumerate() {
             self.assert_own(path.attributes);
             self.assert_own_source(path.source);
-            let claimed = self.claim(family, *key, place, pinned);
-            let upserted = claimed.map(|id| self.put(family, id, *path, pinned));
+            let upserted = self.put(family, *key, place, *path, pinned);
             each(window.before + at, upserted);
         }
     }

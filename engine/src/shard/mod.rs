@@ -17,6 +17,7 @@ mod memory;
 mod peer;
 mod query;
 mod receive;
+mod reclaim;
 mod regroup;
 mod sessions;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codec::IpPrefix;
-use rib::{Rib, RibOptions, Selection, ShardId};
+use rib::{Collector, Rib, RibOptions, Selection, ShardId};
 
 use super::network::{End, LinkId, Network};
 use crate::config::{Delta, InstanceId, OriginChange};
@@ -30,6 +30,9 @@ const BACKLOG_MAX: usize = 16 << 10;
 
 /// How long a closed connection may take to send what is queued, as a ring has it.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+/// Prefix ids without a path from which on they are given to others.
+const IDLE_IDS_MIN: u32 = 1;
 
 /// The node.
 pub(super) struct Node {
@@ -80,10 +83,14 @@ impl Node {
     /// checked at every step, or at every so many.
     pub(super) fn new(shards: usize, addresses: Vec<IpAddr>, audit_every: u64, seed: u64) -> Node {
         let mut random = Random::new(seed);
-        let rib = Rib::new(RibOptions {
+        let options = RibOptions {
             shards: u8::try_from(shards).unwrap_or(u8::MAX),
             selection: Selection::default(),
-        });
+        };
+        // Which id a prefix gets depends on when memory is freed, so nobody else may hold that up;
+        // and tables are small here.
+        let rib = Rib::with_collector(options, Collector::new());
+        rib.reclaim_from(IDLE_IDS_MIN);
         let established = EstablishedPeers::default();
         let hosts = (0..shards).map(|index| {
             let id = ShardId(u8::try_from(index).unwrap_or(u8::MAX));

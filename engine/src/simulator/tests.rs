@@ -126,3 +126,8 @@ fn a_next_best_path_that_is_not_marked_is_found_within_40_seeds() {
 fn a_knob_that_breaks_sharing_is_found_within_20_seeds() {
     assert_found(Fault::Unshared, 20, "sharing is wrong");
 }
+
+#[test]
+fn an_id_that_is_given_away_while_it_is_held_is_found_within_200_seeds() {
+    assert_found(Fault::NothingHeld, 200, "the oracle");
+}

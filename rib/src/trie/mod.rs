@@ -1,7 +1,7 @@
 //! The prefix trie of one family: prefix to id, ordered walks, longest match.
 //!
 //! A tree bitmap with a stride of five bits, so that a /24 and the four lengths above it share a
-//! node, and so do a /48 and those above it. Entries are only ever added. Knows nothing of paths;
+//! node, and so do a /48 and those above it. Nodes are only ever added; prefixes go too. Knows nothing of paths;
 //! who owns an id and what is stored for it is `table`'s business.
 //!
 //! Nodes at a depth of fifteen bits are also listed in a flat array by those bits, filled as they
@@ -211,6 +211,22 @@ impl Trie {
             } else {
                 spare.0 = Some(child);
                 depth -= STRIDE;
+            }
+        }
+    }
+
+    /// Takes out the prefix, if it still has this id.
+    pub(crate) fn remove(&self, key: Key, id: u32, pinned: Pinned<'_>) {
+        let mut place = self.start(key);
+        while !place.step(key, self.node(place.number, pinned)) {}
+        let Some(bit) = key.end(place.depth) else {
+            return;
+        };
+        let cell = self.cell(place.number);
+        loop {
+            let node = cell.load(pinned);
+            if node.prefix(bit) != Some(id) || cell.remove(node, bit, pinned) {
+                return;
             }
         }
     }
