@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::mem;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::best::{Candidate, select};
 use crate::epoch::Pinned;
@@ -56,7 +56,7 @@ impl Rib {
             match slot.replace_only(before, Some(path), pinned) {
                 Ok(()) => {
                     return Ok(Some(Edited {
-                        removed: old.into_iter().collect(),
+                        removed: old.map_or_else(SmallVec::new, |old| SmallVec::from_buf([old])),
                         best_changed: differs(before.best(), Some(path).filter(Path::is_usable)),
                         idle: -i64::from(before.is_idle()),
                     }));
@@ -84,7 +84,7 @@ impl Rib {
             match slot.replace_only(before, None, pinned) {
                 Ok(()) => {
                     let edited = Edited {
-                        removed: smallvec![only],
+                        removed: SmallVec::from_buf([only]),
                         best_changed: only.is_usable(),
                         idle: 1,
                     };
