@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::mem;
 
 use codec::Family;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::best::{Candidate, select};
 use crate::epoch::Pinned;
@@ -62,7 +62,7 @@ impl Rib {
             match slot.replace_only(before, Some(path), pinned) {
                 Ok(()) => {
                     return Ok(Some(Edited {
-                        removed: old.into_iter().collect(),
+                        removed: old.map_or_else(SmallVec::new, |old| SmallVec::from_buf([old])),
                         best_changed: differs(before.best(), Some(path).filter(Path::is_usable)),
                         runner_up_changed: false,
                         idle: -i64::from(before.is_idle()),
@@ -94,7 +94,7 @@ impl Rib {
             match slot.replace_only(before, None, pinned) {
                 Ok(()) => {
                     let edited = Edited {
-                        removed: smallvec![only],
+                        removed: SmallVec::from_buf([only]),
                         best_changed: only.is_usable(),
                         runner_up_changed: false,
                         idle: 1,

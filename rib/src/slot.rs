@@ -226,9 +226,17 @@ impl<'g> Snapshot<'g> {
     }
 
     pub(crate) fn paths(self) -> PathBuffer {
+        let mut paths = PathBuffer::new();
+        self.for_each(|path| paths.push(path));
+        paths
+    }
+
+    /// All paths in order.
+    #[inline]
+    pub(crate) fn for_each(self, mut each: impl FnMut(Path)) {
         match self.list() {
-            Some(list) => (0..list.length()).map(|at| list.path(at)).collect(),
-            None => self.only().into_iter().collect(),
+            Some(list) => (0..list.length()).for_each(|at| each(list.path(at))),
+            None => self.only().into_iter().for_each(each),
         }
     }
 

@@ -195,7 +195,7 @@ fn allocate_with(node: Node<'_>, entry: Entry) -> *mut u32 {
             (at, node, prefixes, children | 1 << bit)
         }
     };
-    let start = allocate(prefixes, children);
+    let start = allocate(prefixes, children, node.entries() + 1);
     let old = node.entry_words();
     // SAFETY: the new block has one entry more than the old, `at` is not past the end of the old,
     // and each entry is written: those before `at`, the new one, those after.
@@ -216,7 +216,7 @@ fn allocate_without(node: Node<'_>, bit: u32) -> *mut u32 {
         return ptr::null_mut();
     }
     let at = rank(node.prefixes, bit);
-    let start = allocate(node.prefixes & !(1 << bit), node.children);
+    let start = allocate(node.prefixes & !(1 << bit), node.children, left);
     let old = node.entry_words();
     // SAFETY: the old block has one entry more than the new, `at` is the place of one of the old,
     // and each entry of the new is written: those before `at`, those after.
@@ -228,9 +228,13 @@ fn allocate_without(node: Node<'_>, bit: u32) -> *mut u32 {
     start
 }
 
-/// A block with these bitmaps, its entries yet to be written.
-fn allocate(prefixes: u32, children: u32) -> *mut u32 {
-    let length = HEAD_WORDS + (prefixes.count_ones() + children.count_ones()) as usize;
+/// A block with these bitmaps and so many entries, yet to be written.
+fn allocate(prefixes: u32, children: u32, entries: usize) -> *mut u32 {
+    debug_assert_eq!(
+        entries,
+        (prefixes.count_ones() + children.count_ones()) as usize
+    );
+    let length = HEAD_WORDS + entries;
     debug_assert!(length <= MAX_WORDS);
     let layout = block_layout(length);
     // SAFETY: at least two words, so not of zero size.
