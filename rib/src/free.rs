@@ -127,6 +127,15 @@ impl FreeIds {
 
 impl Taken {
     /// The lowest of them.
+    /// `count` ids from `first` on, which are all in one word.
+    pub(crate) fn run(first: u32, count: u32) -> Taken {
+        debug_assert!(first % 64 + count <= 64);
+        Taken {
+            word: first / 64,
+            bits: u64::MAX >> (64 - count) << (first % 64),
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<u32> {
         let bit = (self.bits != 0).then(|| self.bits.trailing_zeros())?;
         self.bits &= self.bits - 1;

@@ -58,7 +58,7 @@ fn key(address: [u8; 4], length: u8) -> Key {
 /// Both claim ids for the same keys, in the same nodes that are not there yet.
 fn race_for_keys(swapped: bool, first: [Key; 2], second: [Key; 2]) {
     let collector = Collector::new();
-    let table = Arc::new(Table::new(FAMILY));
+    let table = Arc::new(Table::new(FAMILY, 2));
     let claim = {
         let (table, collector) = (table.clone(), collector.clone());
         move |keys: [Key; 2]| {

@@ -82,7 +82,7 @@ impl Rib {
             ShardId::LIMIT
         );
         Arc::new(Rib {
-            tables: Family::ALL.map(Table::new),
+            tables: Family::ALL.map(|family| Table::new(family, options.shards)),
             attributes: AttributeStore::new(options.shards),
             sources: Sources::new(),
             marks: (0..options.shards).map(|_| Marks::new().into()).collect(),

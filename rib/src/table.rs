@@ -27,6 +27,9 @@ pub(crate) struct Table {
     prefixes: Prefixes,
     slots: Segments<Slot>,
     claimed: AtomicU32,
+    /// Ids that a writer claims at once: with several writers as many as share a word of marks, so
+    /// that no two of them fill neighboring slots, which share cache lines.
+    at_once: u32,
     pub(crate) free: FreeIds,
 }
 
@@ -40,6 +43,9 @@ enum Prefixes {
         lengths: Segments<AtomicU8>,
     },
 }
+
+/// Ids that are claimed at once where several writers claim them. The model checker pays for each.
+const IDS_AT_ONCE: u32 = if cfg!(loom) { 1 } else { 64 };
 
 /// What a writer claimed and did not use, because another was faster.
 #[derive(Default)]
@@ -58,7 +64,8 @@ impl Spare {
 }
 
 impl Table {
-    pub(crate) fn new(family: Family) -> Table {
+    /// The table of a family for so many writers.
+    pub(crate) fn new(family: Family, writers: u8) -> Table {
         Table {
             trie: Trie::new(),
             prefixes: match family {
@@ -70,6 +77,7 @@ impl Table {
             },
             slots: Segments::new(),
             claimed: AtomicU32::new(0),
+            at_once: if writers > 1 { IDS_AT_ONCE } else { 1 },
             free: FreeIds::new(),
         }
     }
@@ -155,8 +163,9 @@ impl Table {
             return Err(Full::Prefixes);
         }
         // Release: nobody learns of the id from `limit` without what this thread did before.
-        let id = self.claimed.fetch_add(1, Ordering::AcqRel);
-        self.slots.grow(id);
+        let id = self.claimed.fetch_add(self.at_once, Ordering::AcqRel);
+        *free = Taken::run(id, self.at_once);
+        self.slots.grow(free.pop().unwrap_or(id));
         Ok(id)
     }
 

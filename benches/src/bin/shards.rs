@@ -119,6 +119,8 @@ fn round(options: &Options, shards: usize, streams: &[Vec<u8>]) -> Duration {
         }
     });
     let taken = begin.elapsed();
-    assert_eq!(rib.id_limit(codec::Family::Ipv4Unicast), options.prefixes);
+    // Each shard claims ids many at a time, and may have some left.
+    let ids = rib.id_limit(codec::Family::Ipv4Unicast) as usize;
+    assert!((0..=64 * shards).contains(&(ids - options.prefixes as usize)));
     taken
 }

@@ -89,7 +89,14 @@ pub(crate) struct Place {
 
 /// A node number that lost a race, kept by its writer for the next time.
 #[derive(Default)]
-pub(crate) struct SpareNode(Option<u32>);
+pub(crate) struct SpareNode {
+    lost: Option<u32>,
+    /// Numbers that this writer claimed and has not used, all of one cache line of cells.
+    fresh: std::ops::Range<u32>,
+}
+
+/// Node numbers claimed at once. The model checker pays for each.
+const NODES_AT_ONCE: u32 = if cfg!(loom) { 1 } else { 8 };
 
 impl Trie {
     pub(crate) fn new() -> Trie {
@@ -209,7 +216,7 @@ impl Trie {
                 self.list(key, depth, child);
                 number = child;
             } else {
-                spare.0 = Some(child);
+                spare.lost = Some(child);
                 depth -= STRIDE;
             }
         }
@@ -233,14 +240,19 @@ impl Trie {
 
     /// A node number that nobody else has, of an empty node.
     fn claim_node(&self, spare: &mut SpareNode) -> Result<u32, Full> {
-        if let Some(number) = spare.0.take() {
+        if let Some(number) = spare.lost.take() {
+            return Ok(number);
+        }
+        if let Some(number) = spare.fresh.next() {
+            self.nodes.grow(number);
             return Ok(number);
         }
         // Relaxed: the number's cell is published by the block that names it.
         if self.claimed.load(Ordering::Relaxed) >= MAX_NODES {
             return Err(Full::Prefixes);
         }
-        let number = self.claimed.fetch_add(1, Ordering::Relaxed);
+        let number = self.claimed.fetch_add(NODES_AT_ONCE, Ordering::Relaxed);
+        spare.fresh = number + 1..number + NODES_AT_ONCE;
         self.nodes.grow(number);
         Ok(number)
     }
