@@ -82,19 +82,19 @@ class Panel:
 class Scale:
     """Where the values of a chart lie on paper."""
 
-    LEFT, WIDTH, HEIGHT = 80, 520, 170
+    WIDTH, HEIGHT = 340, 150
 
-    def __init__(self, panel: Panel, top: float):
+    def __init__(self, panel: Panel, left: float, top: float):
         points = [point for curve in panel.curves for point in curve.points]
         self.xs = sorted({x for x, _ in points})
         self.y_max = max(y for _, y in points) * 1.1 or 1
         self.place = math.log if panel.logarithmic else float
         self.low = self.place(self.xs[0])
         self.span = (self.place(self.xs[-1]) - self.low) or 1
-        self.top = top
+        self.left, self.top = left, top
 
     def x(self, value: float) -> float:
-        return self.LEFT + (self.place(value) - self.low) / self.span * self.WIDTH
+        return self.left + (self.place(value) - self.low) / self.span * self.WIDTH
 
     def y(self, value: float) -> float:
         return self.top + self.HEIGHT - value / self.y_max * self.HEIGHT
@@ -106,26 +106,28 @@ class Scale:
         return [self.xs[0] + (self.xs[-1] - self.xs[0]) * step / 6 for step in range(7)]
 
 
-def curves(panels: list[Panel]) -> str:
-    """Charts below each other."""
-    body, top = [], 10
-    for panel in panels:
-        if any(curve.points for curve in panel.curves):
-            body += chart(panel, Scale(panel, top + 30))
-            top += 30 + Scale.HEIGHT + 60
-    return document(Scale.LEFT + Scale.WIDTH + 140, top + 10, body)
+def curves(panels: list[Panel], columns: int = 1) -> str:
+    """Charts in rows of so many."""
+    drawn = [panel for panel in panels if any(curve.points for curve in panel.curves)]
+    across, down = Scale.WIDTH + 130, Scale.HEIGHT + 90
+    body = []
+    for number, panel in enumerate(drawn):
+        row, column = divmod(number, columns)
+        body += chart(panel, Scale(panel, 80 + column * across, 40 + row * down))
+    rows = -(-len(drawn) // columns)
+    return document(columns * across, rows * down + 10, body)
 
 
 def chart(panel: Panel, scale: Scale) -> list[str]:
-    right, bottom = scale.LEFT + scale.WIDTH, scale.top + scale.HEIGHT
-    body = [text(scale.LEFT, scale.top - 12, panel.title, "title"),
+    right, bottom = scale.left + scale.WIDTH, scale.top + scale.HEIGHT
+    body = [text(scale.left, scale.top - 12, panel.title, "title"),
             text(right, bottom + 34, panel.x_name, "small", "end")]
     for step in range(5):
         value = scale.y_max * step / 4
         y = scale.y(value)
-        body.append(f'<line x1="{scale.LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" '
+        body.append(f'<line x1="{scale.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" '
                     f'stroke="{FAINT}"/>')
-        body.append(text(scale.LEFT - 6, y + 4, f"{value:.3g}", "small", "end"))
+        body.append(text(scale.left - 6, y + 4, f"{value:.3g}", "small", "end"))
     for value in scale.ticks():
         body.append(text(scale.x(value), bottom + 16, short(value), "small", "middle"))
     for curve in panel.curves:

@@ -5,7 +5,7 @@ import dataclasses
 from . import judge
 from .judge import Run, Spread, Verdict
 from .measure import DONE
-from .scenarios import Scenario
+from .scenarios import RATIOS, Scenario
 from .subjects import Subject
 
 GOALS = {
@@ -32,11 +32,11 @@ def number(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def bound(value: float) -> str:
-    """A goal as people write it: 1/5 rather than 0.2."""
-    if 0 < value < 1:
-        return f"1/{round(1 / value)}"
-    return number(value)
+def bound(goal: str, limit: float) -> str:
+    """A goal as people write it: 1/5 of something rather than 0.2."""
+    if goal in RATIOS and limit < 1:
+        return f"1/{round(1 / limit)}"
+    return number(limit)
 
 
 def spread(figure: Spread | None) -> str:
@@ -76,7 +76,7 @@ def markdown(result: dict, scenarios: list[Scenario], subjects: list[Subject],
         lines += ["**Small sizes, to see that all works: the goals are for the full ones.**", ""]
     for picture in pictures:
         lines += [f"![{picture}]({picture})", ""]
-    lines += ["## Goals", ""] + goals(scenarios, verdicts)
+    lines += ["## Goals", ""] + goals(scenarios, verdicts, result["quick"])
     for scenario in scenarios:
         lines += one_scenario(scenario, scenario.quick if result["quick"] else scenario.arguments,
                               subjects, [run for run in runs if run["scenario"] == scenario.name])
@@ -88,8 +88,9 @@ def described(result: dict, subject: Subject) -> list[str]:
     return [told.get("version", "–"), told.get("settings") or told.get("missing", "–")]
 
 
-def goals(scenarios: list[Scenario], verdicts: list[Verdict]) -> list[str]:
-    """One row a goal: what is wanted, and figure and verdict of each of our subjects."""
+def goals(scenarios: list[Scenario], verdicts: list[Verdict], quick: bool) -> list[str]:
+    """One row a goal: what is wanted, and figure and verdict of each of our subjects; no verdict on
+    small sizes."""
     names = list(dict.fromkeys(verdict.subject for verdict in verdicts))
     rows = []
     for scenario in scenarios:
@@ -100,9 +101,9 @@ def goals(scenarios: list[Scenario], verdicts: list[Verdict]) -> list[str]:
                 continue
             what, unit = GOALS[goal]
             sign = "≥" if goal == "nlriPerUpdate" else "≤"
-            row = [scenario.title, f"{what} {sign} {bound(limit)} {unit}".strip()]
+            row = [scenario.title, f"{what} {sign} {bound(goal, limit)} {unit}".strip()]
             for name in names:
-                row += [judged(of_goal[name]), mark(of_goal[name].met)]
+                row += [judged(of_goal[name]), mark(None if quick else of_goal[name].met)]
             rows.append(row)
     header = ["scenario", "goal"]
     for name in names:
