@@ -5,9 +5,10 @@
 #   settings         one line: what differs from the defaults, for the result
 #   configure        the configuration on stdout, from the variables below
 #   start            becomes the daemon (exec), in the foreground, listening on 127.0.0.1:"$port"
-#   ready            optional: succeeds once the daemon knows all neighbors; else its listening is asked
+#   ready            optional: succeeds once the daemon knows all neighbors; that it listens is asked anyway
 #   reload           optional: makes the running daemon obey what `configure` says now
-#   cannot           optional: prints why the daemon can't run this kind and family, or nothing
+#
+# `refuse` in one of them says why the daemon can't do what is asked.
 #
 # Variables: dir (empty at start, the daemon's own), port, kind (external, internal, route-server),
 # family (ipv4, ipv6), neighbors (a file of "ADDRESS ASN" lines), communities (yes, or no: to be
@@ -30,8 +31,7 @@ refuse() {
     exit 3
 }
 
-ready() { ss -Hltn "sport = :$port" | grep -q LISTEN; }
-cannot() { :; }
+ready() { :; }
 reload() { refuse "no way is known to change the policy of the running daemon"; }
 
 # The installed or given program, as an absolute path.
@@ -83,9 +83,6 @@ run() {
         [ $# -eq 5 ] || refuse "usage: $name start DIR PORT NEIGHBORS KIND"
         dir=$(realpath "$2") port=$3 neighbors=$(realpath "$4") kind=$5 family=${FAMILY:-ipv4}
         find_binary
-        local reason
-        reason=$(cannot)
-        [ -z "$reason" ] || refuse "$reason"
         remember
         cd "$dir"
         start
