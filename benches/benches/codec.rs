@@ -4,85 +4,12 @@
 //! little more than copying it. Elements are prefixes where a figure is per prefix.
 
 use std::hint::black_box;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
+use benches::updates::{attributes, format, message, packed, v4, v6};
 use codec::{
-    AsPath, AttributeWriter, Family, FamilySet, HEADER_LEN, Ipv4Prefix, Ipv6Prefix, MAX_LEN,
-    NextHop, NlriField, Origin, Prefix, WireFormat, encode_mp_update, encode_nlri, encode_update,
-    mp_update_room, parse_update, update_room,
+    Family, HEADER_LEN, MAX_LEN, NlriField, encode_nlri, encode_update, parse_update, update_room,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-const NEXT_HOP_V6: NextHop = NextHop::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-
-fn format() -> WireFormat {
-    WireFormat {
-        families: FamilySet::ALL,
-        ..WireFormat::default()
-    }
-}
-
-/// What a route of the Internet table typically has.
-fn attributes(family: Family) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut writer = AttributeWriter::new(&mut out);
-    writer.origin(Origin::Igp);
-    writer.as_path(&AsPath::default(), &[65002, 3356, 174, 64500], true);
-    if family == Family::Ipv4Unicast {
-        writer.next_hop(Ipv4Addr::new(192, 0, 2, 1));
-    }
-    writer.med(100);
-    writer.communities(&[0x0d1c_0001, 0x0d1c_0002, 0x0d1c_0064, 0x0d1c_03e8]);
-    writer.large_communities(&[[65002, 1, 2]]);
-    out
-}
-
-fn v4(count: u32) -> Vec<Ipv4Prefix> {
-    // Lengths as in the table: mostly 24, some shorter.
-    let length = |index: u32| if index.is_multiple_of(4) { 22 } else { 24 };
-    let address = |index: u32| Ipv4Addr::from(0x0a00_0000 + (index << 10));
-    (0..count)
-        .map(|index| Ipv4Prefix::masked(address(index), length(index)))
-        .collect()
-}
-
-fn v6(count: u32) -> Vec<Ipv6Prefix> {
-    let address = |index: u32| Ipv6Addr::from((0x2001_0db8_u128 << 96) | u128::from(index) << 80);
-    (0..count)
-        .map(|index| Ipv6Prefix::masked(address(index), 48))
-        .collect()
-}
-
-/// As many of the prefixes as fit in `room` octets.
-fn packed<P: Prefix>(prefixes: &[P], room: usize) -> (usize, Vec<u8>) {
-    let mut nlri = Vec::new();
-    for (count, prefix) in prefixes.iter().enumerate() {
-        let end = nlri.len();
-        encode_nlri(*prefix, None, &mut nlri);
-        if nlri.len() > room {
-            nlri.truncate(end);
-            return (count, nlri);
-        }
-    }
-    (prefixes.len(), nlri)
-}
-
-/// A whole message with as many of `count` prefixes as fit, and their number.
-fn message(family: Family, count: u32) -> (u64, Vec<u8>) {
-    let attributes = attributes(family);
-    let mut out = Vec::new();
-    let fit = if family == Family::Ipv4Unicast {
-        let (fit, nlri) = packed(&v4(count), update_room(MAX_LEN, attributes.len()));
-        encode_update(&attributes, &nlri, &mut out);
-        fit
-    } else {
-        let room = mp_update_room(MAX_LEN, &NEXT_HOP_V6, attributes.len());
-        let (fit, nlri) = packed(&v6(count), room);
-        encode_mp_update(family, &NEXT_HOP_V6, &attributes, &nlri, &mut out);
-        fit
-    };
-    (fit as u64, out)
-}
 
 fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("codec/parse_update");

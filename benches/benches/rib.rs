@@ -9,25 +9,20 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use codec::{AsPath, AttributeWriter, Family, Ipv4Prefix, Ipv6Prefix, Origin, Prefix};
+use benches::input::{Random, candidates, canonical, made_up};
+use benches::speaker::{FAMILY, table};
+use codec::{Family, Ipv4Prefix, Ipv6Prefix, Prefix};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use rib::{
-    AttributeId, Candidate, IdSet, Path, PathFlags, PrefixId, Rib, RibOptions, RibWriter,
-    Selection, ShardId, SourceId, SourceInfo, SourceKind, Summary, select,
-};
+use rib::{IdSet, PrefixId, Rib, Selection, select};
 
 /// As the daemon's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const FAMILY: Family = Family::Ipv4Unicast;
-const ATTRIBUTE_SETS: u32 = 100_000;
-
 /// The table's prefixes in ascending order.
 fn prefixes() -> Vec<Ipv4Prefix> {
-    let mut prefixes = recorded("ipv4", Ipv4Prefix::new).unwrap_or_else(made_up);
+    let mut prefixes = recorded("ipv4", Ipv4Prefix::new).unwrap_or_else(|| made_up(1_000_000));
     prefixes.sort_unstable();
     prefixes.dedup();
     prefixes
@@ -43,117 +38,6 @@ fn recorded<A: FromStr, P>(family: &str, new: fn(A, u8) -> Option<P>) -> Option<
         new(address.parse().ok()?, length.parse().ok()?)
     };
     Some(text.lines().filter_map(prefix).collect()).filter(|prefixes: &Vec<_>| !prefixes.is_empty())
-}
-
-/// Lengths as in the table: three in five a /24, most others a little shorter.
-fn made_up() -> Vec<Ipv4Prefix> {
-    let mut random = Random(1);
-    let lengths = [24, 24, 24, 24, 24, 24, 23, 22, 20, 16];
-    let mut made_up = |_| {
-        let length = lengths[random.below(10) as usize];
-        let address = 0x0100_0000 + random.below(0xdf00_0000 >> 10) * (1 << 10);
-        Ipv4Prefix::masked(Ipv4Addr::from(address + (random.below(4) << 8)), length)
-    };
-    (0..1_000_000).map(&mut made_up).collect()
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (((self.0 >> 32) * u64::from(limit)) >> 32) as u32
-    }
-
-    fn shuffled<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
-        let mut items = items.to_vec();
-        for at in (1..items.len()).rev() {
-            items.swap(at, self.below(at as u32 + 1) as usize);
-        }
-        items
-    }
-}
-
-fn canonical(n: u32) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut writer = AttributeWriter::new(&mut out);
-    writer.origin(Origin::Igp);
-    writer.as_path(&AsPath::default(), &[65002, 3356, 174, 100_000 + n], true);
-    writer.next_hop(Ipv4Addr::new(192, 0, 2, 1));
-    writer.communities(&[0x0d1c_0001, 0x0d1c_0002, 0x0d1c_0064]);
-    out
-}
-
-/// One shard with one peer.
-struct Speaker {
-    writer: RibWriter,
-    source: SourceId,
-    attributes: Vec<AttributeId>,
-}
-
-impl Speaker {
-    fn new(rib: &Arc<Rib>, shard: u8) -> Speaker {
-        let mut writer = rib.writer(ShardId(shard));
-        writer.subscribe(FAMILY, true);
-        let source = writer.add_source(SourceInfo {
-            kind: SourceKind::External,
-            asn: 65002,
-            router_id: Ipv4Addr::new(192, 0, 2, 1 + shard),
-            address: Some(Ipv4Addr::new(192, 0, 2, 1 + shard).into()),
-        });
-        let mut intern = |n| writer.intern(&canonical(n)).expect("room for a few");
-        let attributes = (0..ATTRIBUTE_SETS).map(&mut intern).collect();
-        Speaker {
-            writer,
-            source,
-            attributes,
-        }
-    }
-
-    /// As a shard does: a guard for what was read at once, then publish, take, flush.
-    fn announce<P: Prefix>(&mut self, prefixes: &[P], salt: usize) {
-        self.announce_in_calls_of(512, prefixes, salt);
-    }
-
-    fn announce_in_calls_of<P: Prefix>(&mut self, call: usize, prefixes: &[P], salt: usize) {
-        let mut taken = Vec::new();
-        for (turn, part) in prefixes.chunks(512).enumerate() {
-            let guard = Rib::pin();
-            for part in part.chunks(call) {
-                let attributes = &self.attributes;
-                let path = |(at, prefix): (usize, &P)| {
-                    let set = (turn * 97 + at / 8 + salt) % attributes.len();
-                    let path = Path {
-                        attributes: attributes[set],
-                        source: self.source,
-                        path_id: 0,
-                        flags: PathFlags::NONE,
-                    };
-                    (prefix.erase(), path)
-                };
-                let paths = part.iter().enumerate().map(path);
-                self.writer.upsert_all(paths, |_, upserted| {
-                    black_box(upserted.expect("room for the table"));
-                });
-            }
-            drop(guard);
-            self.writer.publish();
-            taken.clear();
-            self.writer.take_dirty(usize::MAX, &mut taken);
-            self.writer.flush();
-        }
-    }
-}
-
-fn table(shards: u8) -> (Arc<Rib>, Vec<Speaker>) {
-    let rib = Rib::new(RibOptions {
-        shards,
-        selection: Selection::default(),
-    });
-    let speakers = (0..shards).map(|shard| Speaker::new(&rib, shard)).collect();
-    (rib, speakers)
 }
 
 /// Prints what the table takes.
@@ -297,25 +181,8 @@ fn best_path(c: &mut Criterion) {
     let mut group = c.benchmark_group("rib/best path");
     for paths in [2u32, 4, 16, 256] {
         let mut random = Random(5);
-        let candidates = |meds: u32, random: &mut Random| -> Vec<Candidate> {
-            let mut candidate = |n| Candidate {
-                usable: true,
-                local: false,
-                external: true,
-                router_id: random.below(1000),
-                address: Some(Ipv4Addr::from(0x0a00_0000 + n).into()),
-                path_id: 0,
-                summary: Summary {
-                    med: random.below(meds),
-                    neighbor_as: 65000 + n / 2,
-                    path_length: 3,
-                    ..Summary::of(&canonical(n))
-                },
-            };
-            (0..paths).map(&mut candidate).collect()
-        };
         for (what, meds) in [("equal MEDs", 1), ("MEDs", 3)] {
-            let candidates = candidates(meds, &mut random);
+            let candidates = candidates(paths, meds, &mut random);
             group.bench_function(format!("{paths} paths, {what}"), |b| {
                 b.iter(|| select(Selection::default(), black_box(&candidates)));
             });

@@ -1,1 +1,11 @@
-//! Benches over the public surface of the other crates; see `benches/`.
+//! What the programs and benches of this crate share: input that is the same in every run, and the
+//! smallest surroundings in which a table, an update group and a shard do what they do in a daemon.
+//!
+//! Nothing here measures; see `benches/` (criterion, for people), `src/bin/instructions.rs` (exact
+//! counts, for CI) and `src/bin/shards.rs` (one shard against two).
+
+pub mod fan_out;
+pub mod input;
+pub mod rig;
+pub mod speaker;
+pub mod updates;

@@ -22,20 +22,35 @@ impl Rib {
         for family in Family::ALL {
             let table = self.table(family);
             let entered = audit_trie(table, family, pinned);
+            let mut idle = 0;
             for id in 0..table.limit() {
                 let Some(slot) = table.slot(id) else {
                     continue;
                 };
                 let snapshot = slot.load(pinned);
                 let paths = snapshot.paths();
+                idle += u32::from(snapshot.is_idle());
                 assert!(
-                    entered[id as usize] || paths.is_empty(),
-                    "{family} id {id} has paths and is not in the trie"
+                    entered[id as usize] || snapshot.is_fresh() || snapshot.is_buried(),
+                    "{family} id {id} is in use and is not in the trie"
+                );
+                assert!(
+                    !entered[id as usize] || !snapshot.is_buried(),
+                    "{family} id {id} was given up and is in the trie"
+                );
+                assert!(
+                    !entered[id as usize] || !table.free.contains(id),
+                    "{family} id {id} is in use and free"
                 );
                 self.audit_paths(&paths, pinned);
                 let best = self.select(&paths, pinned).map(|best| paths[best]);
                 assert_eq!(snapshot.best(), best, "best path of {family} id {id}");
             }
+            assert_eq!(
+                self.cycle(family).idle(),
+                idle,
+                "{family} ids without paths"
+            );
         }
     }
 
@@ -98,6 +113,32 @@ impl RibWriter {
             );
             let idle = words.iter().find(|word| !marks.is_dirty(family, **word));
             assert_eq!(idle, None, "a {family} word is queued and has no marks");
+        }
+    }
+
+    /// Checks, of all writers of a table, that every id is in the trie, free, or one writer's.
+    pub fn audit_ids(writers: &[RibWriter]) {
+        let Some(rib) = writers.first().map(RibWriter::rib) else {
+            return;
+        };
+        let guard = rib.guard();
+        for family in Family::ALL {
+            let table = rib.table(family);
+            let mut places = vec![0; table.limit() as usize];
+            let entered = audit_trie(table, family, rib.pinned(&guard));
+            for (place, entered) in places.iter_mut().zip(entered) {
+                *place += u32::from(entered);
+            }
+            let free = (0..table.limit()).filter(|id| table.free.contains(*id));
+            let own = writers.iter().flat_map(|writer| {
+                let spare = writer.spares()[family.index()].ids();
+                spare.chain(writer.waiting_ids(family))
+            });
+            for id in free.chain(own) {
+                places[id as usize] += 1;
+            }
+            let lost = places.iter().position(|places| *places != 1);
+            assert_eq!(lost, None, "a {family} id is in no place, or in two");
         }
     }
 

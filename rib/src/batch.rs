@@ -126,7 +126,8 @@ impl RibWriter {
         let guard = self.rib().guard();
         let pinned = self.rib().pinned(&guard);
         for ids in ids.chunks(WINDOW) {
-            self.read_ahead(family, ids.iter().copied(), pinned);
+            let known = std::array::from_fn(|at| ids.get(at).map(|id| id.0));
+            self.read_ahead(family, known, pinned);
             for id in ids {
                 if let Some(withdrawn) = self.take(family, *id, source, None, pinned) {
                     each(withdrawn);
@@ -158,14 +159,12 @@ impl RibWriter {
         let pinned = self.rib().pinned(guard);
         let trie = &self.rib().table(family).trie;
         let places = trie.find_all(&window.keys, pinned);
-        let known = places.iter().filter_map(|place| place.id).map(PrefixId);
-        self.read_ahead(family, known, pinned);
+        self.read_ahead(family, places.map(|place| place.id), pinned);
         let lanes = window.keys.iter().zip(places).zip(&window.what);
         for (at, ((key, place), path)) in lanes.enumerate() {
             self.assert_own(path.attributes);
             self.assert_own_source(path.source);
-            let claimed = self.claim(family, *key, place, pinned);
-            let upserted = claimed.map(|id| self.put(family, id, *path, pinned));
+            let upserted = self.put(family, *key, place, *path, pinned);
             each(window.before + at, upserted);
         }
     }
@@ -181,8 +180,7 @@ impl RibWriter {
         let pinned = self.rib().pinned(guard);
         let trie = &self.rib().table(family).trie;
         let places = trie.find_all(&window.keys, pinned);
-        let known = places.iter().filter_map(|place| place.id).map(PrefixId);
-        self.read_ahead(family, known, pinned);
+        self.read_ahead(family, places.map(|place| place.id), pinned);
         for (at, (place, path_id)) in places.iter().zip(&window.what).enumerate() {
             let id = place.id.map(PrefixId);
             let withdrawn = id.and_then(|id| self.take(family, id, source, Some(*path_id), pinned));
@@ -191,13 +189,22 @@ impl RibWriter {
     }
 
     /// Reads what edits of these ids will read.
-    fn read_ahead(&self, family: Family, ids: impl Iterator<Item = PrefixId>, pinned: Pinned<'_>) {
+    fn read_ahead(&self, family: Family, ids: [Option<u32>; WINDOW], pinned: Pinned<'_>) {
         let table = self.rib().table(family);
-        let snapshots: SmallVec<[_; WINDOW]> = ids
-            .filter_map(|id| Some(table.slot(id.0)?.load(pinned)))
-            .collect();
-        let counts = snapshots.into_iter().filter_map(|snapshot| snapshot.best());
-        let counts = counts.map(|path| self.interner().count(path.attributes));
-        black_box(counts.fold(0, u32::wrapping_add));
+        let slots = ids.map(|id| table.slot(id?));
+        let snapshots = slots.map(|slot| Some(slot?.load(pinned)));
+        let mut read = 0;
+        for snapshot in snapshots.into_iter().flatten() {
+            match snapshot.only() {
+                // Its count will be taken off.
+                Some(path) => read ^= self.interner().count(path.attributes),
+                // They will be chosen from.
+                None => snapshot.for_each(|path| {
+                    let set = self.rib().attributes.get(path.attributes, pinned);
+                    read ^= set.map_or(0, |set| set.summary.local_pref);
+                }),
+            }
+        }
+        black_box(read);
     }
 }

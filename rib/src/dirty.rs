@@ -21,7 +21,7 @@ use crate::inbox::Inbox;
 use crate::segments::Segments;
 use crate::sync::{AtomicU64, Ordering};
 
-/// Ids whose words are read before they are written.
+/// Words that are read before they are written.
 const READ_AHEAD: usize = 32;
 
 /// Words of one family that came to be dirty, in that order.
@@ -48,24 +48,40 @@ impl Marks {
     /// longer is: the shard must be woken.
     pub(crate) fn mark(&self, family: Family, ids: &[u32]) -> bool {
         let mut fresh = Vec::new();
-        for ids in ids.chunks(READ_AHEAD) {
-            // A locked write waits for its cache line, and those behind it wait too: plain reads of
-            // all of them first don't.
-            let words = ids.iter().map(|id| self.word(family, id / 64));
-            black_box(words.fold(0, |all, word| all | word));
-            // Ids next to each other share a word, and one write to it.
-            for run in ids.chunk_by(|a, b| a / 64 == b / 64) {
-                let word = run[0] / 64;
-                let bits = run.iter().fold(0, |bits, id| bits | 1u64 << (id % 64));
-                let cell = self.bits[family.index()].grow(word);
-                // Release: the slots' changes come before the marks (head of this file).
-                if cell.fetch_or(bits, Ordering::AcqRel) == 0 {
-                    fresh.push(word);
-                }
+        // Ids next to each other share a word, and one write to it.
+        let mut runs = [(0, 0u64); READ_AHEAD];
+        let mut count = 0;
+        for id in ids {
+            let (word, bit) = (id / 64, 1 << (id % 64));
+            if count > 0 && runs[count - 1].0 == word {
+                runs[count - 1].1 |= bit;
+                continue;
             }
+            if count == READ_AHEAD {
+                self.set(family, &runs, &mut fresh);
+                count = 0;
+            }
+            runs[count] = (word, bit);
+            count += 1;
         }
+        self.set(family, &runs[..count], &mut fresh);
         let words = fresh.into_boxed_slice();
         !words.is_empty() && self.inbox.push(Batch { family, words })
+    }
+
+    /// Sets bits of words, and notes those that were zero.
+    fn set(&self, family: Family, runs: &[(u32, u64)], fresh: &mut Vec<u32>) {
+        // A locked write waits for its cache line, and those behind it wait too: plain reads of all
+        // of them first don't.
+        let words = runs.iter().map(|(word, _)| self.word(family, *word));
+        black_box(words.fold(0, |all, word| all | word));
+        for (word, bits) in runs {
+            let cell = self.bits[family.index()].grow(*word);
+            // Release: the slots' changes come before the marks (head of this file).
+            if cell.fetch_or(*bits, Ordering::AcqRel) == 0 {
+                fresh.push(*word);
+            }
+        }
     }
 
     /// Clears up to `max` marks of a queued word, the lowest first, and appends their ids to `out`.

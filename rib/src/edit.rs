@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::mem;
 
 use codec::Family;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::best::{Candidate, select};
 use crate::epoch::Pinned;
@@ -27,7 +27,12 @@ pub(crate) struct Edited {
     /// The best path is the same, and of the others another one is the best now; only looked for
     /// where some shard wants to know.
     pub(crate) runner_up_changed: bool,
+    /// How many more slots are idle for it: one, none or one less.
+    pub(crate) idle: i64,
 }
+
+/// The id of a slot is given up: its prefix needs another one.
+pub(crate) struct Buried;
 
 impl Rib {
     /// Adds a path, or replaces the one of the same source and path id. `None`: it is there.
@@ -37,7 +42,7 @@ impl Rib {
         slot: &Slot,
         path: Path,
         pinned: Pinned<'_>,
-    ) -> Option<Edited> {
+    ) -> Result<Option<Edited>, Buried> {
         let mut before = slot.load(pinned);
         // What mostly happens: this is the only path, now and then. With one path there is nothing
         // to choose, whatever its source says, so sources that change need no second look.
@@ -48,16 +53,20 @@ impl Rib {
         };
         while alone(before) {
             let old = before.only();
+            if before.is_buried() {
+                return Err(Buried);
+            }
             if old == Some(path) {
-                return None;
+                return Ok(None);
             }
             match slot.replace_only(before, Some(path), pinned) {
                 Ok(()) => {
-                    return Some(Edited {
-                        removed: old.into_iter().collect(),
+                    return Ok(Some(Edited {
+                        removed: old.map_or_else(SmallVec::new, |old| SmallVec::from_buf([old])),
                         best_changed: differs(before.best(), Some(path).filter(Path::is_usable)),
                         runner_up_changed: false,
-                    });
+                        idle: -i64::from(before.is_idle()),
+                    }));
                 }
                 Err(now) => before = now,
             }
@@ -85,9 +94,10 @@ impl Rib {
             match slot.replace_only(before, None, pinned) {
                 Ok(()) => {
                     let edited = Edited {
-                        removed: smallvec![only],
+                        removed: SmallVec::from_buf([only]),
                         best_changed: only.is_usable(),
                         runner_up_changed: false,
+                        idle: 1,
                     };
                     return Some((edited, 0));
                 }
@@ -101,8 +111,9 @@ impl Rib {
         let edited = self.edit(family, slot, pinned, |paths, removed| {
             left.set(take(paths, removed, source, path_id));
             !removed.is_empty()
-        })?;
-        Some((edited, left.get()))
+        });
+        // Buried, it has no path either.
+        Some((edited.unwrap_or(None)?, left.get()))
     }
 
     /// Applies `change` to a slot's paths until no other writer is faster. `change` gets the paths
@@ -114,14 +125,17 @@ impl Rib {
         slot: &Slot,
         pinned: Pinned<'_>,
         change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
-    ) -> Option<Edited> {
+    ) -> Result<Option<Edited>, Buried> {
         let mut before = slot.load(pinned);
         loop {
+            if before.is_buried() {
+                return Err(Buried);
+            }
             let revision = self.sources.revision();
             let mut paths = before.paths();
             let mut removed = SmallVec::new();
             if !change(&mut paths, &mut removed) {
-                return None;
+                return Ok(None);
             }
             let best = self.select(&paths, pinned);
             match slot.replace(before, &paths, best, pinned) {
@@ -132,11 +146,12 @@ impl Rib {
                     let runner_up_changed = !best_changed
                         && self.wants_runners_up(family)
                         && self.runner_up_differs(&before.paths(), &paths, best, pinned);
-                    return Some(Edited {
+                    return Ok(Some(Edited {
                         removed,
                         best_changed,
                         runner_up_changed,
-                    });
+                        idle: i64::from(paths.is_empty()) - i64::from(before.is_idle()),
+                    }));
                 }
                 Err(now) => before = now,
             }

@@ -1,10 +1,14 @@
-//! Proof that the current thread is pinned in the collector of the table at hand.
+//! Proof that the current thread is pinned in the collector of the table at hand, and knowledge
+//! that all who were pinned at some moment no longer are.
 //!
 //! Invariant: a [`Pinned`] is made only from a guard of the very collector through which the
 //! table's writers retire memory. All that the unsafe modules hand out for `'g` rests on it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
+// Not the model checker's: the collector, which raises it, is not modelled.
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_epoch::{Collector, Guard, LocalHandle};
 
@@ -24,6 +28,23 @@ impl<'g> Pinned<'g> {
 
     pub(crate) fn guard(self) -> &'g Guard {
         self.0
+    }
+}
+
+/// Is over once every guard of the moment at which it began is gone.
+pub(crate) struct Grace(Arc<AtomicBool>);
+
+impl Grace {
+    pub(crate) fn begin(guard: &Guard) -> Grace {
+        let over = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&over);
+        // Release: pairs with the acquire in `is_over`; what others read before it is read.
+        guard.defer(move || flag.store(true, Ordering::Release));
+        Grace(over)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -27,8 +27,9 @@ impl ShardId {
     }
 }
 
-/// A prefix of one family that has, or had, a path. Dense from 0; an id is never given to another
-/// prefix.
+/// A prefix of one family that has, or had, a path. Dense from 0. An id may be given to another
+/// prefix once its own has no path, no shard holds it any more, and every guard under which it could
+/// be found is gone: see [`crate::RibWriter::reclaim`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrefixId(pub u32);
 

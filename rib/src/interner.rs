@@ -13,6 +13,9 @@ use crate::epoch::Pinned;
 use crate::ids::{AttributeId, Full, ShardId};
 use crate::summary::Summary;
 
+/// Sets that the table has room for anyway.
+const SMALL: usize = 256;
+
 pub(crate) struct Interner {
     shard: ShardId,
     /// Indices by the hash of their bytes.
@@ -152,6 +155,15 @@ impl Interner {
             store.remove(AttributeId::new(self.shard, *index), pinned);
         }
         self.free.extend(indices);
+        // What was a large table once need not stay one.
+        let length = self.table.len();
+        if self.table.capacity() > 8 * length.max(SMALL) {
+            let (shard, hasher) = (self.shard, &self.hasher);
+            self.table.shrink_to(2 * length, |index| {
+                let set = store.get(AttributeId::new(shard, *index), pinned);
+                hasher.hash_one(set.map_or(&[][..], |set| set.bytes))
+            });
+        }
     }
 
     /// Attribute sets in use.

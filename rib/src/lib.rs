@@ -20,6 +20,7 @@ mod change;
 mod dirty;
 mod edit;
 mod epoch;
+mod free;
 mod id_set;
 mod ids;
 #[allow(unsafe_code)]
@@ -29,6 +30,7 @@ mod memory;
 #[cfg(all(test, loom))]
 mod models;
 mod path;
+mod reclaim;
 mod rib;
 #[allow(unsafe_code)]
 mod segments;
@@ -50,6 +52,7 @@ pub use id_set::IdSet;
 pub use ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 pub use memory::Memory;
 pub use path::{Path, PathFlags, Paths};
+pub use reclaim::IdCounts;
 pub use rib::{Best, Rib, RibOptions};
 pub use sources::{SourceInfo, SourceKind};
 pub use summary::Summary;

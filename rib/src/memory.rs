@@ -1,7 +1,8 @@
 //! How many octets a table takes, by kind.
 //!
 //! Counted by walking the table, so that no writer pays for it. What allocators add, what waits for
-//! readers to move on, and room in chunks that no id has reached are left out.
+//! readers to move on, room in chunks that no id has reached, and that of free ids, which goes back to
+//! the system by the block, are left out.
 
 use codec::Family;
 use crossbeam_epoch::Guard;
@@ -15,9 +16,9 @@ use crate::slot::Slot;
 pub struct Memory {
     /// The tries: cells and blocks.
     pub tries: usize,
-    /// The prefix of each id.
+    /// The prefix of each id that is not free.
     pub prefixes: usize,
-    /// Slots.
+    /// The slots of those.
     pub slots: usize,
     /// Path lists outside their slots.
     pub path_lists: usize,
@@ -47,9 +48,10 @@ impl Rib {
         for family in Family::ALL {
             let table = self.table(family);
             let ids = table.limit();
+            let used = (ids - table.free.count().min(ids)) as usize;
             memory.tries += table.trie.octets(pinned);
-            memory.prefixes += ids as usize * table.prefix_octets();
-            memory.slots += ids as usize * size_of::<Slot>();
+            memory.prefixes += used * table.prefix_octets();
+            memory.slots += used * size_of::<Slot>();
             let slots = (0..ids).filter_map(|id| table.slot(id));
             memory.path_lists += slots
                 .map(|slot| slot.load(pinned).list_octets())

@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use codec::{Family, Ipv4Prefix};
+use codec::{Family, Ipv4Prefix, Prefix};
 use crossbeam_epoch::Collector;
 use loom::thread;
 
@@ -58,7 +58,7 @@ fn key(address: [u8; 4], length: u8) -> Key {
 /// Both claim ids for the same keys, in the same nodes that are not there yet.
 fn race_for_keys(swapped: bool, first: [Key; 2], second: [Key; 2]) {
     let collector = Collector::new();
-    let table = Arc::new(Table::new(FAMILY));
+    let table = Arc::new(Table::new(FAMILY, 2));
     let claim = {
         let (table, collector) = (table.clone(), collector.clone());
         move |keys: [Key; 2]| {
@@ -283,6 +283,185 @@ fn no_change_is_missed_by_a_shard_that_subscribes_meanwhile() {
         let ((), (mut reader, mut seen)) = race(swapped, write, subscribe);
         look(&mut reader, &mut seen);
         assert_eq!(seen, Some((path.source, path.attributes)));
+    });
+}
+
+/// A prefix without a path, and a cycle that condemned its id and that the second of the two
+/// writers has answered.
+fn condemned() -> (Arc<Rib>, [(RibWriter, Path); 2]) {
+    let rib = table(2);
+    rib.reclaim_from(1);
+    let (mut ours, path) = speaker(&rib, 0, 2);
+    let (mut theirs, their_path) = speaker(&rib, 1, 1);
+    ours.upsert(prefix(), path).unwrap();
+    ours.withdraw(prefix(), path.source, 0).unwrap();
+    // It begins, it condemns and asks, it is answered.
+    assert_eq!(reclaim(&mut ours), (0, true));
+    assert_eq!(reclaim(&mut ours), (ShardId(1).mask(), true));
+    assert_eq!(reclaim(&mut theirs), (0, false));
+    (rib, [(ours, path), (theirs, their_path)])
+}
+
+/// One call of a writer whose shard holds nothing.
+fn reclaim(writer: &mut RibWriter) -> (u64, bool) {
+    writer.reclaim(|_, _| false)
+}
+
+/// The last answer, then the burial.
+fn bury(writer: &mut RibWriter) {
+    assert_eq!(reclaim(writer), (0, true));
+    assert_eq!(reclaim(writer), (0, false));
+}
+
+/// The prefix has just these paths, whatever id it has come to have.
+fn check_paths(rib: &Rib, writers: &[RibWriter], expected: &[Path]) {
+    let guard = rib.guard();
+    let id = rib.lookup(prefix().erase(), &guard).unwrap();
+    assert_eq!(&rib.paths(FAMILY, id, &guard)[..], expected);
+    rib.audit();
+    RibWriter::audit_ids(writers);
+}
+
+#[test]
+fn a_prefix_that_comes_back_while_it_is_buried_is_kept() {
+    explore(|swapped| {
+        let (rib, [(mut ours, _), (mut theirs, their_path)]) = condemned();
+        let (ours, theirs) = race(
+            swapped,
+            move || {
+                bury(&mut ours);
+                ours
+            },
+            move || {
+                theirs.upsert(prefix(), their_path).unwrap();
+                theirs
+            },
+        );
+        check_paths(&rib, &[ours, theirs], &[their_path]);
+    });
+}
+
+#[test]
+fn who_buried_a_prefix_and_another_that_needs_it_give_it_one_id() {
+    explore(|swapped| {
+        let (rib, [(mut ours, path), (mut theirs, their_path)]) = condemned();
+        let (ours, theirs) = race(
+            swapped,
+            move || {
+                bury(&mut ours);
+                ours.upsert(prefix(), path).unwrap();
+                ours
+            },
+            move || {
+                theirs.upsert(prefix(), their_path).unwrap();
+                theirs
+            },
+        );
+        check_paths(&rib, &[ours, theirs], &[path, their_path]);
+    });
+}
+
+/// It has a path before it is condemned, or between that and its burial, and loses it again: then it
+/// is not given up, as whoever looked at it in between may hold it.
+#[test]
+fn an_id_that_had_a_path_meanwhile_is_not_buried() {
+    explore(|swapped| {
+        let (rib, [(mut ours, _), (mut theirs, their_path)]) = condemned();
+        let ((), (theirs, id)) = race(
+            swapped,
+            move || bury(&mut ours),
+            move || {
+                let id = theirs.upsert(prefix(), their_path).unwrap().id;
+                theirs.withdraw(prefix(), their_path.source, 0).unwrap();
+                (theirs, id)
+            },
+        );
+        let guard = rib.guard();
+        assert_eq!(rib.lookup(prefix().erase(), &guard), Some(id));
+        assert_eq!(rib.id_counts(FAMILY).idle, 1);
+        rib.audit();
+        drop(theirs);
+    });
+}
+
+#[test]
+fn an_id_that_one_shard_holds_is_not_buried() {
+    explore(|swapped| {
+        let rib = table(2);
+        rib.reclaim_from(1);
+        let (mut ours, path) = speaker(&rib, 0, 2);
+        let (mut theirs, _) = speaker(&rib, 1, 1);
+        let held = ours.upsert(prefix(), path).unwrap().id;
+        ours.withdraw(prefix(), path.source, 0).unwrap();
+        reclaim(&mut ours);
+        reclaim(&mut ours);
+        let finish = |mut writer: RibWriter, holds: bool| {
+            move || {
+                for _ in 0..2 {
+                    writer.reclaim(|_, _| holds);
+                }
+                writer
+            }
+        };
+        let (ours, theirs) = race(swapped, finish(ours, false), finish(theirs, true));
+        let guard = rib.guard();
+        assert_eq!(rib.lookup(prefix().erase(), &guard), Some(held));
+        rib.audit();
+        RibWriter::audit_ids(&[ours, theirs]);
+    });
+}
+
+#[test]
+fn an_id_that_was_claimed_in_vain_stays_its_writers() {
+    explore(|swapped| {
+        let rib = table(2);
+        rib.reclaim_from(1);
+        let speakers = [speaker(&rib, 0, 2), speaker(&rib, 1, 1)];
+        let [first, second] = speakers.map(|(mut writer, path)| {
+            move || {
+                writer.upsert(prefix(), path).unwrap();
+                writer.withdraw(prefix(), path.source, 0).unwrap();
+                writer
+            }
+        });
+        let (ours, theirs) = race(swapped, first, second);
+        let mut writers = [ours, theirs];
+        while writers.iter_mut().any(|writer| reclaim(writer).1) {}
+        assert_eq!(rib.id_counts(FAMILY).idle, 0);
+        rib.audit();
+        RibWriter::audit_ids(&writers);
+    });
+}
+
+/// The id is another prefix's now: nobody finds it under the one that had it.
+#[test]
+fn an_id_that_is_given_out_anew_is_the_new_prefixs() {
+    explore(|swapped| {
+        let (rib, [(mut ours, path), (mut theirs, their_path)]) = condemned();
+        bury(&mut ours);
+        while rib.id_counts(FAMILY).free == 0 {
+            ours.flush();
+            theirs.flush();
+        }
+        let other = Ipv4Prefix::masked(Ipv4Addr::UNSPECIFIED, 1);
+        let look = {
+            let rib = rib.clone();
+            move || {
+                let guard = rib.guard();
+                for prefix in [other.erase(), prefix().erase()] {
+                    if let Some(id) = rib.lookup(prefix, &guard) {
+                        assert_eq!(rib.prefix(FAMILY, id), prefix);
+                    }
+                }
+            }
+        };
+        let reuse = move || {
+            assert_eq!(ours.upsert(other, path).unwrap().id, PrefixId(0));
+            ours
+        };
+        let (ours, ()) = race(swapped, reuse, look);
+        theirs.upsert(prefix(), their_path).unwrap();
+        check_paths(&rib, &[ours, theirs], &[their_path]);
     });
 }
 

@@ -19,6 +19,7 @@ use crate::dirty::Marks;
 use crate::epoch::{self, Pinned};
 use crate::ids::{AttributeId, PrefixId, ShardId, ShardMask, SourceId};
 use crate::path::{Path, PathBuffer, Paths};
+use crate::reclaim::Cycle;
 use crate::slot::Snapshot;
 use crate::sources::{SourceInfo, SourceKind, Sources};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
@@ -41,6 +42,7 @@ pub struct Rib {
     pub(crate) attributes: AttributeStore,
     pub(crate) sources: Sources,
     pub(crate) marks: Box<[CachePadded<Marks>]>,
+    cycles: [Cycle; Family::ALL.len()],
     /// Per family, the shards that want marks.
     pub(crate) subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
     /// Per family, the shards that want marks of the next best too.
@@ -80,10 +82,11 @@ impl Rib {
             ShardId::LIMIT
         );
         Arc::new(Rib {
-            tables: Family::ALL.map(Table::new),
+            tables: Family::ALL.map(|family| Table::new(family, options.shards)),
             attributes: AttributeStore::new(options.shards),
             sources: Sources::new(),
             marks: (0..options.shards).map(|_| Marks::new().into()).collect(),
+            cycles: Family::ALL.map(|_| Cycle::new(options.shards)),
             subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
             runner_up_subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
             open_changes: (0..options.shards)
@@ -99,7 +102,7 @@ impl Rib {
     /// The writer of a shard. Panics if the shard has had one, or is past the table's shards.
     pub fn writer(self: &Arc<Self>, shard: ShardId) -> RibWriter {
         assert!(shard.0 < self.options.shards, "the table has no {shard:?}");
-        let before = self.writers.fetch_or(shard.mask(), Ordering::Relaxed);
+        let before = self.writers.fetch_or(shard.mask(), Ordering::AcqRel);
         assert!(before & shard.mask() == 0, "{shard:?} has its writer");
         RibWriter::new(self.clone(), shard)
     }
@@ -133,6 +136,15 @@ impl Rib {
         &self.tables[family.index()]
     }
 
+    pub(crate) fn cycle(&self, family: Family) -> &Cycle {
+        &self.cycles[family.index()]
+    }
+
+    /// Shards whose writer was handed out.
+    pub(crate) fn writers(&self) -> ShardMask {
+        self.writers.load(Ordering::Acquire)
+    }
+
     /// The shards that want marks of a family.
     pub(crate) fn subscribers(&self, family: Family) -> ShardMask {
         self.subscribers[family.index()].load(Ordering::Relaxed)
@@ -152,7 +164,9 @@ pub struct Best {
 
 /// For readers, from any thread. Each panics if the guard is of another table's collector.
 impl Rib {
-    /// The id of exactly this prefix, if it has or ever had a path.
+    /// The id of exactly this prefix, if it has a path or had one lately. Under this guard, or while
+    /// it has a path or the caller's shard holds the id (see [`RibWriter::reclaim`]), it is this
+    /// prefix's.
     pub fn lookup(&self, prefix: IpPrefix, guard: &Guard) -> Option<PrefixId> {
         let table = self.table(prefix.family());
         let id = table.trie.lookup(key_of(prefix), self.pinned(guard))?;

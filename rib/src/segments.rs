@@ -2,9 +2,10 @@
 //!
 //! Chunk `k` holds `256 << k` elements, so 25 chunk pointers span all of `u32` and a small table
 //! stays small. New chunks come from the allocator zeroed: pages that no id has reached cost no
-//! memory. Invariant: a chunk pointer goes from null to its chunk once, and the chunk lives as long
+//! memory, and pages of elements that are in nobody's use can be given back. Invariant: a chunk pointer goes from null to its chunk once, and the chunk lives as long
 //! as the array; hence `&T` may be handed out for the lifetime of `&self`.
 
+use std::ops::Range;
 use std::ptr;
 
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -71,6 +72,50 @@ impl<T: Zeroed + Send + Sync> Segments<T> {
         unsafe { &*start.add(offset) }
     }
 }
+
+impl<T> Segments<T> {
+    /// Gives memory back to the system, as far as these elements make up whole pages. They read as
+    /// zero after that, or as before where the system would not have it. Only for elements that
+    /// nobody writes to meanwhile; whoever reads them must be content with either.
+    pub(crate) fn give_back(&self, elements: Range<u32>) {
+        let mut from = elements.start;
+        while from < elements.end {
+            let (chunk, offset) = locate(from);
+            let end = (chunk_length(chunk) - offset).min((elements.end - from) as usize);
+            // Acquire: as in `get`.
+            let start = self.chunks[chunk].load(Ordering::Acquire);
+            if !start.is_null() {
+                give_back_pages(start.wrapping_add(offset).cast(), end * size_of::<T>());
+            }
+            from += end as u32;
+        }
+    }
+}
+
+/// The whole pages among `octets` from `start` on, all in one chunk.
+#[cfg(all(target_os = "linux", not(loom)))]
+fn give_back_pages(start: *mut u8, octets: usize) {
+    // SAFETY: asks for a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let Some(page) = usize::try_from(page)
+        .ok()
+        .filter(|page| page.is_power_of_two())
+    else {
+        return;
+    };
+    let skipped = start.align_offset(page).min(octets);
+    let whole = (octets - skipped) & !(page - 1);
+    if whole > 0 {
+        // SAFETY: these pages are part of a chunk, which lives as long as `self` and holds atomics
+        // that are valid when zero. That is what they turn to, or nothing happens to them: private
+        // memory is dropped and filled with zeroes when it is touched, anything else keeps its
+        // content. An error means that nothing was done.
+        unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_DONTNEED) };
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(loom))))]
+fn give_back_pages(_: *mut u8, _: usize) {}
 
 impl<T> Drop for Segments<T> {
     fn drop(&mut self) {
@@ -143,6 +188,28 @@ mod tests {
         assert_eq!(segments.grow(70_000).load(Ordering::Relaxed), 0);
         assert_eq!(segments.get(5).unwrap() as *const AtomicU64, first);
         assert_eq!(segments.get(5).unwrap().load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn what_is_given_back_takes_no_neighbor_along() {
+        let segments = Segments::<AtomicU64>::new();
+        for index in 0..50_000 {
+            segments.grow(index).store(1, Ordering::Relaxed);
+        }
+        // Across the end of a chunk, and less than a page.
+        for range in [5000..20_000, 30_000..30_010, 49_999..50_000] {
+            segments.give_back(range.clone());
+            for index in range {
+                let element = segments.get(index).unwrap();
+                assert!(element.load(Ordering::Relaxed) <= 1);
+                element.store(1, Ordering::Relaxed);
+            }
+            let elements = (0..50_000).filter_map(|index| segments.get(index));
+            let sum: u64 = elements
+                .map(|element| element.load(Ordering::Relaxed))
+                .sum();
+            assert_eq!(sum, 50_000);
+        }
     }
 
     #[test]

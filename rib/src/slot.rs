@@ -1,7 +1,7 @@
 //! The paths of one prefix and the best of them, in one atomic word.
 //!
-//! The word is 0 (no path), a packed path (bit 0 set: the only path, path id 0), or a pointer to an
-//! immutable list. A packed path is `attributes:32 | source:24 | flags:7 | 1`. A list is words:
+//! The word is a state without paths, a packed path (bit 0 set: the only path, path id 0), or a
+//! pointer to an immutable list. A packed path is `attributes:32 | source:24 | flags:7 | 1`. A list is words:
 //! a head `best:32 | wide:1 | length:31`, one packed path each, and, where some path id is not 0
 //! (wide), the path ids, two a word.
 //!
@@ -9,6 +9,12 @@
 //! [`crate::best::select`] says of that set, because the writer that changed the set computed it on
 //! its copy and swapped both in by one compare-and-swap. A list is never written to after it was
 //! published, and is retired by the one compare-and-swap that took it out.
+//!
+//! States without paths, which readers don't tell apart: *fresh*, the id has yet to get its first path;
+//! *idle*, it lost its last one; *condemned*, idle and a candidate for reclaiming; *buried*, the id is
+//! given up. A path can follow each but the last: who finds a slot buried needs another id. Idle comes
+//! after a path only, condemned after idle only, buried after condemned only, and fresh again only
+//! where the id is taken from those that are free, or its memory given back (`reclaim`, `table`).
 //!
 //! A word may come back to an earlier value while a writer computes. For a list that cannot happen
 //! (its memory is not reused while the writer is pinned). For a packed path it is harmless as far as
@@ -31,6 +37,10 @@ const _: () = assert!(
     "a slot packs a path into a pointer"
 );
 
+const FRESH: u64 = 0;
+const IDLE: u64 = 2;
+const CONDEMNED: u64 = 4;
+const BURIED: u64 = 6;
 const PACKED: u64 = 1;
 const WIDE: u64 = 1 << 31;
 const NO_BEST: u32 = u32::MAX;
@@ -76,9 +86,8 @@ impl Slot {
         path: Option<Path>,
         pinned: Pinned<'g>,
     ) -> Result<(), Snapshot<'g>> {
-        let word = path.as_ref().map_or(0, pack);
-        let fresh = ptr::without_provenance_mut(word as usize);
-        self.swap(expected, fresh, pinned)
+        let word = path.as_ref().map_or(IDLE, pack);
+        self.swap(expected, plain(word), pinned)
     }
 
     /// Swaps in `paths` (ordered, distinct) with the best of them if the slot still holds what
@@ -97,6 +106,36 @@ impl Slot {
             unsafe { free_list(fresh) };
         }
         swapped
+    }
+
+    /// Makes an idle slot a candidate for reclaiming. Whether it was idle.
+    pub(crate) fn condemn(&self) -> bool {
+        self.turn(IDLE, CONDEMNED)
+    }
+
+    /// Makes a condemned slot idle again. Whether it was condemned still.
+    pub(crate) fn acquit(&self) -> bool {
+        self.turn(CONDEMNED, IDLE)
+    }
+
+    /// Gives a condemned slot up. Whether it was condemned still: nobody puts a path in any more.
+    pub(crate) fn bury(&self) -> bool {
+        self.turn(CONDEMNED, BURIED)
+    }
+
+    /// Readies a slot that was buried for the next prefix of its id. Only for who took the id from
+    /// those that are free; the trie does not name it. It is fresh if its memory was given back.
+    pub(crate) fn unbury(&self) {
+        let fresh = self.turn(BURIED, FRESH) || self.turn(FRESH, FRESH);
+        assert!(fresh, "an id that was free has a slot that is in use");
+    }
+
+    fn turn(&self, from: u64, to: u64) -> bool {
+        // Nothing but the word is told: what it stands for is ordered by who hands ids around.
+        let turned =
+            self.word
+                .compare_exchange(plain(from), plain(to), Ordering::AcqRel, Ordering::Relaxed);
+        turned.is_ok()
     }
 
     #[inline]
@@ -144,8 +183,31 @@ impl Drop for Slot {
 }
 
 impl<'g> Snapshot<'g> {
+    /// Whether there is no path.
+    #[inline]
     pub(crate) fn is_empty(self) -> bool {
-        self.word.is_null()
+        self.state() & PACKED == 0 && self.state() <= BURIED
+    }
+
+    /// Whether the last path is gone, and the id not given up.
+    #[inline]
+    pub(crate) fn is_idle(self) -> bool {
+        matches!(self.state(), IDLE | CONDEMNED)
+    }
+
+    /// Whether the id has yet to get its first path.
+    pub(crate) fn is_fresh(self) -> bool {
+        self.state() == FRESH
+    }
+
+    /// Whether the id is given up.
+    #[inline]
+    pub(crate) fn is_buried(self) -> bool {
+        self.state() == BURIED
+    }
+
+    fn state(self) -> u64 {
+        self.word.addr() as u64
     }
 
     /// The path, where it is the only one and has path id 0.
@@ -164,9 +226,17 @@ impl<'g> Snapshot<'g> {
     }
 
     pub(crate) fn paths(self) -> PathBuffer {
+        let mut paths = PathBuffer::new();
+        self.for_each(|path| paths.push(path));
+        paths
+    }
+
+    /// All paths in order.
+    #[inline]
+    pub(crate) fn for_each(self, mut each: impl FnMut(Path)) {
         match self.list() {
-            Some(list) => (0..list.length()).map(|at| list.path(at)).collect(),
-            None => self.only().into_iter().collect(),
+            Some(list) => (0..list.length()).for_each(|at| each(list.path(at))),
+            None => self.only().into_iter().for_each(each),
         }
     }
 
@@ -176,7 +246,7 @@ impl<'g> Snapshot<'g> {
     }
 
     fn list(self) -> Option<List<'g>> {
-        // SAFETY: a word that is neither null nor packed is a list made by `encode`; it was in the
+        // SAFETY: a word that is neither a state nor packed is a list made by `encode`; it was in the
         // slot while the guard of `'g` was held, so it is freed only after that guard is gone.
         is_list(self.word).then(|| unsafe { List::from_raw(self.word) })
     }
@@ -217,8 +287,15 @@ impl<'g> List<'g> {
     }
 }
 
+/// States are below any address that an allocation can have.
 fn is_list(word: *mut u64) -> bool {
-    !word.is_null() && word.addr() as u64 & PACKED == 0
+    let word = word.addr() as u64;
+    word & PACKED == 0 && word > BURIED
+}
+
+/// A word that is no pointer.
+fn plain(word: u64) -> *mut u64 {
+    ptr::without_provenance_mut(word as usize)
 }
 
 fn length_of(head: u64) -> usize {
@@ -255,8 +332,8 @@ fn unpack(word: u64, path_id: u32) -> Path {
 /// The word for a set of paths. A list is the caller's to publish or free.
 fn encode(paths: &[Path], best: Option<usize>) -> *mut u64 {
     match paths {
-        [] => ptr::null_mut(),
-        [only] if only.path_id == 0 => ptr::without_provenance_mut(pack(only) as usize),
+        [] => plain(IDLE),
+        [only] if only.path_id == 0 => plain(pack(only)),
         _ => encode_list(paths, best),
     }
 }

@@ -1,14 +1,18 @@
 //! The table of one family: trie, prefix of each id, slot of each id.
 //!
 //! Invariants: an id is below `limit`; its prefix is stored, and its slot is there, before the trie
-//! names it, so whoever has an id from the trie or from a mark finds both. Ids are not reclaimed:
-//! an id stays with its prefix for the life of the table, with or without paths.
+//! names it, so whoever has an id from the trie or from a mark finds both. An id that the trie does
+//! not name is a writer's spare (its slot is fresh), or given up (its slot is buried, or fresh once
+//! its memory was given back) and waiting for readers, free, or taken by a writer: it goes from each of these to the next, and to the trie, by
+//! one hand.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
 
 use crate::epoch::Pinned;
+use crate::free::{BLOCK, FreeIds, Taken};
 use crate::ids::Full;
 use crate::segments::Segments;
 use crate::slot::Slot;
@@ -23,6 +27,10 @@ pub(crate) struct Table {
     prefixes: Prefixes,
     slots: Segments<Slot>,
     claimed: AtomicU32,
+    /// Ids that a writer claims at once: with several writers as many as share a word of marks, so
+    /// that no two of them fill neighboring slots, which share cache lines.
+    at_once: u32,
+    pub(crate) free: FreeIds,
 }
 
 /// The prefix of each id, as few octets as the family allows.
@@ -36,15 +44,28 @@ enum Prefixes {
     },
 }
 
+/// Ids that are claimed at once where several writers claim them. The model checker pays for each.
+const IDS_AT_ONCE: u32 = if cfg!(loom) { 1 } else { 64 };
+
 /// What a writer claimed and did not use, because another was faster.
 #[derive(Default)]
 pub(crate) struct Spare {
     node: SpareNode,
     id: Option<u32>,
+    /// Free ids for the next prefixes, their slots buried still.
+    free: Taken,
+}
+
+impl Spare {
+    /// The ids that it keeps.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.id.into_iter().chain(self.free.ids())
+    }
 }
 
 impl Table {
-    pub(crate) fn new(family: Family) -> Table {
+    /// The table of a family for so many writers.
+    pub(crate) fn new(family: Family, writers: u8) -> Table {
         Table {
             trie: Trie::new(),
             prefixes: match family {
@@ -56,6 +77,8 @@ impl Table {
             },
             slots: Segments::new(),
             claimed: AtomicU32::new(0),
+            at_once: if writers > 1 { IDS_AT_ONCE } else { 1 },
+            free: FreeIds::new(),
         }
     }
 
@@ -69,9 +92,10 @@ impl Table {
         self.slots.get(id)
     }
 
-    /// The prefix of an id; all zeroes for an id that is not in the trie yet.
+    /// The prefix of an id; for one that is not in the trie, what it had before or is to get.
     pub(crate) fn prefix(&self, id: u32) -> IpPrefix {
         // Relaxed throughout: an id travels by release and acquire, and its prefix came before it.
+        // It is another prefix's only once no guard is left under which the trie named it.
         match &self.prefixes {
             Prefixes::V4(words) => {
                 let word = words.get(id).map_or(0, |word| word.load(Ordering::Relaxed));
@@ -103,7 +127,11 @@ impl Table {
         if let Some(id) = from.id {
             return Ok(id);
         }
-        let Spare { node, id: spare } = spare;
+        let Spare {
+            node,
+            id: spare,
+            free,
+        } = spare;
         let mut offered = None;
         let id = self.trie.insert(key, from, pinned, node, || {
             if let Some(id) = offered {
@@ -111,7 +139,7 @@ impl Table {
             }
             let id = match spare.take() {
                 Some(id) => id,
-                None => self.claim_id()?,
+                None => self.claim_id(free)?,
             };
             self.store_prefix(id, key);
             offered = Some(id);
@@ -121,13 +149,23 @@ impl Table {
         Ok(id)
     }
 
-    fn claim_id(&self) -> Result<u32, Full> {
+    /// An id that nobody else has, of a fresh slot.
+    fn claim_id(&self, free: &mut Taken) -> Result<u32, Full> {
+        let reused = free.pop().or_else(|| {
+            *free = self.free.take(self.limit())?;
+            free.pop()
+        });
+        if let Some(id) = reused {
+            self.slots.grow(id).unbury();
+            return Ok(id);
+        }
         if self.claimed.load(Ordering::Relaxed) >= MAX_PREFIXES {
             return Err(Full::Prefixes);
         }
         // Release: nobody learns of the id from `limit` without what this thread did before.
-        let id = self.claimed.fetch_add(1, Ordering::AcqRel);
-        self.slots.grow(id);
+        let id = self.claimed.fetch_add(self.at_once, Ordering::AcqRel);
+        *free = Taken::run(id, self.at_once);
+        self.slots.grow(free.pop().unwrap_or(id));
         Ok(id)
     }
 
@@ -145,6 +183,37 @@ impl Table {
                 lengths.grow(id).store(key.length, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Takes ids in that nothing can find any more. Where that leaves a block of ids that are all
+    /// free, its memory is given back.
+    pub(crate) fn free_ids(&self, ids: &[u32]) {
+        self.free.add(ids);
+        for run in ids.chunk_by(|a, b| a / BLOCK == b / BLOCK) {
+            let block = run[0] / BLOCK;
+            // Taken, so that nobody writes what is about to go.
+            if self.free.take_block(block) {
+                self.give_back(block * BLOCK..(block + 1) * BLOCK);
+                self.free.add_block(block);
+            }
+        }
+    }
+
+    fn give_back(&self, ids: Range<u32>) {
+        self.slots.give_back(ids.clone());
+        match &self.prefixes {
+            Prefixes::V4(words) => words.give_back(ids),
+            Prefixes::V6 { bits, lengths } => {
+                bits.give_back(2 * ids.start..2 * ids.end);
+                lengths.give_back(ids);
+            }
+        }
+    }
+
+    /// Takes an id whose slot was buried from its prefix, if nobody did so yet. Whoever comes upon
+    /// one may help.
+    pub(crate) fn unlink(&self, id: u32, pinned: Pinned<'_>) {
+        self.trie.remove(key_of(self.prefix(id)), id, pinned);
     }
 
     /// Octets of what is stored for each id, beside the slot.

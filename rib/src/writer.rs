@@ -11,14 +11,15 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::dirty::Batch;
-use crate::edit::Edited;
-use crate::epoch::Pinned;
+use crate::edit::{Buried, Edited};
+use crate::epoch::{Grace, Pinned};
 use crate::ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 use crate::interner::Interner;
 use crate::path::Path;
+use crate::reclaim::Duty;
 use crate::rib::Rib;
 use crate::sources::SourceInfo;
-use crate::sync::{AtomicU32, Ordering, fence};
+use crate::sync::{Ordering, fence};
 use crate::table::Spare;
 use crate::trie::{Key, Place};
 use codec::Family;
@@ -73,8 +74,9 @@ pub struct RibWriter {
     /// Taken from the inbox and not handed out yet; the first batch from `handed` on.
     taken: VecDeque<Batch>,
     handed: usize,
-    /// Released attribute sets, each batch with a flag that is raised once no reader knows it.
-    waiting: VecDeque<(Arc<AtomicU32>, Vec<u32>)>,
+    /// Released attribute sets, each batch until no reader knows it.
+    waiting: VecDeque<(Grace, Vec<u32>)>,
+    pub(crate) duties: Box<[Duty; Family::ALL.len()]>,
     /// Changes since the last flush.
     edits: usize,
     not_sync: PhantomData<Cell<()>>,
@@ -94,6 +96,7 @@ impl RibWriter {
             taken: VecDeque::new(),
             handed: 0,
             waiting: VecDeque::new(),
+            duties: Box::default(),
             edits: 0,
             not_sync: PhantomData,
         }
@@ -123,28 +126,26 @@ impl RibWriter {
         }
         let guard = self.rib.guard();
         self.retire_released(&guard);
-        while let Some((done, _)) = self.waiting.front() {
-            // Pairs with the release in `retire_released`.
-            if done.load(Ordering::Acquire) == 0 {
-                break;
-            }
-            if let Some((_, indices)) = self.waiting.pop_front() {
-                let pinned = self.rib.pinned(&guard);
-                self.interner.reclaim(indices, &self.rib.attributes, pinned);
-            }
+        let over = |batch: &mut (Grace, _)| batch.0.is_over();
+        while let Some((_, indices)) = self.waiting.pop_front_if(over) {
+            let pinned = self.rib.pinned(&guard);
+            self.interner.reclaim(indices, &self.rib.attributes, pinned);
         }
+        self.free_ids();
         guard.flush();
+    }
+
+    /// Notes changes that retire memory.
+    pub(crate) fn note_edits(&mut self, edits: usize) {
+        self.edits += edits;
     }
 
     /// Lets what was released wait for the guards of this moment.
     fn retire_released(&mut self, guard: &Guard) {
-        if self.interner.released() == 0 {
-            return;
+        if self.interner.released() > 0 {
+            let released = self.interner.take_released();
+            self.waiting.push_back((Grace::begin(guard), released));
         }
-        let done = Arc::new(AtomicU32::new(0));
-        self.waiting
-            .push_back((done.clone(), self.interner.take_released()));
-        guard.defer(move || done.store(1, Ordering::Release));
     }
 }
 
@@ -232,48 +233,55 @@ impl RibWriter {
 
 /// Counts and marks.
 impl RibWriter {
-    /// The id of a prefix that the trie followed to `from`, a new one if it has none.
-    pub(crate) fn claim(
-        &mut self,
-        family: Family,
-        key: Key,
-        from: Place,
-        pinned: Pinned<'_>,
-    ) -> Result<PrefixId, Full> {
-        let spare = &mut self.spares[family.index()];
-        let number = self.rib.table(family).claim(key, from, pinned, spare)?;
-        Ok(PrefixId(number))
-    }
-
-    /// Puts a path in a slot, with a count on its attributes. Whether there was none of its source
-    /// and path id, and whether the best path changed.
+    /// Puts a path in the slot of a prefix that the trie followed to `from`, with a count on its
+    /// attributes.
     pub(crate) fn put(
         &mut self,
         family: Family,
-        id: PrefixId,
+        key: Key,
+        mut from: Place,
         path: Path,
         pinned: Pinned<'_>,
-    ) -> Upserted {
+    ) -> Result<Upserted, Full> {
         // Before the swap: once in the slot, other shards read what the count keeps alive.
         self.interner.add_path(path.attributes);
-        let slot = self.rib.table(family).slot(id.0);
-        let slot = slot.expect("an id has its slot");
-        let Some(edited) = self.rib.put(family, slot, path, pinned) else {
-            self.interner
-                .drop_path(path.attributes, &self.rib.attributes, pinned);
-            return Upserted {
+        let (id, edited) = loop {
+            let table = self.rib.table(family);
+            let spare = &mut self.spares[family.index()];
+            let id = match table.claim(key, from, pinned, spare) {
+                Ok(id) => id,
+                Err(full) => {
+                    self.uncount(path.attributes, pinned);
+                    return Err(full);
+                }
+            };
+            let slot = table.slot(id).expect("an id has its slot");
+            match self.rib.put(family, slot, path, pinned) {
+                Ok(edited) => break (PrefixId(id), edited),
+                Err(Buried) => table.unlink(id, pinned),
+            }
+            from = Place::default();
+        };
+        let Some(edited) = edited else {
+            self.uncount(path.attributes, pinned);
+            return Ok(Upserted {
                 id,
                 new_path: false,
                 best_changed: false,
-            };
+            });
         };
         self.source_paths[path.source.index()] += 1;
         self.settle(family, id, &edited, pinned);
-        Upserted {
+        Ok(Upserted {
             id,
             new_path: edited.removed.is_empty(),
             best_changed: edited.best_changed,
-        }
+        })
+    }
+
+    fn uncount(&mut self, attributes: AttributeId, pinned: Pinned<'_>) {
+        let store = &self.rib.attributes;
+        self.interner.drop_path(attributes, store, pinned);
     }
 
     /// Takes out the path of this path id, or all paths, of a source.
@@ -298,10 +306,13 @@ impl RibWriter {
     /// Counts and marks what an edit did.
     fn settle(&mut self, family: Family, id: PrefixId, edited: &Edited, pinned: Pinned<'_>) {
         self.edits += 1;
+        if edited.idle != 0 {
+            let cycle = self.rib.cycle(family);
+            cycle.count_idle(self.shard, edited.idle);
+        }
         for path in &edited.removed {
             self.source_paths[path.source.index()] -= 1;
-            self.interner
-                .drop_path(path.attributes, &self.rib.attributes, pinned);
+            self.uncount(path.attributes, pinned);
         }
         if edited.best_changed || edited.runner_up_changed {
             self.mark(family, id);
@@ -413,6 +424,10 @@ impl RibWriter {
 impl RibWriter {
     pub(crate) fn interner(&self) -> &Interner {
         &self.interner
+    }
+
+    pub(crate) fn spares(&self) -> &[Spare] {
+        &self.spares
     }
 
     pub(crate) fn source_paths(&self) -> &[u32] {

@@ -55,6 +55,9 @@ enum Step {
     Flush {
         shard: usize,
     },
+    Reclaim {
+        shard: usize,
+    },
 }
 
 fn prefix() -> impl Strategy<Value = IpPrefix> {
@@ -110,7 +113,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (shard.clone(), source).prop_map(|(shard, source)| Step::WithdrawAll { shard, source }),
         4 => shard.clone().prop_map(|shard| Step::Publish { shard }),
         3 => (shard.clone(), 0..9usize).prop_map(|(shard, max)| Step::Take { shard, max }),
-        2 => shard.prop_map(|shard| Step::Flush { shard }),
+        3 => shard.clone().prop_map(|shard| Step::Flush { shard }),
+        8 => shard.prop_map(|shard| Step::Reclaim { shard }),
     ]
 }
 
@@ -156,8 +160,8 @@ struct World {
     infos: HashMap<SourceId, SourceInfo>,
     /// What each prefix should hold.
     model: BTreeMap<IpPrefix, BTreeMap<Key, (u8, PathFlags)>>,
-    /// The best path that each shard last read after a mark.
-    seen: Vec<HashMap<(Family, PrefixId), Option<Route>>>,
+    /// The best path that each shard last read after a mark, and whose it was: what it holds.
+    seen: Vec<HashMap<(Family, PrefixId), (IpPrefix, Route)>>,
 }
 
 impl World {
@@ -168,6 +172,7 @@ impl World {
         };
         let collector = Collector::new();
         let rib = Rib::with_collector(options, collector.clone());
+        rib.reclaim_from(1);
         let mut writers: Vec<_> = (0..SHARDS)
             .map(|shard| rib.writer(ShardId(shard)))
             .collect();
@@ -291,7 +296,19 @@ impl World {
             }
             Step::Take { shard, max } => self.take(shard, max),
             Step::Flush { shard } => self.writers[shard].flush(),
+            Step::Reclaim { shard } => {
+                self.reclaim(shard);
+            }
         }
+    }
+
+    /// Whether there is more to do.
+    fn reclaim(&mut self, shard: usize) -> bool {
+        let seen = &self.seen[shard];
+        let holds = |family, id| seen.contains_key(&(family, id));
+        let (wake, more) = self.writers[shard].reclaim(holds);
+        assert_eq!(wake & ShardId(shard as u8).mask(), 0);
+        more
     }
 
     fn upsert_batch(&mut self, shard: usize, paths: Vec<(usize, IpPrefix, u32, u8, PathFlags)>) {
@@ -364,8 +381,13 @@ impl World {
         assert!(taken.len() <= max);
         let guard = self.collector.register().pin();
         for (family, id) in taken {
+            let prefix = self.rib.prefix(family, id);
             let best = self.rib.best(family, id, &guard).map(route);
-            self.seen[shard].insert((family, id), best);
+            let old = match best {
+                Some(route) => self.seen[shard].insert((family, id), (prefix, route)),
+                None => self.seen[shard].remove(&(family, id)),
+            };
+            assert!(old.is_none_or(|(old, _)| old == prefix), "{id:?} was held");
         }
     }
 
@@ -378,6 +400,10 @@ impl World {
     fn check(&mut self) {
         for writer in &mut self.writers {
             writer.audit();
+        }
+        RibWriter::audit_ids(&self.writers);
+        for ((family, id), (prefix, _)) in self.seen.iter().flatten() {
+            assert_eq!(self.rib.prefix(*family, *id), *prefix, "{id:?} is held");
         }
         let guard = self.collector.register().pin();
         for (prefix, expected) in &self.model {
@@ -519,7 +545,7 @@ impl World {
             for id in (0..self.rib.id_limit(family)).map(PrefixId) {
                 let best = self.rib.best(family, id, &guard).map(route);
                 for seen in &self.seen {
-                    assert_eq!(seen.get(&(family, id)).copied().flatten(), best);
+                    assert_eq!(seen.get(&(family, id)).map(|(_, route)| *route), best);
                 }
             }
         }
@@ -541,9 +567,28 @@ impl World {
                 writer.flush();
             }
         }
+        self.give_ids_back();
         let guard = self.collector.register().pin();
         let memory = self.rib.memory(&guard);
         assert_eq!((memory.path_lists, memory.attributes), (0, 0));
+        for family in Family::ALL {
+            let mut left = 0;
+            self.rib
+                .walk(family, None, None, usize::MAX, &guard, |_, _| left += 1);
+            assert_eq!(left, 0, "prefixes without a path");
+        }
+    }
+
+    /// Nobody holds anything: ids that had a prefix are free soon.
+    fn give_ids_back(&mut self) {
+        for _ in 0..8 {
+            while (0..usize::from(SHARDS)).any(|shard| self.reclaim(shard)) {}
+            self.writers.iter_mut().for_each(RibWriter::flush);
+        }
+        RibWriter::audit_ids(&self.writers);
+        for family in Family::ALL {
+            assert_eq!(self.rib.id_counts(family).idle, 0);
+        }
     }
 }
 

@@ -203,14 +203,15 @@ fn whoever_begins_to_ask_amid_changes_misses_none() {
         let other = best.and_then(|best| rib.best_but(&paths, best.source, &guard));
         [best, other]
     };
-    let mut known = vec![[None; 2]; PREFIXES as usize];
+    // Each writer claims ids a word of marks at a time.
+    let mut known = vec![[None; 2]; PREFIXES as usize + 2 * 64];
     std::thread::scope(|scope| {
         let writers = [0, 1].map(|shard| {
             let rib = &rib;
             scope.spawn(move || churn(&mut rib.writer(ShardId(shard)), u64::from(shard), steps))
         });
         // Somewhere in the midst of it, as often as not.
-        while rib.id_limit(FAMILY) < PREFIXES && !writers.iter().all(|w| w.is_finished()) {
+        while rib.id_limit(FAMILY) < 2 * 64 && !writers.iter().all(|w| w.is_finished()) {
             std::thread::yield_now();
         }
         reader.subscribe(FAMILY, true);

@@ -3,6 +3,7 @@
 //! collector of their own, and no synchronisation but the table's.
 #![cfg(not(loom))]
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -234,37 +235,26 @@ fn writers_and_readers_do_not_disturb_each_other() {
     );
 }
 
-/// Writers race for the same new prefixes: each gets one id, in one place.
+/// Writers race for the same new prefixes: each gets one id, in one place. What a loser claimed in
+/// vain stays its own, whatever is reclaimed.
 #[test]
 fn a_race_for_a_prefix_has_one_winner() {
     for round in 0..(steps() / 1500).max(4) {
         let rib = table();
-        let writers: Vec<_> = (0..WRITERS)
+        rib.reclaim_from(1);
+        let mut writers: Vec<_> = (0..WRITERS)
             .map(|shard| rib.writer(ShardId(shard)))
             .collect();
+        let mut sources: Vec<SourceId> = Vec::new();
         let mut ids: Vec<Vec<PrefixId>> = Vec::new();
         thread::scope(|scope| {
-            let threads: Vec<_> = writers
-                .into_iter()
-                .map(|mut writer| {
-                    scope.spawn(move || {
-                        let source = source(&mut writer, 1);
-                        let attributes = writer.intern(&attributes(writer.shard().0, 1)).unwrap();
-                        let path = Path {
-                            attributes,
-                            source,
-                            path_id: 0,
-                            flags: PathFlags::NONE,
-                        };
-                        let upsert = |n| writer.upsert(prefix(n + round), path).unwrap().id;
-                        (0..PREFIXES).map(upsert).collect()
-                    })
-                })
-                .collect();
-            ids = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect();
+            let race = |writer| scope.spawn(move || announce_all(writer, round));
+            let threads: Vec<_> = writers.iter_mut().map(race).collect();
+            for thread in threads {
+                let (source, of_writer) = thread.join().unwrap();
+                sources.push(source);
+                ids.push(of_writer);
+            }
         });
         assert!(ids.iter().all(|other| *other == ids[0]));
         let guard = rib.guard();
@@ -272,6 +262,161 @@ fn a_race_for_a_prefix_has_one_winner() {
             assert_eq!(rib.paths(FAMILY, *id, &guard).len(), usize::from(WRITERS));
         }
         rib.audit();
+        drop(guard);
+        for (writer, source) in writers.iter_mut().zip(sources) {
+            writer.withdraw_ids(FAMILY, &ids[0], source, |_| ());
+        }
+        let reclaim = |writer: &mut RibWriter| writer.reclaim(|_, _| false).1;
+        while writers.iter_mut().any(reclaim) {}
+        assert_eq!(rib.id_counts(FAMILY).idle, 0);
+        RibWriter::audit_ids(&writers);
+    }
+}
+
+/// The ids that the prefixes come to have, and the source of the paths.
+fn announce_all(writer: &mut RibWriter, round: u32) -> (SourceId, Vec<PrefixId>) {
+    let source = source(writer, 1);
+    let attributes = writer.intern(&attributes(writer.shard().0, 1)).unwrap();
+    let path = Path {
+        attributes,
+        source,
+        path_id: 0,
+        flags: PathFlags::NONE,
+    };
+    let mut upsert = |n| writer.upsert(prefix(n + round), path).unwrap().id;
+    (source, (0..PREFIXES).map(&mut upsert).collect())
+}
+
+/// One writer of many that announce and withdraw so that prefixes lose all their paths, and their
+/// ids go to others. The attributes of a path tell which prefix it is for.
+fn churn(writer: &mut RibWriter, told: &mut HashMap<PrefixId, Ipv4Prefix>) {
+    let shard = writer.shard().0;
+    let source = source(writer, 1);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ u64::from(shard) << 20);
+    let mut held = IdSet::new();
+    for step in 0..steps() {
+        let n = random.below(PREFIXES);
+        if random.below(3) == 0 {
+            let attributes = writer.intern(&attributes(shard, n)).unwrap();
+            let path = Path {
+                attributes,
+                source,
+                path_id: 0,
+                flags: PathFlags::NONE,
+            };
+            let upserted = writer.upsert(prefix(n), path).unwrap();
+            writer.release(attributes);
+            assert_eq!(upserted.new_path, held.insert(upserted.id));
+        } else if let Some(withdrawn) = writer.withdraw(prefix(n), source, 0) {
+            assert!(withdrawn.last_of_source && held.remove(withdrawn.id));
+        }
+        if step % 17 == 0 {
+            churn_turn(writer, told);
+        }
+    }
+    while let Some(id) = held.pop_first() {
+        assert!(writer.withdraw_id(FAMILY, id, source).is_some());
+    }
+    writer.publish();
+}
+
+/// What a shard does each turn: it looks at what changed, which it holds on to by id until it finds
+/// the path gone, and says so.
+fn churn_turn(writer: &mut RibWriter, told: &mut HashMap<PrefixId, Ipv4Prefix>) -> bool {
+    writer.publish();
+    let mut taken = Vec::new();
+    writer.take_dirty(20, &mut taken);
+    let guard = writer.rib().guard();
+    for (family, id) in taken {
+        match writer.rib().best(family, id, &guard) {
+            Some(best) => {
+                let read = writer.rib().attributes(best.attributes, &guard);
+                let prefix = prefix(read.summary.med);
+                assert_eq!(writer.rib().prefix(family, id), prefix.erase());
+                let before = told.insert(id, prefix);
+                assert!(
+                    before.is_none_or(|before| before == prefix),
+                    "{id:?} was held"
+                );
+            }
+            None => {
+                told.remove(&id);
+            }
+        }
+    }
+    drop(guard);
+    let (_, more) = writer.reclaim(|_, id| told.contains_key(&id));
+    writer.flush();
+    more || writer.has_dirty()
+}
+
+#[test]
+fn ids_go_to_other_prefixes_while_all_look() {
+    let rib = table();
+    rib.reclaim_from(16);
+    let done = AtomicBool::new(false);
+    let mut writers: Vec<_> = (0..WRITERS)
+        .map(|shard| rib.writer(ShardId(shard)))
+        .collect();
+    let mut told: Vec<_> = (0..WRITERS).map(|_| HashMap::new()).collect();
+    for writer in &mut writers {
+        writer.subscribe(FAMILY, true);
+    }
+    thread::scope(|scope| {
+        let readers: Vec<_> = (0..READERS)
+            .map(|n| {
+                let (rib, done) = (&rib, &done);
+                scope.spawn(move || {
+                    let mut random = Random(77 + n as u64);
+                    while !done.load(Ordering::Acquire) {
+                        read_by_prefix(rib, random.below(PREFIXES));
+                    }
+                })
+            })
+            .collect();
+        let working: Vec<_> = writers
+            .iter_mut()
+            .zip(&mut told)
+            .map(|(writer, told)| scope.spawn(|| churn(writer, told)))
+            .collect();
+        for thread in working {
+            thread.join().unwrap();
+        }
+        done.store(true, Ordering::Release);
+        for thread in readers {
+            thread.join().unwrap();
+        }
+    });
+    let turn = |(writer, told): (&mut RibWriter, &mut _)| churn_turn(writer, told);
+    for _ in 0..1000 {
+        while writers.iter_mut().zip(&mut told).any(turn) {}
+    }
+    assert!(told.iter().all(HashMap::is_empty));
+    writers.iter_mut().for_each(RibWriter::audit);
+    RibWriter::audit_ids(&writers);
+    let counts = rib.id_counts(FAMILY);
+    assert!(
+        counts.free > 0 && counts.idle <= counts.limit / 4,
+        "{counts:?}"
+    );
+    assert!(
+        counts.limit < 4 * PREFIXES,
+        "ids are not reused: {counts:?}"
+    );
+}
+
+/// What is found under a prefix is that prefix's.
+fn read_by_prefix(rib: &Rib, n: u32) {
+    let guard = rib.guard();
+    let prefix = prefix(n).erase();
+    let Some(id) = rib.lookup(prefix, &guard) else {
+        return;
+    };
+    assert_eq!(rib.prefix(FAMILY, id), prefix);
+    for path in rib.paths(FAMILY, id, &guard).iter() {
+        let read = rib.attributes(path.attributes, &guard);
+        // Some of the numbers stand for the same prefix.
+        assert_eq!(self::prefix(read.summary.med).erase(), prefix);
     }
 }
 

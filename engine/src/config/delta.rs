@@ -30,6 +30,8 @@ pub struct InstanceSettings {
     pub router_id: Ipv4Addr,
     /// Where connections are accepted; empty: only connect.
     pub listen: Vec<SocketAddr>,
+    /// Octets of the process's memory past which peers that use more than their share are not read.
+    pub memory_max: u64,
 }
 
 /// One step from an old desired state towards a new one.
@@ -143,6 +145,7 @@ impl Instance {
             enabled: self.enabled,
             router_id: self.router_id,
             listen: self.listen.clone(),
+            memory_max: self.memory_max,
         }
     }
 }
@@ -180,6 +183,7 @@ mod tests {
             enabled: true,
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: vec![],
+            memory_max: u64::MAX,
             neighbors: BTreeMap::new(),
             origins,
         };

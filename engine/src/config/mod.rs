@@ -31,6 +31,8 @@ pub struct Instance {
     pub router_id: Ipv4Addr,
     /// Where connections are accepted; empty: only connect.
     pub listen: Vec<SocketAddr>,
+    /// Octets of the process's memory past which peers that use more than their share are not read.
+    pub memory_max: u64,
     /// The neighbors by address.
     pub neighbors: BTreeMap<IpAddr, Arc<Neighbor>>,
     /// What this node originates.

@@ -1,31 +1,46 @@
 //! From the watcher's deltas to the shards and the listeners.
 //!
 //! Runs on the watcher's thread and may block there when a shard is behind. Invariants: an
-//! instance's table reaches a shard before anything else of the instance; the directory names a
-//! peer's shard only once that shard was told of the peer; one change of routes is at most one
-//! command a shard.
+//! instance's table reaches a shard before anything else of the instance; the listeners that a
+//! change asks for are open before a shard hears of the change; the directory names a peer's shard
+//! only once that shard was told of the peer; one change of routes is at most one command a shard.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::Receiver;
 use rib::{Rib, RibOptions, Selection, ShardId};
 use tokio::sync::watch;
 
 use super::listening::{self, Neighbors};
 use super::placement::{Placement, shard_of};
 use crate::config::{Delta, InstanceId, InstanceSettings, Neighbor, OriginChange};
-use crate::ring::{Directory, InboxSender, ListenPlan, Message};
+use crate::ring::{Directory, Followed, InboxSender, ListenPlan, Message};
 use crate::shard::ShardCommand;
 
 /// Places peers on shards and deals out what changes.
 pub struct Dispatcher {
     shards: Arc<[InboxSender<ShardCommand>]>,
     directory: Arc<ArcSwap<Directory>>,
-    plans: watch::Sender<Arc<ListenPlan>>,
+    listening: Listening,
     placement: Placement,
     instances: BTreeMap<InstanceId, Known>,
+    /// For the shards, in order, once the listeners are open.
+    commands: Vec<(u8, ShardCommand)>,
+    /// The first listeners cannot be had: the process is about to say so and end.
+    is_over: bool,
+}
+
+/// The dispatcher's ends of what joins it to the listeners.
+pub(super) struct Listening {
+    /// What is to be listened on.
+    pub(super) plans: watch::Sender<Arc<ListenPlan>>,
+    /// Every plan that was carried out.
+    pub(super) followed: Receiver<Followed>,
+    /// False while a change is on its way: accepted connections wait.
+    pub(super) is_settled: watch::Sender<bool>,
 }
 
 /// What was told of an instance.
@@ -39,19 +54,24 @@ impl Dispatcher {
     pub(super) fn new(
         shards: Arc<[InboxSender<ShardCommand>]>,
         directory: Arc<ArcSwap<Directory>>,
-        plans: watch::Sender<Arc<ListenPlan>>,
+        listening: Listening,
     ) -> Dispatcher {
         Dispatcher {
             placement: Placement::new(shards.len()),
             shards,
             directory,
-            plans,
+            listening,
             instances: BTreeMap::new(),
+            commands: Vec::new(),
+            is_over: false,
         }
     }
 
     /// Carries out one change of the desired state.
     pub fn dispatch(&mut self, deltas: impl IntoIterator<Item = Delta>) {
+        if self.is_over {
+            return;
+        }
         let mut directory = None;
         for delta in deltas {
             if !matches!(delta, Delta::Origins(..)) {
@@ -62,9 +82,28 @@ impl Dispatcher {
                 self.deal(instance, changes);
             }
         }
-        if let Some(directory) = directory {
-            self.directory.store(Arc::new(directory));
-            self.plan();
+        let Some(directory) = directory else {
+            self.send_commands();
+            return;
+        };
+        self.listening.is_settled.send_replace(false);
+        self.is_over = !self.listen();
+        if self.is_over {
+            // Nobody is dialled by a daemon that is about to end.
+            self.commands.clear();
+            return;
+        }
+        self.send_commands();
+        self.directory.store(Arc::new(directory));
+        self.listening.is_settled.send_replace(true);
+    }
+
+    fn send_commands(&mut self) {
+        for (shard, command) in self.commands.drain(..) {
+            if let Some(shard) = self.shards.get(usize::from(shard)) {
+                // A shard that is gone belongs to an engine that stops.
+                let _ = shard.send(Message::Command(command));
+            }
         }
     }
 
@@ -101,9 +140,10 @@ impl Dispatcher {
                 shards: self.shards.len() as u8,
                 selection: Selection::default(),
             });
-            for (index, shard) in self.shards.iter().enumerate() {
-                let writer = rib.writer(ShardId(index as u8));
-                tell(shard, ShardCommand::Instance(id, writer));
+            for shard in 0..self.shards.len() as u8 {
+                let writer = rib.writer(ShardId(shard));
+                let command = ShardCommand::Instance(id, writer);
+                self.commands.push((shard, command));
             }
             let known = Known {
                 rib,
@@ -149,7 +189,7 @@ impl Dispatcher {
     }
 
     /// Deals routes of our own to the shards that originate them.
-    fn deal(&self, instance: InstanceId, changes: Box<[OriginChange]>) {
+    fn deal(&mut self, instance: InstanceId, changes: Box<[OriginChange]>) {
         let count = self.shards.len();
         if count == 1 {
             self.tell(0, Delta::Origins(instance, changes));
@@ -169,41 +209,37 @@ impl Dispatcher {
         let shares: Vec<_> = dealt
             .map(|(shard, hand)| (shard, hand, known.rib.open_change(ShardId(shard))))
             .collect();
-        for (shard, hand, open) in shares {
-            if let Some(shard) = self.shards.get(usize::from(shard)) {
-                let hand = hand.into_boxed_slice();
-                tell(shard, ShardCommand::Originate(instance, hand, open));
-            }
-        }
+        let commands = shares.into_iter().map(|(shard, hand, open)| {
+            let hand = hand.into_boxed_slice();
+            (shard, ShardCommand::Originate(instance, hand, open))
+        });
+        self.commands.extend(commands);
     }
 
-    fn plan(&self) {
+    /// Has the listeners opened that are wanted now, and waits for it. False: those that were
+    /// wanted first cannot be had.
+    fn listen(&self) -> bool {
         let instances = self.instances.iter();
         let plan =
             listening::plan(instances.map(|(id, known)| (*id, &*known.settings, &known.neighbors)));
-        self.plans.send_if_modified(|current| {
-            let changed = **current != plan;
-            if changed {
-                *current = Arc::new(plan);
-            }
-            changed
-        });
+        if **self.listening.plans.borrow() == plan {
+            return true;
+        }
+        let plan = Arc::new(plan);
+        self.listening.plans.send_replace(Arc::clone(&plan));
+        // Whoever opens listeners is gone with the engine.
+        let mut followed = self.listening.followed.iter();
+        let answer = followed.find(|followed| Arc::ptr_eq(&followed.plan, &plan));
+        answer.is_none_or(|followed| followed.is_possible)
     }
 
-    fn tell(&self, shard: u8, delta: Delta) {
-        if let Some(shard) = self.shards.get(usize::from(shard)) {
-            tell(shard, ShardCommand::Delta(delta));
+    fn tell(&mut self, shard: u8, delta: Delta) {
+        self.commands.push((shard, ShardCommand::Delta(delta)));
+    }
+
+    fn tell_all(&mut self, delta: &Delta) {
+        for shard in 0..self.shards.len() as u8 {
+            self.tell(shard, delta.clone());
         }
     }
-
-    fn tell_all(&self, delta: &Delta) {
-        for shard in self.shards.iter() {
-            tell(shard, ShardCommand::Delta(delta.clone()));
-        }
-    }
-}
-
-fn tell(shard: &InboxSender<ShardCommand>, command: ShardCommand) {
-    // A shard that is gone belongs to an engine that stops.
-    let _ = shard.send(Message::Command(command));
 }

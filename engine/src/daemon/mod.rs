@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use dispatcher::Dispatcher;
+use dispatcher::Listening;
 pub use handle::{EngineHandle, Grounds, Resources};
 pub use placement::shard_of;
 
@@ -34,7 +35,7 @@ use crate::ring::{
     ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned,
     raise_descriptor_limit, spawn_shard, usable_cpus,
 };
-use crate::shard::{Shard, ShardCommand, ShardOptions};
+use crate::shard::{EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use crate::time::Clock;
 
 /// How an engine is made.
@@ -90,6 +91,8 @@ impl Engine {
         let senders: Arc<[InboxSender<ShardCommand>]> = senders.into();
         let directory = Arc::new(ArcSwap::from_pointee(Directory::default()));
         let (plans, plan) = watch::channel(Arc::new(ListenPlan::default()));
+        let (answer, followed) = crossbeam_channel::unbounded();
+        let (is_settled, settled) = watch::channel(true);
         let (report, failures) = mpsc::unbounded_channel();
         let (stop_control, stopped) = oneshot::channel();
 
@@ -100,8 +103,9 @@ impl Engine {
         let handover = Arc::new(Handover {
             directory: Arc::clone(&directory),
             shards: Arc::clone(&senders),
+            settled,
         });
-        control.spawn(listen_as_planned(plan, handover, report));
+        control.spawn(listen_as_planned(plan, handover, answer, report));
         let mut engine = Engine {
             handle: EngineHandle::new(Arc::clone(&senders), Arc::clone(&directory)),
             shards: Vec::with_capacity(count),
@@ -113,6 +117,7 @@ impl Engine {
         };
         let clock = Clock::system();
         let cpus = usable_cpus();
+        let established = EstablishedPeers::default();
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let start = ShardStart {
                 name: format!("bgp-shard-{index}"),
@@ -125,9 +130,15 @@ impl Engine {
                     .copied()
                     .filter(|_| options.pin),
             };
-            engine.shards.push(spawn_shard(start, make_shard(index))?);
+            let shard = make_shard(index, established.clone());
+            engine.shards.push(spawn_shard(start, shard)?);
         }
-        Ok((engine, Dispatcher::new(senders, directory, plans)))
+        let listening = Listening {
+            plans,
+            followed,
+            is_settled,
+        };
+        Ok((engine, Dispatcher::new(senders, directory, listening)))
     }
 
     /// What asks the engine. Cheap to clone.
@@ -208,7 +219,10 @@ fn spawn_control(runtime: Runtime, stopped: oneshot::Receiver<()>) -> io::Result
         })
 }
 
-fn make_shard(index: usize) -> impl FnOnce() -> Shard + Send + 'static {
+fn make_shard(
+    index: usize,
+    established: EstablishedPeers,
+) -> impl FnOnce() -> Shard + Send + 'static {
     // Jitter need not be repeatable on a real machine, only different: each hasher has new keys.
     let seed = std::collections::hash_map::RandomState::new()
         .build_hasher()
@@ -219,6 +233,7 @@ fn make_shard(index: usize) -> impl FnOnce() -> Shard + Send + 'static {
             seed,
             interfaces: Box::new(SystemInterfaces),
             backlog_max: crate::group::BACKLOG_MAX,
+            established,
         })
     }
 }

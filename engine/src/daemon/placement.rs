@@ -63,7 +63,7 @@ pub(super) struct Placement {
     /// Peers of each shard.
     load: Vec<usize>,
     /// Peers of each view, by shard.
-    views: HashMap<View, BTreeMap<u8, usize>>,
+    views: HashMap<Arc<View>, BTreeMap<u8, usize>>,
     placed: HashMap<(InstanceId, IpAddr), (u8, Arc<View>)>,
 }
 
@@ -125,13 +125,12 @@ impl Placement {
         if let Some(load) = self.load.get_mut(usize::from(shard)) {
             *load += 1;
         }
-        *self
-            .views
-            .entry(view.clone())
-            .or_default()
-            .entry(shard)
-            .or_default() += 1;
-        self.placed.insert(*key, (shard, Arc::new(view)));
+        // Thousands of peers have one view.
+        let known = self.views.get_key_value(&view);
+        let view = known.map_or_else(|| Arc::new(view), |(known, _)| Arc::clone(known));
+        let homes = self.views.entry(Arc::clone(&view)).or_default();
+        *homes.entry(shard).or_default() += 1;
+        self.placed.insert(*key, (shard, view));
     }
 
     fn leave(&mut self, view: &View, shard: u8) {

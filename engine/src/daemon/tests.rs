@@ -55,6 +55,7 @@ impl Node {
                 IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 6),
             },
             listen: vec![self.address],
+            memory_max: u64::MAX,
             neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),
         });
@@ -311,11 +312,28 @@ fn what_the_engine_does_not_know_is_not_found() {
 }
 
 #[test]
+fn listeners_are_open_before_a_neighbor_is_known() {
+    let address = free_address(212);
+    let mut node = Node::start(IoMode::Auto, 1, address);
+    let mut passive = towards(address, free_address(213), 65001, 65002);
+    passive.passive = true;
+    insert(&mut node, passive);
+    assert!(node.peer().is_some());
+    std::net::TcpStream::connect(address).unwrap();
+}
+
+#[test]
 fn a_port_that_is_taken_at_the_start_ends_the_wait() {
     let address = free_address(210);
     let _owner = TcpListener::bind(address).unwrap();
     let mut node = Node::start(IoMode::Auto, 1, address);
-    node.change(|_| {});
+    let router = TcpListener::bind(free_address(211)).unwrap();
+    router.set_nonblocking(true).unwrap();
+    let to = router.local_addr().unwrap();
+    insert(&mut node, towards(address, to, 65001, 65002));
     let error = node.engine.wait_for_signal().unwrap_err().to_string();
     assert!(error.contains("is taken by"), "{error}");
+    assert!(node.peer().is_none(), "it was told of a neighbor");
+    let dialled = router.accept().unwrap_err();
+    assert_eq!(dialled.kind(), std::io::ErrorKind::WouldBlock);
 }

@@ -123,6 +123,17 @@ pub(super) struct Told<'a> {
     pub(super) from: Exporter<'a>,
 }
 
+impl<'a> Told<'a> {
+    pub(super) fn by(
+        adverts: &'a Adverts,
+        view: &'a ExportView,
+        (rib, guard): (&'a Rib, &'a Guard),
+    ) -> Told<'a> {
+        let from = Exporter { view, rib, guard };
+        Told { adverts, from }
+    }
+}
+
 impl Default for Adverts {
     fn default() -> Adverts {
         Adverts {

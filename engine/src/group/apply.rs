@@ -299,14 +299,7 @@ impl Group {
             self.in_sync.packer.withdraw(id, prefix, audience);
             return;
         }
-        let told = Told {
-            adverts: &self.adverts,
-            from: Exporter {
-                view: &self.view,
-                rib,
-                guard,
-            },
-        };
+        let told = Told::by(&self.adverts, &self.view, (rib, guard));
         let packer = &mut self.in_sync.packer;
         if new.first == old.first {
             packer.begin(family, id);

@@ -73,6 +73,19 @@ impl Cohort {
         self.whole && !self.is_walked()
     }
 
+    /// Everything that names ids: what is owed, and what late members may have missed.
+    pub(super) fn sets(&self) -> [&Sets; 5] {
+        let Cohort {
+            walk,
+            changed,
+            displaced,
+            walked,
+            late,
+            ..
+        } = self;
+        [walk, changed, displaced, walked, late]
+    }
+
     /// Whether the members still have to hear of a prefix.
     pub(super) fn owes(&self, family: Family, id: PrefixId) -> bool {
         let family = family.index();

@@ -25,4 +25,6 @@ pub enum Fault {
     Unshared,
     /// What new members are owed goes out whole before anything else does.
     DumpsFirst,
+    /// The group does not say which prefix ids it holds.
+    NothingHeld,
 }

@@ -16,6 +16,7 @@ mod entry;
 mod export;
 #[cfg(test)]
 mod fault;
+mod holds;
 mod pack;
 mod reflect;
 mod view;

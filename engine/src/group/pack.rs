@@ -235,6 +235,11 @@ impl Packer {
         self.announcements.len() == 0 && self.withdrawals.len() == 0
     }
 
+    /// Whether this batch names a prefix.
+    pub(super) fn holds(&self, family: Family, id: PrefixId) -> bool {
+        self.open[family.index()].contains(id)
+    }
+
     /// The batch may name the prefix already, in an older state. Then it has to leave first.
     pub(super) fn begin(&mut self, family: Family, id: PrefixId) {
         let family = family.index();
@@ -277,6 +282,11 @@ impl OpenIds {
         let fresh = *word & bit == 0;
         *word |= bit;
         fresh
+    }
+
+    fn contains(&self, id: PrefixId) -> bool {
+        let word = self.words.get((id.0 / 64) as usize);
+        word.is_some_and(|word| word >> (id.0 % 64) & 1 != 0)
     }
 
     fn clear(&mut self) {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use codec::{Family, IpPrefix};
 use rib::{Guard, PrefixId, Rib, RibWriter};
 
-use super::advert::{AdvertId, Exporter, Told};
+use super::advert::{AdvertId, Told};
 use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
 use super::pack::{Audience, Packed};
@@ -68,14 +68,7 @@ impl Group {
             packer.withdraw(id, prefix, Audience::All);
             return;
         }
-        let told = Told {
-            adverts: &self.adverts,
-            from: Exporter {
-                view: &self.view,
-                rib,
-                guard,
-            },
-        };
+        let told = Told::by(&self.adverts, &self.view, (rib, guard));
         let source = self.adverts.get(advert_id).source;
         let cohort = &mut self.lagging[place];
         cohort.packer.announce(id, prefix, advert_id, told);

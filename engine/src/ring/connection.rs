@@ -51,6 +51,10 @@ pub(super) struct Connection<I: Io> {
     phase: Cell<Phase>,
     reading: Cell<bool>,
     writing: Cell<bool>,
+    /// The core wants nothing read while the connection is open.
+    paused: Cell<bool>,
+    /// It may be read again.
+    resumed: Notify,
     /// Reading or writing ended; only a closing task waits for it.
     stopped: Notify,
 }
@@ -64,8 +68,20 @@ impl<I: Io> Connection<I> {
             phase: Cell::new(phase),
             reading: Cell::new(phase == Phase::Open),
             writing: Cell::new(false),
+            paused: Cell::new(false),
+            resumed: Notify::new(),
             stopped: Notify::new(),
         })
+    }
+
+    /// Whether nothing must be read now. A connection that closes is drained all the same.
+    fn is_paused(&self) -> bool {
+        self.paused.get() && self.phase.get() == Phase::Open
+    }
+
+    /// Whether octets wait in the socket. The end of the stream is none.
+    pub(super) fn has_unread(&self) -> bool {
+        self.phase.get() == Phase::Open && socket::has_unread(&self.stream)
     }
 
     fn shutdown(&self, how: Shutdown) {
@@ -181,8 +197,15 @@ pub(super) fn accept<C: Core, I: Io>(
 /// Reads until the connection ends: for the core while it is open, for nobody while it closes.
 async fn read<C: Core, I: Io>(shared: Rc<Shared<C, I>>, connection: Rc<Connection<I>>) {
     let end = loop {
+        while connection.is_paused() {
+            connection.resumed.notified().await;
+        }
         if let Err(error) = I::readable(&connection.stream).await {
             break Err(error);
+        }
+        if connection.is_paused() {
+            // While the poll was armed.
+            continue;
         }
         let mut buffer = shared.buffer.borrow_mut();
         let count = match I::receive(&connection.stream, &mut buffer) {
@@ -264,6 +287,7 @@ fn fail<C: Core, I: Io>(shared: &Rc<Shared<C, I>>, connection: &Rc<Connection<I>
         return;
     }
     connection.phase.set(Phase::Ended);
+    connection.resumed.notify_one();
     connection.shutdown(Shutdown::Both);
     shared.forget(connection.id);
     let now = shared.clock.now();
@@ -284,6 +308,7 @@ pub(super) fn close<C: Core, I: Io>(shared: &Rc<Shared<C, I>>, id: ConnectionId)
             spawn(async move { I::cancel_connect(&connection.stream).await });
         }
         Phase::Open => {
+            connection.resumed.notify_one();
             start_writing(shared, &connection);
             spawn(finish(Rc::clone(shared), connection));
         }
@@ -330,6 +355,16 @@ async fn stopped_within<I: Io>(
         }
     };
     tokio::time::timeout(time, stopped).await.is_ok()
+}
+
+/// Stops reading from a connection, or goes on.
+pub(super) fn pause<C: Core, I: Io>(shared: &Shared<C, I>, id: ConnectionId, paused: bool) {
+    if let Some(connection) = shared.connections.borrow().get(&id) {
+        connection.paused.set(paused);
+        if !paused {
+            connection.resumed.notify_one();
+        }
+    }
 }
 
 /// Changes the options of a live connection.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::Sender;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -123,11 +124,21 @@ impl ListenFailure {
     }
 }
 
-/// Follows the plans until their sender is gone. What cannot be opened is logged, once for each
+/// A plan was carried out.
+#[derive(Debug)]
+pub struct Followed {
+    /// Which one.
+    pub plan: Arc<ListenPlan>,
+    /// False: it is the first, and a listener of it cannot be had though one waits.
+    pub is_possible: bool,
+}
+
+/// Follows the plans until their sender is gone, and tells `followed` of each. What cannot be opened is logged, once for each
 /// reason; if it is of the first plan and waiting does not help, it goes to `failures` too.
 pub async fn listen_as_planned<C: Send + 'static>(
     mut plans: watch::Receiver<Arc<ListenPlan>>,
     handover: Arc<Handover<C>>,
+    followed: Sender<Followed>,
     failures: mpsc::UnboundedSender<ListenFailure>,
 ) {
     let mut listeners = Listeners {
@@ -137,20 +148,27 @@ pub async fn listen_as_planned<C: Send + 'static>(
         handover,
         failures,
     };
+    let mut is_new = true;
     loop {
         let plan = Arc::clone(&plans.borrow_and_update());
-        listeners.follow(&plan);
+        let is_possible = listeners.follow(&plan);
+        if std::mem::take(&mut is_new) {
+            // Nobody asks once the engine stops.
+            let _ = followed.send(Followed { plan, is_possible });
+        }
         let changed = if listeners.failed.is_empty() {
             plans.changed().await
         } else {
             match tokio::time::timeout(RETRY_INTERVAL, plans.changed()).await {
                 Ok(changed) => changed,
-                Err(_) => Ok(()),
+                // The same once more.
+                Err(_) => continue,
             }
         };
         if changed.is_err() {
             return;
         }
+        is_new = true;
     }
 }
 
@@ -184,23 +202,27 @@ impl Drop for Open {
 }
 
 impl<C: Send + 'static> Listeners<C> {
-    fn follow(&mut self, plan: &ListenPlan) {
+    /// False: see [`Followed`].
+    fn follow(&mut self, plan: &ListenPlan) -> bool {
+        let mut is_possible = true;
         self.open
             .retain(|address, _| plan.listeners.contains_key(address));
         self.failed
             .retain(|address, _| plan.listeners.contains_key(address));
         for (address, wanted) in &plan.listeners {
             if !self.open.contains_key(address) {
-                self.try_open(*address);
+                is_possible &= self.try_open(*address);
             }
             if let Some(open) = self.open.get_mut(address) {
                 open.follow(*address, wanted);
             }
         }
         self.is_first_plan &= plan.listeners.is_empty();
+        is_possible
     }
 
-    fn try_open(&mut self, address: SocketAddr) {
+    /// False: it cannot be had, and the process ends for it.
+    fn try_open(&mut self, address: SocketAddr) -> bool {
         let opened =
             socket::listen(address).and_then(|socket| TcpListener::from_std(socket.into()));
         match opened {
@@ -221,18 +243,21 @@ impl<C: Send + 'static> Listeners<C> {
                     accepting,
                 };
                 self.open.insert(address, open);
+                true
             }
             Err(error) => {
                 let (failure, is_lasting) = ListenFailure::new(address, &error);
                 if self.failed.get(&address) == Some(&failure) {
-                    return;
+                    return true;
                 }
                 tracing::warn!("{failure}");
-                if is_lasting && self.is_first_plan {
+                let is_fatal = is_lasting && self.is_first_plan;
+                if is_fatal {
                     // Nobody waits for it while the engine stops.
                     let _ = self.failures.send(failure.clone());
                 }
                 self.failed.insert(address, failure);
+                !is_fatal
             }
         }
     }
@@ -270,6 +295,8 @@ pub struct Handover<C> {
     pub directory: Arc<ArcSwap<Directory>>,
     /// The shards by number.
     pub shards: Arc<[InboxSender<C>]>,
+    /// False while peers are being told of: what is accepted meanwhile waits.
+    pub settled: watch::Receiver<bool>,
 }
 
 impl<C> Handover<C> {
@@ -302,9 +329,14 @@ async fn accept<C>(
     instances: Arc<ArcSwap<Vec<InstanceId>>>,
     handover: Arc<Handover<C>>,
 ) {
+    let mut settled = handover.settled.clone();
     loop {
         match listener.accept().await {
-            Ok((stream, remote)) => handover.hand_over(&instances.load(), remote, stream),
+            Ok((stream, remote)) => {
+                // An error: the engine stops, and the peers that it had are still known.
+                let _ = settled.wait_for(|is_settled| *is_settled).await;
+                handover.hand_over(&instances.load(), remote, stream);
+            }
             Err(error) => match error.raw_os_error() {
                 // The connection waits in the kernel until a descriptor is free.
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
@@ -347,10 +379,12 @@ mod tests {
         let handover = Arc::new(Handover {
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             shards: Arc::new([sender]),
+            settled: watch::channel(true).1,
         });
         let (plans, receiver) = watch::channel(Arc::default());
         let (reports, failures) = mpsc::unbounded_channel();
-        let following = runtime.spawn(listen_as_planned(receiver, handover, reports));
+        let (answers, _) = crossbeam_channel::unbounded();
+        let following = runtime.spawn(listen_as_planned(receiver, handover, answers, reports));
         Fixture {
             plans,
             failures,

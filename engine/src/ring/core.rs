@@ -74,8 +74,12 @@ pub trait Core: 'static {
     /// One bounded quantum of work. True: there is more.
     fn work(&mut self, now: Time) -> bool;
 
-    /// The time that `poll_timeout` named has come.
-    fn handle_timeout(&mut self, now: Time);
+    /// The time that `poll_timeout` named has come. `unread` says whether octets of a connection
+    /// wait in its socket.
+    fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool);
+
+    /// The process has `octets` of memory resident.
+    fn handle_memory(&mut self, now: Time, octets: u64);
 
     /// When `handle_timeout` is wanted next.
     fn poll_timeout(&self) -> Option<Time>;
@@ -148,8 +152,12 @@ impl Core for Shard {
         self.work(now)
     }
 
-    fn handle_timeout(&mut self, now: Time) {
-        self.handle_timeout(now);
+    fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool) {
+        self.handle_timeout(now, unread);
+    }
+
+    fn handle_memory(&mut self, now: Time, octets: u64) {
+        self.handle_memory(now, octets);
     }
 
     fn poll_timeout(&self) -> Option<Time> {

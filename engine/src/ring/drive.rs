@@ -16,6 +16,7 @@ use super::connection::{self, Connection};
 use super::core::{Action, ConnectionId, Core, ShardMask};
 use super::inbox::{Inbox, InboxSender, Message};
 use super::io::Io;
+use super::limits;
 use crate::config::InstanceId;
 use crate::time::{Clock, Time};
 
@@ -24,6 +25,9 @@ pub(super) const MESSAGES_PER_TURN: usize = 256;
 
 /// Octets read from one peer before the others have their turn.
 const READ_BUFFER_LEN: usize = 64 * 1024;
+
+/// The least time between two looks at the memory of the process.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a shutdown may take before what is left is dropped; the process promises 2 s.
 const SHUTDOWN_TIME: Duration = Duration::from_millis(1500);
@@ -52,6 +56,8 @@ pub(super) struct Shared<C: Core, I: Io> {
     siblings: Arc<[InboxSender<C::Command>]>,
     /// Set once the shard is to end: when to stop waiting for its connections.
     deadline: Cell<Option<Time>>,
+    /// Memory is not looked at before this.
+    memory_due: Cell<Time>,
 }
 
 impl<C: Core, I: Io> Shared<C, I> {
@@ -69,6 +75,7 @@ impl<C: Core, I: Io> Shared<C, I> {
             inbox,
             siblings,
             deadline: Cell::new(None),
+            memory_due: Cell::default(),
         })
     }
 
@@ -82,10 +89,11 @@ impl<C: Core, I: Io> Shared<C, I> {
             self.inbox.begin_turn();
             let mut more = self.take_messages();
             let now = self.clock.now();
+            self.look_at_memory(now);
             more |= {
                 let mut core = self.core.borrow_mut();
                 if core.poll_timeout().is_some_and(|due| due <= now) {
-                    core.handle_timeout(now);
+                    core.handle_timeout(now, &mut |connection| self.has_unread(connection));
                 }
                 core.work(now)
             };
@@ -135,6 +143,24 @@ impl<C: Core, I: Io> Shared<C, I> {
         true
     }
 
+    /// Tells the core how much memory the process has, every now and then.
+    fn look_at_memory(&self, now: Time) {
+        if now < self.memory_due.get() {
+            return;
+        }
+        self.memory_due.set(now + MEMORY_INTERVAL);
+        if let Some(octets) = limits::resident_memory() {
+            self.core.borrow_mut().handle_memory(now, octets);
+        }
+    }
+
+    /// Whether octets of a connection have arrived that its task was not given yet.
+    fn has_unread(&self, connection: ConnectionId) -> bool {
+        let connections = self.connections.borrow();
+        let found = connections.get(&connection);
+        found.is_some_and(|found| found.has_unread())
+    }
+
     fn is_finished(&self, now: Time) -> bool {
         self.deadline
             .get()
@@ -172,6 +198,8 @@ impl<C: Core, I: Io> Shared<C, I> {
                 connection,
                 options,
             } => connection::set_options(self, connection, &options),
+            Action::Pause { connection } => connection::pause(self, connection, true),
+            Action::Resume { connection } => connection::pause(self, connection, false),
             Action::Wake(shards) => wake(&self.siblings, shards),
         }
     }

@@ -234,6 +234,15 @@ fn set_option<T>(socket: &impl AsFd, level: i32, name: i32, value: &T) -> io::Re
 /// # Errors
 /// `WouldBlock` if nothing has arrived, else what broke the connection.
 pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    receive_with(socket, buffer, 0)
+}
+
+/// Whether something has arrived that was not read. The end of the stream and an error are not.
+pub(super) fn has_unread(socket: &impl AsFd) -> bool {
+    receive_with(socket, &mut [0], libc::MSG_PEEK).is_ok_and(|octets| octets > 0)
+}
+
+fn receive_with(socket: &impl AsFd, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
     loop {
         // SAFETY: the kernel writes at most `buffer.len()` octets into `buffer`, which is borrowed
         // exclusively for the call; the descriptor is borrowed for the call.
@@ -242,7 +251,7 @@ pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize
                 socket.as_fd().as_raw_fd(),
                 buffer.as_mut_ptr().cast(),
                 buffer.len(),
-                libc::MSG_DONTWAIT,
+                libc::MSG_DONTWAIT | flags,
             )
         };
         if let Ok(count) = usize::try_from(count) {

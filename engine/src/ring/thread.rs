@@ -113,7 +113,8 @@ fn run_without_sockets<C: Core>(start: &ShardStart<C>, core: &mut C) -> Option<F
         }
         let now = start.clock.now();
         if core.poll_timeout().is_some_and(|due| due <= now) {
-            core.handle_timeout(now);
+            // Without sockets nothing waits in one.
+            core.handle_timeout(now, &mut |_| false);
         }
         more |= core.work(now);
         while let Some(action) = core.poll_action() {
@@ -121,7 +122,10 @@ fn run_without_sockets<C: Core>(start: &ShardStart<C>, core: &mut C) -> Option<F
                 Action::Wake(shards) => wake(&start.siblings, shards),
                 Action::Connect { .. } => return Some(First::Action(action)),
                 // Of connections that there are not.
-                Action::Close { .. } | Action::SetOptions { .. } => {}
+                Action::Close { .. }
+                | Action::SetOptions { .. }
+                | Action::Pause { .. }
+                | Action::Resume { .. } => {}
             }
         }
         if !more && inbox.may_park() {

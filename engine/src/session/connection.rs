@@ -10,6 +10,10 @@ use super::config::SessionConfig;
 use crate::random::Random;
 use crate::time::Time;
 
+/// How long a hold timer that is due waits for the reading of what has arrived, before it is looked
+/// at again. Long for a thread that is behind, short beside any hold time.
+const UNREAD_GRACE: Duration = Duration::from_secs(1);
+
 /// A connection with what its state knows.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -91,6 +95,26 @@ impl Connection {
                 phase.keepalive_at,
                 phase.send_hold_expires,
             ]),
+        }
+    }
+
+    /// Whether nothing was heard for the time that the peer has to say something.
+    pub(super) fn is_hold_due(&self, now: Time) -> bool {
+        let expires = match &self.phase {
+            Phase::OpenSent(phase) => Some(phase.expires),
+            Phase::OpenConfirm(phase) => Some(phase.expires),
+            Phase::Established(phase) => phase.hold_expires,
+        };
+        is_due(expires, now)
+    }
+
+    /// The hold timer, which is due, starts anew for a short while.
+    pub(super) fn postpone_hold(&mut self, now: Time) {
+        let later = now + UNREAD_GRACE;
+        match &mut self.phase {
+            Phase::OpenSent(phase) => phase.expires = later,
+            Phase::OpenConfirm(phase) => phase.expires = later,
+            Phase::Established(phase) => phase.hold_expires = Some(later),
         }
     }
 

@@ -153,8 +153,28 @@ impl Session {
         }
     }
 
-    /// Time has come to [`Session::poll_timeout`]. Bytes that arrived by `now` must have been
-    /// handed in before, so that no hold timer expires over what waits in a socket.
+    /// The slots whose hold timer is due at `now`: of these the caller has to say, before
+    /// [`Session::handle_timeout`], where octets wait unread ([`Session::handle_unread`]).
+    pub fn holds_due(&self, now: Time) -> impl Iterator<Item = Slot> + use<> {
+        let due = Slot::ALL.map(|slot| {
+            let connection = self.connections[slot.index()].as_ref();
+            connection.is_some_and(|connection| connection.is_hold_due(now))
+        });
+        Slot::ALL.into_iter().filter(move |slot| due[slot.index()])
+    }
+
+    /// Octets of `slot` arrived and were not read yet: the peer is not silent, we are behind. Its
+    /// hold timer, if it is due, starts anew for a short while; what is read then restarts it in
+    /// earnest, or does not.
+    pub fn handle_unread(&mut self, now: Time, slot: Slot) {
+        if let Some(connection) = &mut self.connections[slot.index()]
+            && connection.is_hold_due(now)
+        {
+            connection.postpone_hold(now);
+        }
+    }
+
+    /// Time has come to [`Session::poll_timeout`]. See [`Session::holds_due`] for what comes before.
     pub fn handle_timeout(&mut self, now: Time) {
         for slot in Slot::ALL {
             self.run_connection_timers(now, slot);

@@ -168,7 +168,12 @@ impl Session {
 
     /// The next thing to do, if any. Drain it after every `handle_*`.
     pub fn poll_action(&mut self) -> Option<SessionAction> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // Thousands of idle sessions keep no room for what they may do.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// When [`Session::handle_timeout`] is due next. Changes with every `handle_*`.

@@ -36,6 +36,17 @@ pub enum Action {
         /// The options from now on.
         options: Arc<SocketOptions>,
     },
+    /// Read nothing from a connection until [`Action::Resume`]: no read is armed on it. It is
+    /// written to as before; closing it resumes it.
+    Pause {
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// Read again.
+    Resume {
+        /// Which one.
+        connection: ConnectionId,
+    },
     /// Other shards that have something to do.
     Wake(ShardMask),
 }

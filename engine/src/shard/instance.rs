@@ -269,8 +269,14 @@ impl Instance {
             }
         }
         drop(guard);
+        let (asked, reclaiming) = self.reclaim();
         self.writer.flush();
-        (wake, more)
+        (wake | asked, more | reclaiming)
+    }
+
+    /// Whether paths of some source have yet to go.
+    pub(super) fn is_tearing_down(&self) -> bool {
+        !self.teardowns.is_empty()
     }
 
     /// Marks what changed. Returns the shards to wake.

@@ -13,9 +13,11 @@ mod command;
 mod connection;
 mod desired;
 mod instance;
+mod memory;
 mod peer;
 mod query;
 mod receive;
+mod reclaim;
 mod regroup;
 mod sessions;
 
@@ -34,6 +36,8 @@ pub use command::{
 };
 use connection::{Connections, next_message};
 use instance::Instance;
+pub use memory::EstablishedPeers;
+use memory::Memory;
 use peer::{PeerId, Peers, socket_options};
 
 use crate::config::InstanceId;
@@ -51,6 +55,8 @@ pub struct ShardOptions {
     pub interfaces: Box<dyn Interfaces>,
     /// Octets queued for a peer past which it waits apart from its group.
     pub backlog_max: usize,
+    /// Shared by all shards of an engine.
+    pub established: EstablishedPeers,
 }
 
 /// One core's work. See the module's page.
@@ -62,6 +68,8 @@ pub struct Shard {
     peers: Peers,
     connections: Connections,
     actions: VecDeque<Action>,
+    established: EstablishedPeers,
+    memory: Memory,
     /// No session may come up again.
     shut_down: bool,
     #[cfg(test)]
@@ -79,6 +87,8 @@ impl Shard {
             peers: Peers::default(),
             connections: Connections::new(options.backlog_max),
             actions: VecDeque::new(),
+            established: options.established,
+            memory: Memory::default(),
             shut_down: false,
             #[cfg(test)]
             fault: None,
@@ -280,10 +290,18 @@ impl Shard {
         more
     }
 
-    /// The time that `poll_timeout` named has come.
-    pub fn handle_timeout(&mut self, now: Time) {
+    /// The time that `poll_timeout` named has come. `unread` says whether octets of a connection
+    /// have arrived that were not handed in yet: over those no hold timer expires.
+    pub fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool) {
+        // The driver says how much memory there is in every turn.
+        self.memory.look_at.take_if(|at| *at <= now);
         while let Some(id) = self.peers.pop_due(now) {
             if let Some(peer) = self.peers.get_mut(id) {
+                for slot in peer.session.holds_due(now) {
+                    if peer.connection(slot).is_some_and(&mut *unread) {
+                        peer.session.handle_unread(now, slot);
+                    }
+                }
                 peer.session.handle_timeout(now);
             }
             self.drain(now, id);
@@ -292,7 +310,8 @@ impl Shard {
 
     /// When `handle_timeout` is wanted next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.peers.next_timeout()
+        let timers = self.peers.next_timeout().into_iter();
+        timers.chain(self.memory.look_at).min()
     }
 
     /// The next thing asked of the driver.

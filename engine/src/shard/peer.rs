@@ -8,6 +8,7 @@ use codec::{Family, PeerKind};
 use rib::{IdSet, SourceId, SourceInfo, SourceKind};
 
 use super::command::{ConnectionId, SocketOptions};
+use super::memory::Volume;
 use crate::config::{Client, InstanceId, Neighbor, Password};
 use crate::group::MemberId;
 use crate::session::{Negotiated, Session, Slot};
@@ -25,7 +26,8 @@ pub(super) struct Peer {
     pub(super) connections: [Option<ConnectionId>; 2],
     /// Takes the incoming slot once the connection that stands there is closed.
     pub(super) next_incoming: Option<ConnectionId>,
-    pub(super) established: Option<Established>,
+    /// Apart: most neighbors of a large configuration may be down.
+    pub(super) established: Option<Box<Established>>,
     /// When the session's timer is set to fire.
     pub(super) armed: Option<Time>,
 }
@@ -46,6 +48,10 @@ pub(super) struct Established {
     pub(super) counted: [Counted; Family::ALL.len()],
     /// UPDATEs with a malformed attribute (RFC 7606).
     pub(super) malformed_updates: u64,
+    /// What its routes may take of memory.
+    pub(super) volume: Volume,
+    /// Nothing is read from it (`memory`).
+    pub(super) paused: bool,
 }
 
 /// Distinct prefixes by fingerprint: 8 octets each, no path and no attribute.
@@ -156,7 +162,8 @@ pub(super) fn socket_options(neighbor: &Neighbor) -> SocketOptions {
 /// The peers of a shard.
 #[derive(Default)]
 pub(super) struct Peers {
-    places: Vec<Option<Peer>>,
+    /// Boxed, so that thousands more do not leave copies of the list behind.
+    places: Vec<Option<Box<Peer>>>,
     free: Vec<u32>,
     by_address: std::collections::BTreeMap<(InstanceId, IpAddr), PeerId>,
     timers: BTreeSet<(Time, PeerId)>,
@@ -173,12 +180,12 @@ impl Peers {
             }
         };
         let id = MemberId(place);
-        self.places[place as usize] = Some(peer);
+        self.places[place as usize] = Some(Box::new(peer));
         self.by_address.insert(key, id);
         id
     }
 
-    pub(super) fn remove(&mut self, id: PeerId) -> Option<Peer> {
+    pub(super) fn remove(&mut self, id: PeerId) -> Option<Box<Peer>> {
         let peer = self.places.get_mut(id.0 as usize)?.take()?;
         let key = (peer.instance, peer.neighbor.address);
         if self.by_address.get(&key) == Some(&id) {
@@ -192,11 +199,11 @@ impl Peers {
     }
 
     pub(super) fn get(&self, id: PeerId) -> Option<&Peer> {
-        self.places.get(id.0 as usize)?.as_ref()
+        self.places.get(id.0 as usize)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.places.get_mut(id.0 as usize)?.as_mut()
+        self.places.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     pub(super) fn find(&self, instance: InstanceId, address: IpAddr) -> Option<PeerId> {

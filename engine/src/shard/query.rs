@@ -10,6 +10,7 @@ use rib::{Guard, Path, PathFlags, PrefixId, Rib};
 
 use super::command::{PrefixView, Query};
 use super::instance::Instance;
+use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, receive};
 use crate::config::{Client, Import, InstanceId};
@@ -79,7 +80,10 @@ impl Shard {
             state: state(peer.session.state()),
             uptime_seconds: established.map(|_| since.as_secs()),
             downtime_seconds: established.is_none().then_some(since.as_secs()),
-            last_error: peer.session.last_error().map(str::to_owned),
+            last_error: match established {
+                Some(established) if established.paused => Some(PAUSED_WORDS.to_owned()),
+                _ => peer.session.last_error().map(str::to_owned),
+            },
             group: established.map(|e| e.group as u32),
             shard: self.id.0,
             families: peer.neighbor.families.iter().map(family).collect(),
@@ -117,7 +121,7 @@ impl Shard {
         let established = match peer {
             None => None,
             Some(peer) => match &peer.established {
-                Some(established) => Some((peer, established)),
+                Some(established) => Some((peer, &**established)),
                 None => return,
             },
         };
@@ -198,7 +202,7 @@ impl Shard {
                 instance,
                 rib,
                 guard: &guard,
-                established: peer.established.as_ref().map(|up| (peer, up)),
+                established: peer.established.as_deref().map(|up| (peer, up)),
             };
             verdict(&table, peer, prefix_id, prefix)
         });

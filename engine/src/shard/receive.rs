@@ -133,7 +133,10 @@ fn announce(
         None => PathFlags::NONE,
     };
     let source = established.source;
+    let octets = instance.canonical.len() as u64;
+    let mut announced = 0;
     let paths = nlri.iter().map(|(path_id, prefix)| {
+        announced += 1;
         let path = Path {
             attributes,
             source,
@@ -143,6 +146,8 @@ fn announce(
         (prefix, path)
     });
     instance.take_announcements(established, attributes, paths);
+    established.volume.announced += announced;
+    established.volume.attribute_octets += octets;
 }
 
 /// Why a received route must not be used, if so.

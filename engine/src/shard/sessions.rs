@@ -86,7 +86,7 @@ impl Shard {
         let source = instance
             .writer
             .add_source(source_info(&peer.neighbor, &negotiated));
-        peer.established = Some(Established {
+        peer.established = Some(Box::new(Established {
             connection,
             negotiated,
             source,
@@ -96,7 +96,10 @@ impl Shard {
             rejected: Default::default(),
             counted: Default::default(),
             malformed_updates: 0,
-        });
+            volume: Default::default(),
+            paused: false,
+        }));
+        self.established.one_more();
         let Some(view) = self.view_of(id) else {
             return;
         };
@@ -127,6 +130,7 @@ impl Shard {
         let Some(established) = peer.established.take() else {
             return;
         };
+        self.established.one_less();
         let instance_id = peer.instance;
         self.connections.clear_queue(established.connection);
         let Some(instance) = self.instances.get_mut(&instance_id) else {

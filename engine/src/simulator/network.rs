@@ -81,8 +81,12 @@ struct Pipe {
     busy_until: Time,
     /// The reader does not read before this.
     stalled_until: Time,
+    /// The reader does not read at all.
+    paused: bool,
     /// The writer found no room.
     blocked: bool,
+    /// What arrived while the reader did not read, in order.
+    unread: Vec<(u64, Pending)>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +97,8 @@ enum Pending {
     Octets(LinkId, End, Vec<u8>),
     Closed(LinkId, End, &'static str),
     Room(LinkId, End),
+    /// An end reads again.
+    Reads(LinkId, End),
 }
 
 /// The network between the node and its routers.
@@ -172,6 +178,9 @@ impl Network {
     /// The connection breaks: what is on the way is lost, each end hears of it when it does.
     pub(super) fn reset(&mut self, now: Time, link: LinkId) {
         self.links[link].reset = true;
+        for pipe in &mut self.links[link].pipes {
+            pipe.unread.clear();
+        }
         for end in [End::Dialer, End::Acceptor] {
             let pending = Pending::Closed(link, end, "connection reset by peer");
             self.send(now, link, end.other(), pending);
@@ -188,6 +197,28 @@ impl Network {
     pub(super) fn stall(&mut self, link: LinkId, reader: End, until: Time) {
         let pipe = &mut self.links[link].pipes[reader.other() as usize];
         pipe.stalled_until = pipe.stalled_until.max(until);
+        self.queue(until, Pending::Reads(link, reader));
+    }
+
+    /// An end reads nothing until it says so, or reads again.
+    pub(super) fn pause(&mut self, now: Time, link: LinkId, reader: End, paused: bool) {
+        let pipe = &mut self.links[link].pipes[reader.other() as usize];
+        if std::mem::replace(&mut pipe.paused, paused) && !paused {
+            self.queue(now, Pending::Reads(link, reader));
+        }
+    }
+
+    /// Whether an end of the link reads nothing until it says so.
+    #[cfg(test)]
+    pub(super) fn is_paused(&self, link: LinkId) -> bool {
+        self.links[link].pipes.iter().any(|pipe| pipe.paused)
+    }
+
+    /// Whether octets have arrived at an end that it did not read.
+    pub(super) fn has_unread(&self, link: LinkId, reader: End) -> bool {
+        let link = &self.links[link];
+        let mut unread = link.pipes[reader.other() as usize].unread.iter();
+        !link.reset && unread.any(|(_, pending)| matches!(pending, Pending::Octets(..)))
     }
 
     /// Nothing reaches or leaves a router before `until`.
@@ -213,10 +244,16 @@ impl Network {
     /// The next delivery that is due.
     pub(super) fn deliver(&mut self, now: Time) -> Option<Delivery> {
         while self.next_time().is_some_and(|at| at <= now) {
-            let Reverse((_, sequence, pending)) = self.queue.pop()?;
+            let Reverse((at, sequence, pending)) = self.queue.pop()?;
             if let Some(later) = self.postponed(now, &pending) {
                 // With its number it keeps its place.
                 self.queue.push(Reverse((later, sequence, pending)));
+                continue;
+            }
+            if let Pending::Reads(link, reader) = pending {
+                self.read_again(at, now, link, reader);
+            } else if let Some(unread) = self.unread_pipe(now, &pending) {
+                unread.push((sequence, pending));
             } else if let Some(delivery) = self.arrive(now, pending) {
                 return Some(delivery);
             }
@@ -235,22 +272,40 @@ impl Network {
         })
     }
 
+    /// Until when nothing gets through to where `pending` goes.
     fn postponed(&self, now: Time, pending: &Pending) -> Option<Time> {
-        let (link, reader) = match pending {
-            Pending::Octets(link, reader, _) | Pending::Closed(link, reader, _) => {
-                (*link, Some(*reader))
-            }
-            Pending::Knock(link) | Pending::Connected(link) | Pending::Refused(link) => {
-                (*link, None)
-            }
-            Pending::Room(..) => return None,
+        let link = match pending {
+            Pending::Octets(link, ..)
+            | Pending::Closed(link, ..)
+            | Pending::Knock(link)
+            | Pending::Connected(link)
+            | Pending::Refused(link) => *link,
+            Pending::Room(..) | Pending::Reads(..) => return None,
         };
-        let link = &self.links[link];
-        let stalled = reader
-            .filter(|_| !link.reset)
-            .map(|reader| link.pipes[reader.other() as usize].stalled_until);
-        let until = stalled.unwrap_or_default().max(self.cut_until[link.router]);
+        let until = self.cut_until[self.links[link].router];
         (until > now).then_some(until)
+    }
+
+    /// Where `pending` waits if its reader does not read now.
+    fn unread_pipe(&mut self, now: Time, pending: &Pending) -> Option<&mut Vec<(u64, Pending)>> {
+        let (Pending::Octets(link, reader, _) | Pending::Closed(link, reader, _)) = pending else {
+            return None;
+        };
+        let link = &mut self.links[*link];
+        let pipe = &mut link.pipes[reader.other() as usize];
+        let reads = pipe.reads(now) && pipe.unread.is_empty();
+        (!reads && !link.reset).then_some(&mut pipe.unread)
+    }
+
+    /// What waited is delivered, in order, before anything that came after it.
+    fn read_again(&mut self, at: Time, now: Time, link: LinkId, reader: End) {
+        let link = &mut self.links[link];
+        let pipe = &mut link.pipes[reader.other() as usize];
+        if pipe.reads(now) || link.reset {
+            let unread = pipe.unread.drain(..);
+            self.queue
+                .extend(unread.map(|(sequence, pending)| Reverse((at, sequence, pending))));
+        }
     }
 
     fn arrive(&mut self, now: Time, pending: Pending) -> Option<Delivery> {
@@ -263,6 +318,8 @@ impl Network {
                 let waits = std::mem::take(&mut self.links[link].open[End::Dialer as usize]);
                 waits.then_some(Delivery::Refused(link))
             }
+            // Seen to before.
+            Pending::Reads(..) => None,
             Pending::Room(link, end) => {
                 let open = self.links[link].open[end as usize] && !self.links[link].reset;
                 open.then_some(Delivery::Room(link, end))
@@ -272,9 +329,7 @@ impl Network {
                 let pipe = &mut state.pipes[end.other() as usize];
                 pipe.on_the_way -= octets.len();
                 if std::mem::take(&mut pipe.blocked) {
-                    self.sequence += 1;
-                    let room = Pending::Room(link, end.other());
-                    self.queue.push(Reverse((now, self.sequence, room)));
+                    self.queue(now, Pending::Room(link, end.other()));
                 }
                 if self.links[link].reset {
                     return None;
@@ -300,8 +355,18 @@ impl Network {
         let pipe = &mut self.links[link].pipes[end as usize];
         let at = (now + delay).max(pipe.busy_until);
         pipe.busy_until = at;
+        self.queue(at, pending);
+    }
+
+    fn queue(&mut self, at: Time, pending: Pending) {
         self.sequence += 1;
         self.queue.push(Reverse((at, self.sequence, pending)));
+    }
+}
+
+impl Pipe {
+    fn reads(&self, now: Time) -> bool {
+        !self.paused && self.stalled_until <= now
     }
 }
 
@@ -323,11 +388,15 @@ mod tests {
             let sent: Vec<u8> = (0..=255).cycle().take(5000).collect();
             let mut written = 0;
             let mut read = Vec::new();
-            let mut closed = false;
+            let (mut closed, mut saw_unread) = (false, false);
             network.stall(link, End::Acceptor, Time(3_000_000_000));
             while let Some(next) = network.next_time() {
                 now = now.max(next);
-                let Some(delivery) = network.deliver(now) else {
+                let delivery = network.deliver(now);
+                let stalls = now < Time(3_000_000_000);
+                assert!(stalls || !network.has_unread(link, End::Acceptor) || delivery.is_some());
+                saw_unread |= network.has_unread(link, End::Acceptor);
+                let Some(delivery) = delivery else {
                     continue;
                 };
                 match delivery {
@@ -345,6 +414,8 @@ mod tests {
                 }
             }
             assert_eq!(read, sent);
+            assert!(saw_unread);
+            assert!(!network.has_unread(link, End::Acceptor));
             assert!(closed && now >= Time(3_000_000_000));
         }
     }

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codec::IpPrefix;
-use rib::{Rib, RibOptions, Selection, ShardId};
+use rib::{Collector, Rib, RibOptions, Selection, ShardId};
 
 use super::network::{End, LinkId, Network};
 use crate::config::{Delta, InstanceId, OriginChange};
 use crate::group::Interfaces;
 use crate::random::Random;
-use crate::shard::{Action, ConnectionId, Shard, ShardCommand, ShardOptions};
+use crate::shard::{Action, ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use crate::time::Time;
 
 /// The one instance.
@@ -30,6 +30,9 @@ const BACKLOG_MAX: usize = 16 << 10;
 
 /// How long a closed connection may take to send what is queued, as a ring has it.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+/// Prefix ids without a path from which on they are given to others.
+const IDLE_IDS_MIN: u32 = 1;
 
 /// The node.
 pub(super) struct Node {
@@ -80,10 +83,15 @@ impl Node {
     /// checked at every step, or at every so many.
     pub(super) fn new(shards: usize, addresses: Vec<IpAddr>, audit_every: u64, seed: u64) -> Node {
         let mut random = Random::new(seed);
-        let rib = Rib::new(RibOptions {
+        let options = RibOptions {
             shards: u8::try_from(shards).unwrap_or(u8::MAX),
             selection: Selection::default(),
-        });
+        };
+        // Which id a prefix gets depends on when memory is freed, so nobody else may hold that up;
+        // and tables are small here.
+        let rib = Rib::with_collector(options, Collector::new());
+        rib.reclaim_from(IDLE_IDS_MIN);
+        let established = EstablishedPeers::default();
         let hosts = (0..shards).map(|index| {
             let id = ShardId(u8::try_from(index).unwrap_or(u8::MAX));
             let mut shard = Shard::new(ShardOptions {
@@ -92,6 +100,7 @@ impl Node {
                 interfaces: Box::new(OneEach(addresses.clone())),
                 // Small tables: what is to be seen of slow peers must be seen in them.
                 backlog_max: BACKLOG_MAX,
+                established: established.clone(),
             });
             let writer = rib.writer(id);
             shard.handle_command(Time::default(), ShardCommand::Instance(INSTANCE, writer));
@@ -340,7 +349,12 @@ impl Node {
             host.shard.handle_command(now, command);
         }
         if host.shard.poll_timeout().is_some_and(|at| at <= now) {
-            host.shard.handle_timeout(now);
+            let sockets = &self.sockets;
+            let mut unread = |connection| {
+                let state = sockets.get(&(shard, connection));
+                state.is_some_and(|state| net.has_unread(state.link, state.end))
+            };
+            host.shard.handle_timeout(now, &mut unread);
         }
         let more = host.shard.work(now);
         self.settle(now, shard, net);
@@ -376,10 +390,13 @@ impl Node {
                 let socket = (shard, connection);
                 if let Some(state) = self.sockets.get_mut(&socket) {
                     state.closing = Some(now + FLUSH_TIME);
+                    net.pause(now, state.link, state.end, false);
                     self.pump(now, socket, net);
                 }
             }
             Action::SetOptions { .. } => {}
+            Action::Pause { connection } => self.pause(now, (shard, connection), true, net),
+            Action::Resume { connection } => self.pause(now, (shard, connection), false, net),
             Action::Wake(shards) => {
                 for other in 0..self.shards.len() {
                     if shards & (1 << other) != 0 {
@@ -388,6 +405,21 @@ impl Node {
                     }
                 }
             }
+        }
+    }
+
+    fn pause(&self, now: Time, socket: Socket, paused: bool, net: &mut Network) {
+        if let Some(state) = self.sockets.get(&socket) {
+            net.pause(now, state.link, state.end, paused);
+        }
+    }
+
+    /// The process has this much memory.
+    #[cfg(test)]
+    pub(super) fn on_memory(&mut self, now: Time, octets: u64, net: &mut Network) {
+        for shard in 0..self.shards.len() {
+            self.shards[shard].shard.handle_memory(now, octets);
+            self.settle(now, shard, net);
         }
     }
 

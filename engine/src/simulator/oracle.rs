@@ -63,12 +63,16 @@ pub(super) fn expected_tables(
     for prefix in prefixes {
         let candidates = candidates(instance, peerings, prefix);
         for (index, peering) in peerings.iter().enumerate() {
-            let mut candidates = candidates.clone();
-            if is_served(peering) {
-                // RFC 7947 §2.3: what it says itself does not hide what the others say.
-                candidates.retain(|candidate| candidate.from != Some(index));
+            let mut best = best_path(candidates.clone());
+            let is_own = |best: &Candidate| best.from == Some(index);
+            if is_served(peering) && best.as_ref().is_some_and(is_own) {
+                // RFC 7947 §2.3: its own path does not hide what the others say. (As long as it is
+                // not the best it counts like any other, and may strike one out by its MED.)
+                let mut others = candidates.clone();
+                others.retain(|candidate| candidate.from != Some(index));
+                best = best_path(others);
             }
-            let Some(best) = best_path(candidates) else {
+            let Some(best) = best else {
                 continue;
             };
             // Split horizon: whoever said it does not hear it.

@@ -169,6 +169,7 @@ impl Scenario {
             enabled: true,
             router_id: Ipv4Addr::new(10, 0, 0, 200),
             listen: vec![],
+            memory_max: 1 << 30,
             neighbors: neighbors.iter().map(|n| (n.address, n.clone())).collect(),
             origins: BTreeMap::new(),
         };

@@ -1,5 +1,8 @@
 //! A few hundred seeds, each bug that is planted, and that equal seeds give equal runs.
 
+use std::time::Duration;
+
+use super::world::World;
 use super::{SimulateOptions, simulate};
 use crate::group::Fault;
 
@@ -27,6 +30,33 @@ fn every_router_holds_what_the_oracle_says() {
         compared > 20 * SEEDS,
         "only {compared} routes were compared"
     );
+}
+
+#[test]
+fn no_hold_timer_expires_over_octets_that_wait() {
+    let mut survived = 0;
+    for seed in 0..30 {
+        let mut world = World::new(seed, false);
+        let unread = world.run_unread(Duration::from_secs(200));
+        let [before, after] = unread.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert_eq!(before, after, "seed {seed}");
+        survived += before.len();
+    }
+    assert!(survived > 30, "only {survived} sessions");
+}
+
+#[test]
+fn past_the_memory_limit_only_the_greedy_are_not_read_and_nobody_is_lost() {
+    let (mut paused, mut all) = (0, 0);
+    for seed in 0..30 {
+        let mut world = World::new(seed, false);
+        let run = world.run_out_of_memory(Duration::from_secs(200));
+        let ([before, after], unread) = run.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert_eq!(before, after, "seed {seed}");
+        paused += unread;
+        all += before.len();
+    }
+    assert!(0 < paused && paused < all, "{paused} of {all}");
 }
 
 #[test]
@@ -95,4 +125,9 @@ fn a_next_best_path_that_is_not_marked_is_found_within_40_seeds() {
 #[test]
 fn a_knob_that_breaks_sharing_is_found_within_20_seeds() {
     assert_found(Fault::Unshared, 20, "sharing is wrong");
+}
+
+#[test]
+fn an_id_that_is_given_away_while_it_is_held_is_found_within_200_seeds() {
+    assert_found(Fault::NothingHeld, 200, "the oracle");
 }

@@ -106,6 +106,60 @@ impl World {
         Ok(self.summary)
     }
 
+    /// A run in which everything comes up and then the node reads nothing for `time`, though its
+    /// timers run. Returns the sessions before and after, by their links.
+    #[cfg(test)]
+    pub(super) fn run_unread(&mut self, time: Duration) -> Result<[Vec<LinkId>; 2], String> {
+        self.begin();
+        self.mend();
+        self.rest()?;
+        let before = self.sessions();
+        for link in &before {
+            for router in &self.routers {
+                let ends = router.links();
+                for (_, end) in ends.iter().filter(|(own, _)| own == link) {
+                    self.network.stall(*link, end.other(), self.now + time);
+                }
+            }
+        }
+        self.run_until(self.now + time * 2)?;
+        self.rest()?;
+        self.compare()?;
+        Ok([before, self.sessions()])
+    }
+
+    /// A run in which everything comes up, then memory is past its limit for `time` while routes
+    /// change, and then it is not. Returns the sessions before and after, and how many were not
+    /// read meanwhile.
+    #[cfg(test)]
+    pub(super) fn run_out_of_memory(
+        &mut self,
+        time: Duration,
+    ) -> Result<([Vec<LinkId>; 2], usize), String> {
+        self.scenario.instance().memory_max = 2_000;
+        self.begin();
+        self.mend();
+        self.rest()?;
+        let before = self.sessions();
+        self.node.on_memory(self.now, 2_001, &mut self.network);
+        for index in 0..self.routers.len() {
+            self.change_routes(index);
+        }
+        self.run_until(self.now + time)?;
+        let is_paused = |link: &&LinkId| self.network.is_paused(**link);
+        let paused = before.iter().filter(is_paused).count();
+        self.node.on_memory(self.now, 1_000, &mut self.network);
+        self.rest()?;
+        self.compare()?;
+        Ok(([before, self.sessions()], paused))
+    }
+
+    #[cfg(test)]
+    fn sessions(&self) -> Vec<LinkId> {
+        let sessions = self.routers.iter().filter_map(Router::established);
+        sessions.map(|(link, _)| link).collect()
+    }
+
     pub(super) fn now(&self) -> Time {
         self.now
     }
@@ -292,6 +346,10 @@ impl World {
             Event::Stall => {
                 for (link, end) in router.links() {
                     network.stall(link, end, now + long);
+                    // Now and then we are behind too.
+                    if long.as_secs().is_multiple_of(3) {
+                        network.stall(link, end.other(), now + long);
+                    }
                 }
             }
             Event::Cut => network.cut(index, now + long),

@@ -79,6 +79,7 @@ pub fn evaluate(
         listen: listen
             .map(|address| SocketAddr::new(*address, port))
             .collect(),
+        memory_max: view.peering.memory_max,
         neighbors,
         origins,
     };

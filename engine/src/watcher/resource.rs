@@ -152,6 +152,8 @@ pub struct BgpPeering {
     pub cluster_id: Option<Ipv4Addr>,
     /// If it was given.
     pub local_asn: Option<u32>,
+    /// `limits.memoryBytes`.
+    pub memory_max: u64,
     /// What this node originates.
     pub advertise: Advertise,
     /// What it never originates.

@@ -1,7 +1,7 @@
 //! The prefix trie of one family: prefix to id, ordered walks, longest match.
 //!
 //! A tree bitmap with a stride of five bits, so that a /24 and the four lengths above it share a
-//! node, and so do a /48 and those above it. Entries are only ever added. Knows nothing of paths;
+//! node, and so do a /48 and those above it. Nodes are only ever added; prefixes go too. Knows nothing of paths;
 //! who owns an id and what is stored for it is `table`'s business.
 //!
 //! Nodes at a depth of fifteen bits are also listed in a flat array by those bits, filled as they
@@ -89,7 +89,14 @@ pub(crate) struct Place {
 
 /// A node number that lost a race, kept by its writer for the next time.
 #[derive(Default)]
-pub(crate) struct SpareNode(Option<u32>);
+pub(crate) struct SpareNode {
+    lost: Option<u32>,
+    /// Numbers that this writer claimed and has not used, all of one cache line of cells.
+    fresh: std::ops::Range<u32>,
+}
+
+/// Node numbers claimed at once. The model checker pays for each.
+const NODES_AT_ONCE: u32 = if cfg!(loom) { 1 } else { 8 };
 
 impl Trie {
     pub(crate) fn new() -> Trie {
@@ -209,22 +216,43 @@ impl Trie {
                 self.list(key, depth, child);
                 number = child;
             } else {
-                spare.0 = Some(child);
+                spare.lost = Some(child);
                 depth -= STRIDE;
+            }
+        }
+    }
+
+    /// Takes out the prefix, if it still has this id.
+    pub(crate) fn remove(&self, key: Key, id: u32, pinned: Pinned<'_>) {
+        let mut place = self.start(key);
+        while !place.step(key, self.node(place.number, pinned)) {}
+        let Some(bit) = key.end(place.depth) else {
+            return;
+        };
+        let cell = self.cell(place.number);
+        loop {
+            let node = cell.load(pinned);
+            if node.prefix(bit) != Some(id) || cell.remove(node, bit, pinned) {
+                return;
             }
         }
     }
 
     /// A node number that nobody else has, of an empty node.
     fn claim_node(&self, spare: &mut SpareNode) -> Result<u32, Full> {
-        if let Some(number) = spare.0.take() {
+        if let Some(number) = spare.lost.take() {
+            return Ok(number);
+        }
+        if let Some(number) = spare.fresh.next() {
+            self.nodes.grow(number);
             return Ok(number);
         }
         // Relaxed: the number's cell is published by the block that names it.
         if self.claimed.load(Ordering::Relaxed) >= MAX_NODES {
             return Err(Full::Prefixes);
         }
-        let number = self.claimed.fetch_add(1, Ordering::Relaxed);
+        let number = self.claimed.fetch_add(NODES_AT_ONCE, Ordering::Relaxed);
+        spare.fresh = number + 1..number + NODES_AT_ONCE;
         self.nodes.grow(number);
         Ok(number)
     }

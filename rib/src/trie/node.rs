@@ -6,9 +6,10 @@
 //! with nothing in it.
 //!
 //! Invariants: a published block is never written to; a block only ever gives way to one with the
-//! same entries and one more, by compare-and-swap on the cell, whose winner retires it. Children
-//! are *numbers* of cells that never move, not pointers inside a block: replacing a block can
-//! therefore not lose what happens below it meanwhile.
+//! same entries and one more, or one prefix less, by compare-and-swap on the cell, whose winner
+//! retires it; a block is never empty. Children are *numbers* of cells that never move, not pointers
+//! inside a block: replacing a block can therefore not lose what happens below it meanwhile. They
+//! are never taken out, for the same reason.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -83,24 +84,35 @@ impl NodeCell {
 
     /// Adds an entry that `node` does not have. `false`: the cell no longer holds `node`.
     pub(crate) fn add(&self, node: Node<'_>, entry: Entry, pinned: Pinned<'_>) -> bool {
-        let fresh = allocate(node, entry);
+        self.replace(node, allocate_with(node, entry), pinned)
+    }
+
+    /// Takes out the prefix at a bit, which `node` has. `false`: the cell no longer holds `node`.
+    pub(crate) fn remove(&self, node: Node<'_>, bit: u32, pinned: Pinned<'_>) -> bool {
+        self.replace(node, allocate_without(node, bit), pinned)
+    }
+
+    fn replace(&self, node: Node<'_>, fresh: *mut u32, pinned: Pinned<'_>) -> bool {
         // Release publishes the block; acquire because this thread retires the old one.
         let swapped = self
             .block
             .compare_exchange(node.block, fresh, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok();
-        if !swapped {
-            // SAFETY: made above and never published.
-            unsafe { free(fresh) };
-        } else if !node.block.is_null() {
-            let old = node.block;
+        let unused = if swapped { node.block } else { fresh };
+        if unused.is_null() {
+            return swapped;
+        }
+        if swapped {
             // SAFETY: the compare-and-swap took this block out, so it alone retires it and no new
             // reader finds it; readers that did hold guards, which deferral outlasts.
             unsafe {
                 pinned.guard().defer_unchecked(move || {
-                    free(old);
+                    free(unused);
                 });
             }
+        } else {
+            // SAFETY: made for this call and never published.
+            unsafe { free(unused) };
         }
         swapped
     }
@@ -141,6 +153,15 @@ impl Node<'_> {
         unsafe { *self.block.add(HEAD_WORDS + at) }
     }
 
+    /// Where the entries are; nothing may be read there if there are none.
+    fn entry_words(&self) -> *const u32 {
+        if self.block.is_null() {
+            EMPTY.as_ptr()
+        } else {
+            self.block.cast_const().wrapping_add(HEAD_WORDS)
+        }
+    }
+
     fn entries(&self) -> usize {
         (self.prefixes.count_ones() + self.children.count_ones()) as usize
     }
@@ -161,43 +182,70 @@ fn rank(bits: u32, bit: u32) -> usize {
 }
 
 /// A block with the entries of `node` and one more.
-fn allocate(node: Node<'_>, entry: Entry) -> *mut u32 {
+fn allocate_with(node: Node<'_>, entry: Entry) -> *mut u32 {
     let (prefixes, children) = (node.prefixes, node.children);
     let (at, value, prefixes, children) = match entry {
         Entry::Prefix { bit, id } => {
             debug_assert!(bit < 32 && prefixes >> bit & 1 == 0);
-            let at = HEAD_WORDS + rank(prefixes, bit);
-            (at, id, prefixes | 1 << bit, children)
+            (rank(prefixes, bit), id, prefixes | 1 << bit, children)
         }
         Entry::Child { bit, node } => {
             debug_assert!(bit < 32 && children >> bit & 1 == 0);
-            let at = HEAD_WORDS + prefixes.count_ones() as usize + rank(children, bit);
+            let at = prefixes.count_ones() as usize + rank(children, bit);
             (at, node, prefixes, children | 1 << bit)
         }
     };
-    let length = HEAD_WORDS + node.entries() + 1;
-    debug_assert!(length <= MAX_WORDS && at < length);
+    let start = allocate(prefixes, children, node.entries() + 1);
+    let old = node.entry_words();
+    // SAFETY: the new block has one entry more than the old, `at` is not past the end of the old,
+    // and each entry is written: those before `at`, the new one, those after.
+    unsafe {
+        let new = start.add(HEAD_WORDS);
+        ptr::copy_nonoverlapping(old, new, at);
+        new.add(at).write(value);
+        ptr::copy_nonoverlapping(old.add(at), new.add(at + 1), node.entries() - at);
+    }
+    start
+}
+
+/// A block with the entries of `node` but the prefix at a bit; null where that leaves none.
+fn allocate_without(node: Node<'_>, bit: u32) -> *mut u32 {
+    debug_assert!(bit < 32 && node.prefixes >> bit & 1 != 0);
+    let left = node.entries() - 1;
+    if left == 0 {
+        return ptr::null_mut();
+    }
+    let at = rank(node.prefixes, bit);
+    let start = allocate(node.prefixes & !(1 << bit), node.children, left);
+    let old = node.entry_words();
+    // SAFETY: the old block has one entry more than the new, `at` is the place of one of the old,
+    // and each entry of the new is written: those before `at`, those after.
+    unsafe {
+        let new = start.add(HEAD_WORDS);
+        ptr::copy_nonoverlapping(old, new, at);
+        ptr::copy_nonoverlapping(old.add(at + 1), new.add(at), left - at);
+    }
+    start
+}
+
+/// A block with these bitmaps and so many entries, yet to be written.
+fn allocate(prefixes: u32, children: u32, entries: usize) -> *mut u32 {
+    debug_assert_eq!(
+        entries,
+        (prefixes.count_ones() + children.count_ones()) as usize
+    );
+    let length = HEAD_WORDS + entries;
+    debug_assert!(length <= MAX_WORDS);
     let layout = block_layout(length);
-    // SAFETY: at least three words, so not of zero size.
+    // SAFETY: at least two words, so not of zero size.
     let start = unsafe { alloc(layout) }.cast::<u32>();
     if start.is_null() {
         handle_alloc_error(layout);
     }
-    let old = if node.block.is_null() {
-        EMPTY.as_ptr()
-    } else {
-        node.block.cast_const()
-    };
-    // SAFETY: `length` words were just allocated, the old block has one less, `HEAD_WORDS <= at <
-    // length`, and each word is written: the head, the entries before `at`, the new one, the
-    // entries after.
+    // SAFETY: the head was just allocated.
     unsafe {
         start.write(prefixes);
         start.add(1).write(children);
-        let before = at - HEAD_WORDS;
-        ptr::copy_nonoverlapping(old.add(HEAD_WORDS), start.add(HEAD_WORDS), before);
-        start.add(at).write(value);
-        ptr::copy_nonoverlapping(old.add(at), start.add(at + 1), length - at - 1);
     }
     start
 }

@@ -327,6 +327,91 @@ fn timers_fire_in_time_and_an_idle_shard_sleeps() {
 }
 
 #[test]
+fn a_timer_is_told_which_connections_have_octets_in_their_sockets() {
+    on_both(|driver| {
+        let shard = start(driver);
+        let (mut talks, talking) = accepted(&shard);
+        let (_silent, _) = accepted(&shard);
+        let (ended, _) = accepted(&shard);
+        // While the shard is held up, one peer speaks and another closes.
+        let (release, released) = crossbeam_channel::bounded(1);
+        shard.command(Command::BehindUntil(released));
+        talks.write_all(b"still here").unwrap();
+        ended.shutdown(std::net::Shutdown::Write).unwrap();
+        release.send(()).unwrap();
+        let unread = shard.wait(|event| match event {
+            Event::Unread(connections) => Some(connections.clone()),
+            _ => None,
+        });
+        assert_eq!(unread, [talking]);
+        // It is still there to be read.
+        let mut answer = [0; 10];
+        talks.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"still here");
+    });
+}
+
+#[test]
+fn a_paused_connection_is_not_read_but_written_and_others_are_served() {
+    on_both(|driver| {
+        let shard = start(driver);
+        let (mut paused, connection) = accepted(&shard);
+        let (mut other, _) = accepted(&shard);
+        shard.command(Command::Pause(connection));
+        paused.write_all(b"later").unwrap();
+        // What the shard says to it still leaves, and nothing else does.
+        let said = vec![Bytes::from_static(b"now")];
+        shard.command(Command::Send(connection, said));
+        let mut answer = [0; 3];
+        paused.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"now");
+        for _ in 0..50 {
+            other.write_all(b"x").unwrap();
+            other.read_exact(&mut [0]).unwrap();
+        }
+        shard.command(Command::TimerAfter(Duration::ZERO));
+        let unread = shard.wait(|event| match event {
+            Event::Unread(connections) => Some(connections.clone()),
+            _ => None,
+        });
+        assert_eq!(unread, [connection]);
+        shard.command(Command::Resume(connection));
+        let mut answer = [0; 5];
+        paused.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"later");
+        // Paused ones close and end as all others.
+        shard.command(Command::Pause(connection));
+        shard.command(Command::SendAndClose(
+            connection,
+            vec![Bytes::from_static(b"bye")],
+        ));
+        let mut rest = Vec::new();
+        paused.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"bye");
+        drop((paused, other));
+        shard.stop_within(Duration::from_millis(300));
+    });
+}
+
+#[test]
+fn reading_goes_on_whatever_is_still_to_be_written() {
+    on_both(|driver| {
+        let shard = start(driver);
+        // Far more than sockets hold, in both directions, of peers that take nothing.
+        let flood = vec![7; 32 << 20];
+        let mut peers = [accepted(&shard), accepted(&shard)];
+        std::thread::scope(|scope| {
+            for (peer, connection) in &mut peers {
+                let queued = vec![Bytes::from(vec![1; 32 << 20])];
+                shard.command(Command::Send(*connection, queued));
+                peer.set_write_timeout(Some(SOON)).unwrap();
+                scope.spawn(|| peer.write_all(&flood).unwrap());
+            }
+        });
+    });
+}
+
+#[test]
 fn shards_wake_each_other_with_and_without_sockets() {
     on_both(|driver| {
         let shards = start_many(driver, 3);

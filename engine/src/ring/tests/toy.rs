@@ -26,7 +26,11 @@ pub(super) enum Command {
     Close(ConnectionId),
     SetOptions(ConnectionId, SocketOptions),
     TimerAfter(Duration),
+    /// Holds the thread up, and its timer is due after that.
+    BehindUntil(crossbeam_channel::Receiver<()>),
     WorkForEver,
+    Pause(ConnectionId),
+    Resume(ConnectionId),
     Wake(ShardMask),
 }
 
@@ -40,6 +44,8 @@ pub(super) enum Event {
     Written(ConnectionId, usize),
     /// How late it was.
     Timeout(Duration),
+    /// With the timeout: the connections with octets in their sockets.
+    Unread(Vec<ConnectionId>),
 }
 
 struct Toy {
@@ -89,6 +95,12 @@ impl Core for Toy {
                 })
             }
             Command::TimerAfter(delay) => self.timer = Some(now + delay),
+            Command::BehindUntil(released) => {
+                let _ = released.recv();
+                self.timer = Some(now);
+            }
+            Command::Pause(connection) => self.actions.push_back(Action::Pause { connection }),
+            Command::Resume(connection) => self.actions.push_back(Action::Resume { connection }),
             Command::WorkForEver => self.endless = true,
             Command::Wake(shards) => self.actions.push_back(Action::Wake(shards)),
         }
@@ -183,10 +195,17 @@ impl Core for Toy {
         self.endless
     }
 
-    fn handle_timeout(&mut self, now: Time) {
+    fn handle_timeout(&mut self, now: Time, unread: &mut dyn FnMut(ConnectionId) -> bool) {
         if let Some(due) = self.timer.take() {
             self.tell(Event::Timeout(now.saturating_since(due)));
+            let mut waiting: Vec<_> = self.queues.keys().copied().collect();
+            waiting.retain(|connection| unread(*connection));
+            self.tell(Event::Unread(waiting));
         }
+    }
+
+    fn handle_memory(&mut self, _: Time, octets: u64) {
+        assert!(octets > 0);
     }
 
     fn poll_timeout(&self) -> Option<Time> {

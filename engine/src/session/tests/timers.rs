@@ -78,6 +78,47 @@ fn a_silent_peer_is_given_up_after_the_hold_time() {
 }
 
 #[test]
+fn a_hold_timer_waits_for_octets_that_wait() {
+    let mut session = outgoing_in(State::Established);
+    let (slot, due) = (Slot::Outgoing, at(91));
+    run(&mut session, at(90));
+    assert_eq!(session.holds_due(at(90)).count(), 0);
+    for second in 0..300 {
+        let now = due + seconds(second);
+        assert_eq!(session.holds_due(now).collect::<Vec<_>>(), [slot]);
+        session.handle_unread(now, slot);
+        session.handle_timeout(now);
+        drain(&mut session);
+        assert_eq!(session.state(), State::Established);
+    }
+    // What is read starts the timer in earnest; before it is due, waiting octets change nothing.
+    let read = at(391);
+    hear(&mut session, read, slot, &keepalive_bytes());
+    session.handle_unread(read + seconds(89), slot);
+    let done = run(&mut session, read + seconds(90));
+    assert!(
+        done.contains(&(read + seconds(90), "4/0 to Outgoing".to_owned())),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn octets_that_wait_once_give_a_silent_peer_no_more_than_a_moment() {
+    for (state, due) in [(State::OpenSent, 241), (State::OpenConfirm, 91)] {
+        let mut session = outgoing_in(state);
+        run(&mut session, at(due - 1));
+        session.handle_unread(at(due), Slot::Outgoing);
+        session.handle_timeout(at(due));
+        assert_eq!(session.state(), state);
+        let done = run(&mut session, at(due + 1));
+        assert!(
+            done.contains(&(at(due + 1), "4/0 to Outgoing".to_owned())),
+            "{state:?}: {done:?}"
+        );
+    }
+}
+
+#[test]
 fn open_may_take_the_open_time_and_no_longer() {
     let mut session = outgoing_in(State::OpenSent);
     assert!(run(&mut session, at(240)).is_empty());

@@ -11,6 +11,12 @@ use crate::watcher::resource::{BgpPeering, NeighborSpec};
 /// The port of BGP (RFC 4271 §8.2.1).
 pub(super) const BGP_PORT: u16 = 179;
 
+/// `limits.memoryBytes`, unless it is given.
+const MEMORY_MAX: u64 = 1 << 30;
+
+/// The least that it may be: below that the daemon would be past it with hardly a route.
+const MEMORY_MAX_LEAST: u64 = 32 << 20;
+
 /// The settings; what is wrong is in the report, and then they must not be used.
 pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeering> {
     let mut fields = field.fields(report)?;
@@ -41,6 +47,8 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
             neighbors.extend(neighbor::neighbors(&element, local_asn, report));
         }
     }
+    let limits = fields.get_written("limits", report);
+    let memory_max = limits.and_then(|field| memory_max(&field, report));
     refuse_doubles(&neighbors, report);
     unsupported::in_peering(&mut fields, report);
     fields.close_strictly(report);
@@ -51,6 +59,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         router_id,
         cluster_id,
         local_asn,
+        memory_max: memory_max.unwrap_or(MEMORY_MAX),
         advertise,
         guard: guard_spec,
         neighbors,
@@ -69,6 +78,15 @@ fn listen_addresses(field: &Field<'_>, report: &mut Report) -> Vec<IpAddr> {
         addresses.push(address);
     }
     addresses
+}
+
+/// `limits`.
+fn memory_max(field: &Field<'_>, report: &mut Report) -> Option<u64> {
+    let mut fields = field.fields(report)?;
+    let memory = fields.get("memoryBytes");
+    let memory = memory.and_then(|field| field.integer(MEMORY_MAX_LEAST..=u64::MAX, report));
+    fields.close_strictly(report);
+    memory
 }
 
 /// A router id or cluster id: any non-zero 32 bits (RFC 6286 §2.1, RFC 4456 §7).

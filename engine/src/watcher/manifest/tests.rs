@@ -161,7 +161,11 @@ fn what_is_written_wrong_is_named() {
             "rpki: {caches: [{address: 1.1.1.1}]}",
             "rpki.caches: a list is not supported yet",
         ),
-        ("limits: {memoryBytes: 1}", "not supported yet"),
+        (
+            "limits: {memoryBytes: 1}",
+            "limits.memoryBytes: 1 is not accepted: a number from 33554432",
+        ),
+        ("limits: {memory: 1}", "unknown field"),
     ];
     for (more, expected) in cases {
         assert_fault(&with(more), expected);

@@ -35,7 +35,6 @@ const PEERING: &[(&str, Off)] = &[
             ("expireSeconds", Off::Never),
         ]),
     ),
-    ("limits", Off::Fields(&[("memoryBytes", Off::Never)])),
 ];
 
 /// Fields of a neighbor.

@@ -13,7 +13,9 @@ use crate::watcher::tests::TestHost;
 
 /// Longer than a deletion takes to count.
 const QUIET: Duration = Duration::from_millis(250);
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What inotify says in the moment before the directory is watched comes to light with the next look
+/// at it, ten seconds later: more than that.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Scene {
     _root: TempDir,
