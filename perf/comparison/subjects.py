@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -146,6 +147,12 @@ class Daemon:
             pass
         self.process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def end_cleanly() -> None:
+    """Has this program, told to end by a signal, end what it started first."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 next_port = 18000 + os.getpid() % 2000
