@@ -46,6 +46,7 @@ pub(crate) struct Fleet {
     buffer: Vec<u8>,
     ready: Vec<Readiness>,
     timers_at: Instant,
+    dials_at_once: usize,
 }
 
 /// Who a router is.
@@ -93,7 +94,14 @@ impl Fleet {
             buffer: vec![0; READ_OCTETS],
             ready: Vec::new(),
             timers_at: clock::now(),
+            dials_at_once: usize::MAX,
         })
+    }
+
+    /// Has no more than so many sessions on their way up at once: some speakers listen with a queue
+    /// of a few connections, and what it has no room for is tried again after seconds.
+    pub(crate) fn dial_at_most(&mut self, at_once: usize) {
+        self.dials_at_once = at_once;
     }
 
     /// A router dials now, and again whenever its connection ends.
@@ -189,6 +197,7 @@ impl Fleet {
                 let stood = link.stood;
                 link.read(index, &mut self.buffer, ear)?;
                 if link.stood && !stood {
+                    self.timers_at = clock::now(); // the next may dial
                     link.check_families()?;
                     for piece in router.greeting.iter() {
                         link.speaker.say(piece.clone(), clock::now());
@@ -204,6 +213,11 @@ impl Fleet {
     }
 
     fn handle_time(&mut self, now: Instant, ear: &mut impl Ear) {
+        let links = self
+            .routers
+            .iter()
+            .filter_map(|router| router.link.as_ref());
+        let mut coming = links.filter(|link| !link.stood).count();
         for index in 0..self.routers.len() {
             if let Some(link) = &mut self.routers[index].link {
                 let outcome = link.speaker.handle_time(now);
@@ -213,7 +227,10 @@ impl Fleet {
                 if let Err(over) = outcome {
                     self.close(index, over, ear);
                 }
-            } else if self.routers[index].dial_at.is_some_and(|at| at <= now) {
+            } else if coming < self.dials_at_once
+                && self.routers[index].dial_at.is_some_and(|at| at <= now)
+            {
+                coming += 1;
                 self.routers[index].dial_at = Some(now + DIAL_AGAIN);
                 if let Err(error) = self.connect(index, now) {
                     ear.down(index, broken(error), false);

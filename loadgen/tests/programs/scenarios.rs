@@ -1,6 +1,10 @@
 //! Scenarios as programs, against the null relay.
 
-use crate::support::{Relay, free_port, json, loadgen, run};
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use crate::support::{Relay, Running, free_port, json, loadgen, run};
 
 #[test]
 fn load_and_fanout_reach_every_receiver() {
@@ -49,6 +53,23 @@ fn a_relay_forgets_its_routers_when_the_last_one_leaves() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(json(&output)["receivers"]["nlri"], 1500);
     }
+}
+
+/// BIRD 2.0 listens with a queue of 8, OpenBGPD with one of 5.
+#[test]
+fn a_short_listen_queue_holds_all_that_dial_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let target = listener.local_addr().expect("its address");
+    let child = loadgen(&format!("fanout --receivers 30 --target {target}"))
+        .stderr(Stdio::null())
+        .spawn();
+    let _running = Running(child.expect("loadgen starts"));
+    // When a router says OPEN, all that dial at once have dialed.
+    let (mut router, _) = listener.accept().expect("a router");
+    assert!(router.read(&mut [0; 19]).expect("its OPEN") > 0);
+    listener.set_nonblocking(true).expect("it does not wait");
+    let others = std::iter::from_fn(|| listener.accept().ok()).count();
+    assert!((1..5).contains(&others), "{others} more");
 }
 
 #[test]
