@@ -70,7 +70,7 @@ pub fn evaluate(
         (spec.address, Arc::new(neighbor))
     });
     let neighbors: BTreeMap<IpAddr, Arc<Neighbor>> = neighbors.collect();
-    let port = view.peering.listen_port;
+    let port = view.overlay.listen_port.unwrap_or(view.peering.listen_port);
     let listen = view.peering.listen_addresses.iter();
     let instance = Instance {
         name: "default".into(),
@@ -122,14 +122,19 @@ fn warning(view: &View<'_>, (line, path): (u32, String), message: String) -> Fau
 }
 
 fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Options) -> Neighbor {
+    let overlay = &view.overlay;
+    let instance_asn = overlay.local_asn.or(view.peering.local_asn);
+    let cluster_id = overlay.cluster_id.or(view.peering.cluster_id);
+    let local_address = overlay.local_addresses.get(&spec.address).copied();
     Neighbor {
         address: spec.address,
         port: spec.port,
         peer_asn: spec.peer_asn,
-        local_asn: spec.local_asn,
+        // One of them is there, or the settings would not have been taken.
+        local_asn: spec.local_asn.or(instance_asn).unwrap_or_default(),
         router_id: view.router_id,
-        cluster_id: view.peering.cluster_id.unwrap_or(view.router_id),
-        local_address: spec.local_address,
+        cluster_id: cluster_id.unwrap_or(view.router_id),
+        local_address: local_address.or(spec.local_address),
         passive: spec.passive,
         password: password(view, spec, host, options),
         ebgp_multihop: spec.ebgp_multihop,

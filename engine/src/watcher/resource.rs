@@ -160,6 +160,23 @@ pub struct BgpPeering {
     pub guard: GuardSpec,
     /// One entry an address; the addresses differ.
     pub neighbors: Vec<NeighborSpec>,
+    /// What is different on single nodes, by their names.
+    pub nodes: BTreeMap<Arc<str>, NodeOverlay>,
+}
+
+/// An element of `nodes`: what is given stands in for what all nodes have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeOverlay {
+    /// `routerID`.
+    pub router_id: Option<Ipv4Addr>,
+    /// `clusterID`.
+    pub cluster_id: Option<Ipv4Addr>,
+    /// `localASN`; neighbors with one of their own keep it.
+    pub local_asn: Option<u32>,
+    /// `listenPort`.
+    pub listen_port: Option<u16>,
+    /// `localAddress` by the neighbor's address.
+    pub local_addresses: BTreeMap<IpAddr, IpAddr>,
 }
 
 /// `advertise`.
@@ -234,8 +251,8 @@ pub struct NeighborSpec {
     pub port: u16,
     /// What AS it may have.
     pub peer_asn: PeerAsn,
-    /// Our AS towards it.
-    pub local_asn: u32,
+    /// Our AS towards it, if it is not the instance's.
+    pub local_asn: Option<u32>,
     /// Our address, if bound.
     pub local_address: Option<IpAddr>,
     /// Wait for it to connect.

@@ -156,6 +156,39 @@ const NODE: &str = "---\napiVersion: cilium.io/v2\nkind: CiliumNode\n\
 const CLUSTER: &str = "guard: {clusterCIDRs: [10.244.0.0/16]}";
 
 #[test]
+fn a_node_has_what_is_different_on_it() {
+    let of_node_1 = |world: &World| {
+        let instance = world.instance().clone();
+        let neighbor = |text: &str| instance.neighbors[&text.parse::<IpAddr>().unwrap()].clone();
+        let (plain, own) = (neighbor("10.0.0.6"), neighbor("10.0.0.7"));
+        (instance, plain, own)
+    };
+    let settings = |nodes: &str| {
+        format!(
+            "routerID: 192.0.2.9\nlistenPort: 1790\nnodes: [{nodes}]\nneighbors:\n\
+             - {{peerAddress: 10.0.0.6, peerASN: 65002}}\n\
+             - {{peerAddress: 10.0.0.7, peerASN: 65002, localASN: 65010}}\n"
+        )
+    };
+    let overlay = "routerID: 192.0.2.1, clusterID: 192.0.2.2, localASN: 65101, listenPort: 1791, \
+                   neighbors: [{peerAddress: 10.0.0.6, localAddress: 10.0.0.5}]";
+    let mut world = World::new(&settings(&format!("{{name: node-2, {overlay}}}")));
+    let (instance, plain, _) = of_node_1(&world);
+    assert_eq!(instance.router_id.to_string(), "192.0.2.9");
+    assert_eq!((instance.listen[0].port(), plain.local_asn), (1790, 65001));
+    assert_eq!(plain.local_address, None);
+    let text = config(&settings(&format!("{{name: node-1, {overlay}}}")));
+    world.put("config.yaml", &text);
+    let (instance, plain, own) = of_node_1(&world);
+    assert_eq!(instance.router_id.to_string(), "192.0.2.1");
+    assert_eq!((instance.listen[0].port(), plain.local_asn), (1791, 65101));
+    assert_eq!(plain.router_id, instance.router_id);
+    assert_eq!(plain.cluster_id.to_string(), "192.0.2.2");
+    assert_eq!(plain.local_address, "10.0.0.5".parse().ok());
+    assert_eq!((own.local_asn, own.local_address), (65010, None));
+}
+
+#[test]
 fn a_policy_comes_and_goes() {
     let mut world = World::new("");
     let deltas = world.put("p.yaml", &to_cidr("allow-external-access", "10.0.1.0/24"));

@@ -11,7 +11,8 @@ use codec::IpPrefix;
 use super::guard::Guard;
 use super::host::HostNetwork;
 use super::resource::{
-    BgpPeering, Body, CidrGroup, CidrTarget, Kind, Labels, NodeBody, Policy, Resource, Rule,
+    BgpPeering, Body, CidrGroup, CidrTarget, Kind, Labels, NodeBody, NodeOverlay, Policy, Resource,
+    Rule,
 };
 use super::store::{InForce, SYSTEM_NAMESPACE};
 
@@ -21,6 +22,8 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 pub(crate) struct View<'a> {
     pub(crate) config: &'a Resource,
     pub(crate) peering: &'a BgpPeering,
+    /// What is different on this node.
+    pub(crate) overlay: NodeOverlay,
     pub(crate) guard: Guard,
     /// This node's pod CIDRs and the resource that names them.
     pub(crate) pod_cidrs: Vec<IpPrefix>,
@@ -85,8 +88,10 @@ impl<'a> View<'a> {
             &pod_networks,
         );
         let internal = bodies().flat_map(|(_, body)| body.internal_addresses.iter());
-        let router_id = peering
+        let overlay = peering.nodes.get(node_name).cloned().unwrap_or_default();
+        let router_id = overlay
             .router_id
+            .or(peering.router_id)
             .or_else(|| internal.copied().find_map(ipv4));
         let mut node_labels = Labels::new();
         for resource in objects.iter().flatten() {
@@ -95,6 +100,7 @@ impl<'a> View<'a> {
         Some(View {
             config,
             peering,
+            overlay,
             guard,
             pod_cidrs,
             pod_cidrs_from: pods.map(|(resource, _)| &**resource),

@@ -4,11 +4,11 @@ use super::fields::{Field, Fields};
 use crate::config::{Client, Export, Import, PeerAsn};
 use crate::watcher::fault::Report;
 
-/// What the neighbor is a client of. The rest of its settings is read already; `local_asn` is 0
-/// where none was given, which is a fault of its own.
+/// What the neighbor is a client of. The rest of its settings is read already; No
+/// `local_asn` is a fault of its own.
 pub(super) fn client(
     fields: &mut Fields<'_>,
-    (peer_asn, local_asn): (Option<PeerAsn>, u32),
+    (peer_asn, local_asn): (Option<PeerAsn>, Option<u32>),
     (import, export): (Import, Export),
     report: &mut Report,
 ) -> Option<Client> {
@@ -17,8 +17,8 @@ pub(super) fn client(
     let internal = match peer_asn? {
         PeerAsn::Internal => Some(true),
         PeerAsn::External => Some(false),
-        PeerAsn::Number(asn) if local_asn != 0 => Some(asn == local_asn),
-        PeerAsn::Number(_) | PeerAsn::Any => None,
+        PeerAsn::Number(asn) => local_asn.map(|local| asn == local),
+        PeerAsn::Any => None,
     };
     let (field, client) = match (reflector, server) {
         (None, None) => return None,

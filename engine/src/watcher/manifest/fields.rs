@@ -3,6 +3,9 @@
 //! A reader asks a [`Fields`] for the fields that it knows and then closes it: strictly (anything
 //! else is a fault) or leniently (only what looks like a misspelling is a warning). `null` is the
 //! same as a field that is not there, as in Kubernetes.
+//!
+//! A mapping may lie over another one ([`Field::over`]): what it does not say, the one beneath
+//! does, mapping by mapping; a list is taken whole. Whatever is read keeps its own line.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +22,7 @@ pub(super) struct Field<'n> {
     pub(super) path: String,
     pub(super) line: u32,
     pub(super) node: &'n Node,
+    beneath: Option<Box<Field<'n>>>,
 }
 
 /// The fields of one mapping.
@@ -28,6 +32,7 @@ pub(super) struct Fields<'n> {
     pub(super) line: u32,
     entries: &'n [Entry],
     asked: Vec<&'static str>,
+    beneath: Option<Box<Fields<'n>>>,
 }
 
 /// A prefix as somebody wrote it.
@@ -44,6 +49,20 @@ impl<'n> Field<'n> {
             path: String::new(),
             line: node.line,
             node,
+            beneath: None,
+        }
+    }
+
+    /// The same, as it stands in another document.
+    pub(super) fn under(self, path: String, line: u32) -> Field<'n> {
+        Field { path, line, ..self }
+    }
+
+    /// This mapping over another one.
+    pub(super) fn over(self, beneath: Option<Field<'n>>) -> Field<'n> {
+        Field {
+            beneath: beneath.map(Box::new),
+            ..self
         }
     }
 
@@ -69,6 +88,10 @@ impl<'n> Field<'n> {
                 line: self.line,
                 entries,
                 asked: Vec::new(),
+                beneath: match &self.beneath {
+                    Some(beneath) => beneath.fields(report).map(Box::new),
+                    None => None,
+                },
             }),
             _ => self.refuse(report, "a mapping is expected"),
         }
@@ -81,6 +104,7 @@ impl<'n> Field<'n> {
             path: format!("{}[{index}]", self.path),
             line: node.line,
             node,
+            beneath: None,
         };
         Some(elements.iter().enumerate().map(field).collect())
     }
@@ -271,11 +295,23 @@ impl<'n> Fields<'n> {
     /// The field, unless it is not there or null.
     pub(super) fn get(&mut self, name: &'static str) -> Option<Field<'n>> {
         self.asked.push(name);
-        let entry = self.entries.iter().find(|entry| entry.key == name)?;
-        if entry.node.value == Value::Null {
-            return None;
+        let beneath = self.beneath.as_mut().and_then(|fields| fields.get(name));
+        let entry = self.entries.iter().find(|entry| entry.key == name);
+        match entry.filter(|entry| entry.node.value != Value::Null) {
+            Some(entry) => {
+                let merges = |field: &Field<'_>| matches!(field.node.value, Value::Map(_));
+                let field = self.field(entry);
+                let beneath = beneath.filter(|beneath| merges(beneath) && merges(&field));
+                Some(field.over(beneath))
+            }
+            None => beneath,
         }
-        Some(self.field(entry))
+    }
+
+    /// Whether a field of these comes from the mapping beneath.
+    pub(super) fn is_beneath(&self, field: &Field<'_>) -> bool {
+        let mut own = self.entries.iter();
+        !own.any(|entry| std::ptr::eq(&entry.node, field.node))
     }
 
     /// The field, unless it is not there; a fault, if there is nothing after its name. For fields
@@ -316,11 +352,7 @@ impl<'n> Fields<'n> {
     }
 
     pub(super) fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        path_under(&self.path, name)
     }
 
     fn field(&self, entry: &'n Entry) -> Field<'n> {
@@ -328,10 +360,12 @@ impl<'n> Fields<'n> {
             path: self.path_of(&shorten(&entry.key)),
             line: entry.line,
             node: &entry.node,
+            beneath: None,
         }
     }
 
-    /// A field that was not asked for is a fault.
+    /// A field that was not asked for is a fault. Those of the mapping beneath are not looked at:
+    /// it is read by itself too.
     pub(super) fn close_strictly(self, report: &mut Report) {
         for entry in self.entries {
             if self.asked.contains(&entry.key.as_str()) {
@@ -341,7 +375,8 @@ impl<'n> Fields<'n> {
                 Some(name) => format!("unknown field; did you mean {name}?"),
                 None => format!("unknown field; accepted are {}", self.asked.join(", ")),
             };
-            report.fault(entry.line, &self.path_of(&shorten(&entry.key)), message);
+            let path = path_under(&self.path, &shorten(&entry.key));
+            report.fault(entry.line, &path, message);
         }
     }
 
@@ -358,6 +393,13 @@ impl<'n> Fields<'n> {
                 report.warn(entry.line, &self.path_of(&shorten(key)), message);
             }
         }
+    }
+}
+
+fn path_under(path: &str, name: &str) -> String {
+    match path.is_empty() {
+        true => name.to_owned(),
+        false => format!("{path}.{name}"),
     }
 }
 

@@ -77,11 +77,7 @@ fn embedded_peering(
     }
     // Lines count from the document that holds the text: a block scalar starts below its key.
     root.shift_lines(field.line);
-    let embedded = Field {
-        path: field.path.clone(),
-        line: field.line,
-        node: &root,
-    };
+    let embedded = Field::root(&root).under(field.path.clone(), field.line);
     peering::peering(&embedded, report)
 }
 

@@ -11,7 +11,9 @@ mod kubernetes;
 mod metadata;
 mod neighbor;
 mod node;
+mod overlay;
 mod peering;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod unsupported;

@@ -1,4 +1,4 @@
-//! One element of `spec.bgpPeering.neighbors`.
+//! One element of `spec.bgpPeering.neighbors`, and what it may have from a template.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use super::client::client;
 use super::fields::{Field, Fields};
 use super::node::Value;
 use super::peering::BGP_PORT;
+use super::templates::Templates;
 use super::unsupported;
 use crate::config::{Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities, Timers};
 use crate::watcher::fault::Report;
@@ -20,27 +21,59 @@ const SECONDS_MAX: u32 = 65_535;
 /// The neighbors that one element describes: one an address.
 pub(super) fn neighbors(
     element: &Field<'_>,
+    templates: &Templates<'_>,
     instance_asn: Option<u32>,
     report: &mut Report,
 ) -> Vec<NeighborSpec> {
-    let Some(mut all) = element.fields(report) else {
+    let Some(layered) = templates.under(element, report) else {
         return Vec::new();
     };
-    let fields = &mut all;
-    let addresses = addresses(fields, report);
-    let peer_asn = fields.require(
-        "peerASN",
-        "a number from 1 to 4294967295, any, internal or external",
-        report,
-    );
+    let Some(mut fields) = layered.fields(report) else {
+        return Vec::new();
+    };
+    fields.get("template");
+    let addresses = addresses(&mut fields, report);
+    let spec = settings(&mut fields, &addresses, instance_asn, report);
+    if spec.local_asn.or(instance_asn).is_none() {
+        let message = "is missing: our AS, here or as spec.bgpPeering.localASN";
+        report.fault(fields.line, &fields.path_of("localASN"), message);
+    }
+    fields.close_strictly(report);
+    let with_address = |(address, line)| NeighborSpec {
+        address,
+        line,
+        ..spec.clone()
+    };
+    addresses.into_iter().map(with_address).collect()
+}
+
+/// Reads a template by itself, so that one that nobody uses is looked at too.
+pub(super) fn check_template(
+    template: &Field<'_>,
+    instance_asn: Option<u32>,
+    report: &mut Report,
+) -> Option<()> {
+    let mut fields = template.fields(report)?;
+    settings(&mut fields, &[], instance_asn, report);
+    fields.close_strictly(report);
+    Some(())
+}
+
+/// Everything about a neighbor but its address.
+fn settings(
+    fields: &mut Fields<'_>,
+    addresses: &[(IpAddr, u32)],
+    instance_asn: Option<u32>,
+    report: &mut Report,
+) -> NeighborSpec {
+    let peer_asn = fields.get("peerASN");
+    if peer_asn.is_none() && !addresses.is_empty() {
+        let message = format!("is missing: {PEER_ASN}");
+        report.fault(fields.line, &fields.path_of("peerASN"), message);
+    }
     let peer_asn = peer_asn.and_then(|field| peer_asn_of(&field, report));
     let local_asn = fields.get("localASN");
     let local_asn = local_asn.and_then(|field| as_number(&field, report));
-    let local_asn = local_asn.or(instance_asn).unwrap_or_else(|| {
-        let message = "is missing: our AS, here or as spec.bgpPeering.localASN";
-        report.fault(fields.line, &fields.path_of("localASN"), message);
-        0
-    });
     let timers = fields.get("timers");
     let timers = timers.map_or_else(Timers::default, |field| timers_of(&field, report));
     let families = fields.get("families");
@@ -52,13 +85,13 @@ pub(super) fn neighbors(
     let import = policy_word(fields, "import", IMPORT, report).unwrap_or(Import::None);
     let export = policy_word(fields, "export", EXPORT, report).unwrap_or(Export::Originated);
     let spec = NeighborSpec {
-        line: element.line,
-        path: element.path.as_str().into(),
+        line: fields.line,
+        path: fields.path.as_str().into(),
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         port: number(fields, "peerPort", 1..=u16::MAX, report).unwrap_or(BGP_PORT),
         peer_asn: peer_asn.unwrap_or(PeerAsn::Any),
         local_asn,
-        local_address: local_address(fields, &addresses, report),
+        local_address: local_address(fields, addresses, report),
         passive: flag(fields, "passive", report),
         auth: auth(fields, report),
         ebgp_multihop: number(fields, "ebgpMultihop", 1..=255, report).unwrap_or(1),
@@ -69,21 +102,22 @@ pub(super) fn neighbors(
         next_hop_ipv6,
         next_hop_self: word(fields, "nextHopSelf", NEXT_HOP_SELF, report)
             .unwrap_or(NextHopSelf::Auto),
-        client: client(fields, (peer_asn, local_asn), (import, export), report),
+        client: client(
+            fields,
+            (peer_asn, local_asn.or(instance_asn)),
+            (import, export),
+            report,
+        ),
         import,
         export,
         send_communities: send_communities(fields, report),
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
     };
     unsupported::in_neighbor(fields, report);
-    all.close_strictly(report);
-    let with_address = |(address, line)| NeighborSpec {
-        address,
-        line,
-        ..spec.clone()
-    };
-    addresses.into_iter().map(with_address).collect()
+    spec
 }
+
+const PEER_ASN: &str = "a number from 1 to 4294967295, any, internal or external";
 
 const NEXT_HOP_SELF: &[(&str, NextHopSelf)] = &[
     ("Auto", NextHopSelf::Auto),
@@ -166,7 +200,7 @@ fn peer_asn_of(field: &Field<'_>, report: &mut Report) -> Option<PeerAsn> {
         field.fault(
             report,
             format!(
-                "{} is not accepted: a number from 1 to 4294967295, any, internal or external",
+                "{} is not accepted: {PEER_ASN}",
                 field.node.value.describe()
             ),
         );
@@ -235,12 +269,7 @@ fn local_address(
     report: &mut Report,
 ) -> Option<IpAddr> {
     let field = fields.get("localAddress")?;
-    let local = field.ip(report)?;
-    if local.is_unspecified() || local.is_multicast() {
-        let message = format!("{local} is not accepted: an address of this node");
-        field.fault(report, message);
-        return None;
-    }
+    let local = own_address(&field, report)?;
     for (peer, _) in addresses {
         if peer.is_ipv4() != local.is_ipv4() {
             let message = format!("{local} and the peer's {peer} are not of one family");
@@ -250,9 +279,28 @@ fn local_address(
     Some(local)
 }
 
+/// An address that sessions may be bound to.
+pub(super) fn own_address(field: &Field<'_>, report: &mut Report) -> Option<IpAddr> {
+    let local = field.ip(report)?;
+    if local.is_unspecified() || local.is_multicast() {
+        let message = format!("{local} is not accepted: an address of this node");
+        field.fault(report, message);
+        return None;
+    }
+    Some(local)
+}
+
 fn auth(fields: &mut Fields<'_>, report: &mut Report) -> Auth {
-    let secret = fields.get("authSecretRef");
-    let file = fields.get("authPasswordFile");
+    let mut secret = fields.get("authSecretRef");
+    let mut file = fields.get("authPasswordFile");
+    if let (Some(of_secret), Some(of_file)) = (&secret, &file) {
+        // The neighbor's own wins over the template's other one.
+        match (fields.is_beneath(of_secret), fields.is_beneath(of_file)) {
+            (true, false) => secret = None,
+            (false, true) => file = None,
+            _ => {}
+        }
+    }
     match (secret, file) {
         (None, None) => Auth::None,
         (Some(_), Some(file)) => {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::fields::Field;
-use super::{guard, neighbor, unsupported};
+use super::templates::Templates;
+use super::{guard, neighbor, overlay, unsupported};
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{BgpPeering, NeighborSpec};
 
@@ -41,12 +42,20 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let guard_spec = fields.get_written("guard", report);
     let guard_spec =
         guard_spec.map_or_else(guard::default_guard, |field| guard::guard(&field, report));
+    let templates = fields.get_written("templates", report);
+    let templates = templates.map_or_else(Templates::default, |field| {
+        Templates::read(&field, local_asn, report)
+    });
     let mut neighbors = Vec::new();
     if let Some(list) = fields.get_written("neighbors", report) {
         for element in list.list(report).unwrap_or_default() {
-            neighbors.extend(neighbor::neighbors(&element, local_asn, report));
+            neighbors.extend(neighbor::neighbors(&element, &templates, local_asn, report));
         }
     }
+    let nodes = fields.get_written("nodes", report);
+    let nodes = nodes.map_or_else(BTreeMap::new, |field| {
+        overlay::overlays(&field, &neighbors, report)
+    });
     let limits = fields.get_written("limits", report);
     let memory_max = limits.and_then(|field| memory_max(&field, report));
     refuse_doubles(&neighbors, report);
@@ -63,6 +72,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         advertise,
         guard: guard_spec,
         neighbors,
+        nodes,
     })
 }
 
@@ -90,7 +100,7 @@ fn memory_max(field: &Field<'_>, report: &mut Report) -> Option<u64> {
 }
 
 /// A router id or cluster id: any non-zero 32 bits (RFC 6286 §2.1, RFC 4456 §7).
-fn identifier(field: &Field<'_>, report: &mut Report) -> Option<Ipv4Addr> {
+pub(super) fn identifier(field: &Field<'_>, report: &mut Report) -> Option<Ipv4Addr> {
     let id = field.ipv4(report)?;
     if id.is_unspecified() {
         field.fault(report, "0.0.0.0 is not accepted: any other IPv4 address");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::{Client, Import, NextHopIpv6, PeerAsn};
-use crate::watcher::resource::{BgpPeering, CidrTarget, PodCidrs};
+use crate::watcher::resource::{Auth, BgpPeering, CidrTarget, PodCidrs};
 
 fn read_text(text: &str) -> Contents {
     read(&Arc::from("f.yaml"), text.as_bytes())
@@ -67,7 +67,7 @@ fn defaults_are_filled_in() {
     let neighbor = &peering.neighbors[0];
     assert_eq!(neighbor.port, 179);
     assert_eq!(neighbor.peer_asn, PeerAsn::Number(65001));
-    assert_eq!(neighbor.local_asn, 65001);
+    assert_eq!((peering.local_asn, neighbor.local_asn), (Some(65001), None));
     assert_eq!(neighbor.import, Import::None);
     assert_eq!(neighbor.next_hop_ipv6, NextHopIpv6::Auto);
     assert_eq!(neighbor.timers, crate::config::Timers::default());
@@ -113,7 +113,7 @@ fn everything_supported_is_taken() {
     assert_eq!(peering.guard.allow[0].longest, 32);
     assert_eq!(peering.neighbors.len(), 2);
     assert_eq!(peering.neighbors[1].address.to_string(), "2001:db8::6");
-    assert_eq!(peering.neighbors[1].local_asn, 65010);
+    assert_eq!(peering.neighbors[1].local_asn, Some(65010));
 }
 
 #[test]
@@ -153,10 +153,26 @@ fn what_is_written_wrong_is_named() {
         ),
         ("clusterID: 7", "spec.bgpPeering.clusterID: 7 is not"),
         (
-            "nodes: [{name: a}]",
-            "not supported yet; accepted for now: []",
+            "nodes: [{name: a}, {name: a}]",
+            "spec.bgpPeering.nodes[1]: a is there twice",
         ),
-        ("templates: {tor: {}}", "not supported yet"),
+        ("nodes: [{listenPort: 1}]", "nodes[0].name: is missing"),
+        (
+            "nodes: [{name: a, neighbors: [{peerAddress: 10.0.0.9, localAddress: 10.0.0.5}]}]",
+            "nodes[0].neighbors[0].peerAddress: \"10.0.0.9\" is not accepted: the peerAddress of",
+        ),
+        (
+            "nodes: [{name: a, neighbors: [{peerAddress: 10.0.0.6, localAddress: '::5'}]}]",
+            "::5 and the peer's 10.0.0.6 are not of one family",
+        ),
+        (
+            "templates: {tor: {peerAddress: 10.0.0.6}}",
+            "templates.tor.peerAddress: unknown field",
+        ),
+        (
+            "templates: {tor: {passive: 1}}",
+            "f.yaml:10: spec.bgpPeering.templates.tor.passive: 1 is not accepted",
+        ),
         (
             "rpki: {caches: [{address: 1.1.1.1}]}",
             "rpki.caches: a list is not supported yet",
@@ -234,7 +250,10 @@ fn what_is_wrong_with_a_neighbor_is_named() {
         ),
         ("peerASN: 65001\nrouteReflectorClient: yes", "true or false"),
         ("peerASN: 1\nmaxPrefixes: {ipv4: 5}", "not supported yet"),
-        ("peerASN: 1\ntemplate: tor", "not supported yet"),
+        (
+            "peerASN: 1\ntemplate: tor",
+            "neighbors[0].template: \"tor\" is not accepted: there are no templates",
+        ),
         ("peerASN: 1\nlocalAddress: '::5'", "not of one family"),
         ("peerASN: 1\nfamilies: []", "no family is left"),
         (
@@ -339,7 +358,7 @@ fn off_is_accepted_for_what_is_not_built() {
         "  gracefulRestart: {enabled: false, helper: false}\n  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
          restartAfterSeconds: 0}\n  timers: {advertisementIntervalSeconds: 0}\n  \
          roleStrict: false\n  \
-         longLivedGracefulRestart: {enabled: false}\nnodes: []\ntemplates: {}\nrpki: \
+         longLivedGracefulRestart: {enabled: false}\nrpki: \
          {caches: []}\nlimits: {}\n",
     );
     assert_eq!(said(&contents), [""; 0]);
@@ -370,6 +389,81 @@ fn whatever_asks_for_what_is_not_built_is_a_fault() {
         let expected = format!("rpki.{seconds}: not supported yet; leave it out");
         assert_fault(&with(&format!("rpki: {{{seconds}: 1}}\n")), &expected);
     }
+}
+
+#[test]
+fn a_neighbor_lies_over_its_template() {
+    let contents = config(
+        "localASN: 65001\ntemplates:\n  tor:\n    peerASN: 65002\n    passive: true\n    \
+         timers: {holdTimeSeconds: 9, keepAliveTimeSeconds: 3}\n    \
+         families: [{afi: ipv4, safi: unicast}, {afi: ipv6, safi: unicast}]\n    \
+         authSecretRef: of-tors\n    import: all\n\
+         neighbors:\n- {peerAddress: 10.0.0.6, template: tor}\n\
+         - peerAddress: 10.0.0.7\n  template: tor\n  peerASN: internal\n  passive: false\n  \
+         timers: {keepAliveTimeSeconds: 2}\n  families: [{afi: ipv6, safi: unicast}]\n  \
+         authPasswordFile: /key\n  import: null\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    let [same, own] = &peering(&contents).neighbors[..] else {
+        panic!("{contents:?}")
+    };
+    let seconds =
+        |timers: &crate::config::Timers| (timers.hold.as_secs(), timers.keepalive.as_secs());
+    assert_eq!(same.peer_asn, PeerAsn::Number(65002));
+    assert!(same.passive);
+    assert_eq!(seconds(&same.timers), (9, 3));
+    assert_eq!(same.auth, Auth::Secret("of-tors".into()));
+    // The neighbor wins, mappings merge, lists are replaced, null says nothing.
+    assert_eq!(own.peer_asn, PeerAsn::Internal);
+    assert!(!own.passive);
+    assert_eq!(seconds(&own.timers), (9, 2));
+    assert_eq!(own.families.iter().count(), 1);
+    assert_eq!(own.auth, Auth::File("/key".into()));
+    assert_eq!(own.import, Import::All);
+}
+
+#[test]
+fn what_is_wrong_in_a_template_is_said_once_and_with_its_line() {
+    let contents = config(
+        "localASN: 65001\ntemplates:\n  tor:\n    peerASN: 65002\n    \
+         timers: {holdTimeSeconds: 1}\n    frob: 1\n\
+         neighbors:\n- {peerAddresses: [10.0.0.6, 10.0.0.7], template: tor}\n\
+         - {peerAddress: 10.0.0.8, template: leaf}\n",
+    );
+    assert_fault(
+        &contents,
+        "f.yaml:10: spec.bgpPeering.templates.tor.timers: holdTimeSeconds is 1 or 2",
+    );
+    assert_fault(&contents, "f.yaml:11: spec.bgpPeering.templates.tor.frob");
+    assert_fault(
+        &contents,
+        "f.yaml:14: spec.bgpPeering.neighbors[1].template: \"leaf\" is not accepted: one of \
+         the templates tor",
+    );
+    let mut said = said(&contents);
+    said.sort_unstable();
+    said.dedup();
+    assert_eq!(said.len(), 3, "{said:#?}");
+}
+
+#[test]
+fn five_thousand_neighbors_are_ten_lines() {
+    let addresses: Vec<String> = (0..5_000)
+        .map(|n: u32| std::net::Ipv4Addr::from(0x0a00_0100 + n).to_string())
+        .collect();
+    let contents = config(&format!(
+        "localASN: 65001\ntemplates:\n  tor: {{peerASN: external, passive: true}}\n\
+         neighbors:\n- template: tor\n  peerAddresses: [{}]\n",
+        addresses.join(", ")
+    ));
+    assert_eq!(said(&contents), [""; 0]);
+    let neighbors = &peering(&contents).neighbors;
+    assert_eq!(neighbors.len(), 5_000);
+    assert!(
+        neighbors
+            .iter()
+            .all(|n| n.passive && n.peer_asn == PeerAsn::External)
+    );
 }
 
 #[test]

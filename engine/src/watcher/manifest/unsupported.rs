@@ -17,29 +17,23 @@ enum Off {
     Zero,
     EmptyText,
     EmptyList,
-    EmptyMap,
     /// A mapping with these fields.
     Fields(&'static [(&'static str, Off)]),
 }
 
 /// Fields of `spec.bgpPeering`.
-const PEERING: &[(&str, Off)] = &[
-    ("nodes", Off::EmptyList),
-    ("templates", Off::EmptyMap),
-    (
-        "rpki",
-        Off::Fields(&[
-            ("caches", Off::EmptyList),
-            ("refreshSeconds", Off::Never),
-            ("retrySeconds", Off::Never),
-            ("expireSeconds", Off::Never),
-        ]),
-    ),
-];
+const PEERING: &[(&str, Off)] = &[(
+    "rpki",
+    Off::Fields(&[
+        ("caches", Off::EmptyList),
+        ("refreshSeconds", Off::Never),
+        ("retrySeconds", Off::Never),
+        ("expireSeconds", Off::Never),
+    ]),
+)];
 
 /// Fields of a neighbor.
 const NEIGHBOR: &[(&str, Off)] = &[
-    ("template", Off::Never),
     ("peerPrefix", Off::Never),
     ("autoDiscovery", Off::Never),
     ("maxDynamicPeers", Off::Never),
@@ -139,7 +133,6 @@ fn judge(field: &Field<'_>, off: &'static Off, report: &mut Report) {
         Off::Zero if *value == Value::Integer(0) => return,
         Off::EmptyText if matches!(value, Value::String(text) if text.is_empty()) => return,
         Off::EmptyList if matches!(value, Value::List(list) if list.is_empty()) => return,
-        Off::EmptyMap if matches!(value, Value::Map(map) if map.is_empty()) => return,
         Off::Fields(table) => {
             if let Some(mut fields) = field.fields(report) {
                 refuse(&mut fields, table, report);
@@ -151,7 +144,6 @@ fn judge(field: &Field<'_>, off: &'static Off, report: &mut Report) {
         Off::Zero => "0",
         Off::EmptyText => "\"\"",
         Off::EmptyList => "[]",
-        Off::EmptyMap => "{}",
     };
     field.fault(
         report,
