@@ -169,6 +169,7 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
             large: true,
             extended: true,
         },
+        enhanced_refresh: true,
         allow_own_asn: 0,
     }
 }

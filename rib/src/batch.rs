@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::epoch::Pinned;
 use crate::ids::{Full, PrefixId, SourceId};
-use crate::path::Path;
+use crate::path::{Path, PathFlags};
 use crate::table::key_of;
 use crate::trie::{Key, WINDOW};
 use crate::writer::{RibWriter, Upserted, Withdrawn};
@@ -125,16 +125,65 @@ impl RibWriter {
         self.assert_own_source(source);
         let guard = self.rib().guard();
         let pinned = self.rib().pinned(&guard);
+        self.of_each(family, ids, pinned, |writer, id| {
+            if let Some(withdrawn) = writer.take(family, id, source, None, pinned) {
+                each(withdrawn);
+            }
+        });
+        self.bound_released(&guard);
+    }
+
+    /// As [`RibWriter::withdraw_ids`], but only the paths that have all of `flags`.
+    pub fn withdraw_flagged(
+        &mut self,
+        family: Family,
+        ids: &[PrefixId],
+        (source, flags): (SourceId, PathFlags),
+        mut each: impl FnMut(Withdrawn),
+    ) {
+        self.assert_own_source(source);
+        let guard = self.rib().guard();
+        let pinned = self.rib().pinned(&guard);
+        self.of_each(family, ids, pinned, |writer, id| {
+            if let Some(withdrawn) = writer.take_flagged(family, id, (source, flags), pinned) {
+                each(withdrawn);
+            }
+        });
+        self.bound_released(&guard);
+    }
+
+    /// Sets flags on all paths of this source to these prefixes, but for those with the path id
+    /// `but`. Selection and export must not read the flags: no mark follows.
+    pub fn flag_ids(
+        &mut self,
+        family: Family,
+        ids: &[PrefixId],
+        (source, but): (SourceId, Option<u32>),
+        flags: PathFlags,
+    ) {
+        self.assert_own_source(source);
+        let guard = self.rib().guard();
+        let pinned = self.rib().pinned(&guard);
+        self.of_each(family, ids, pinned, |writer, id| {
+            writer.flag(family, id, (source, but), flags, pinned);
+        });
+    }
+
+    /// Visits each id, reading ahead what the visit will read.
+    fn of_each(
+        &mut self,
+        family: Family,
+        ids: &[PrefixId],
+        pinned: Pinned<'_>,
+        mut visit: impl FnMut(&mut RibWriter, PrefixId),
+    ) {
         for ids in ids.chunks(WINDOW) {
             let known = std::array::from_fn(|at| ids.get(at).map(|id| id.0));
             self.read_ahead(family, known, pinned);
             for id in ids {
-                if let Some(withdrawn) = self.take(family, *id, source, None, pinned) {
-                    each(withdrawn);
-                }
+                visit(self, *id);
             }
         }
-        self.bound_released(&guard);
     }
 
     /// As [`RibWriter::withdraw_ids`], for one prefix.

@@ -116,6 +116,48 @@ impl Rib {
         Some((edited.unwrap_or(None)?, left.get()))
     }
 
+    /// Sets flags on all paths of a source but the one of a path id. `None`: they had them.
+    pub(crate) fn flag(
+        &self,
+        family: Family,
+        slot: &Slot,
+        (source, but): (SourceId, Option<u32>),
+        flags: PathFlags,
+        pinned: Pinned<'_>,
+    ) -> Option<Edited> {
+        let edited = self.edit(family, slot, pinned, |paths, _| {
+            let mut changed = false;
+            let meant = |path: &&mut Path| path.source == source && Some(path.path_id) != but;
+            for path in paths.iter_mut().filter(meant) {
+                changed |= !path.flags.contains(flags);
+                path.flags = path.flags | flags;
+            }
+            changed
+        });
+        edited.unwrap_or(None)
+    }
+
+    /// Takes out the paths of a source that have all of `flags`. `None`: there is none. How many of
+    /// the source are left is told too.
+    pub(crate) fn take_flagged(
+        &self,
+        family: Family,
+        slot: &Slot,
+        source: SourceId,
+        flags: PathFlags,
+        pinned: Pinned<'_>,
+    ) -> Option<(Edited, usize)> {
+        let left = Cell::new(0);
+        let edited = self.edit(family, slot, pinned, |paths, removed| {
+            let goes = |path: &Path| path.source == source && path.flags.contains(flags);
+            removed.extend(paths.iter().copied().filter(goes));
+            paths.retain(|path| !goes(path));
+            left.set(paths.iter().filter(|path| path.source == source).count());
+            !removed.is_empty()
+        });
+        Some((edited.unwrap_or(None)?, left.get()))
+    }
+
     /// Applies `change` to a slot's paths until no other writer is faster. `change` gets the paths
     /// in order and keeps them so; it puts what it takes out into its second argument, and says
     /// whether it changed anything. `None`: it did not.

@@ -15,7 +15,7 @@ use crate::edit::{Buried, Edited};
 use crate::epoch::{Grace, Pinned};
 use crate::ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 use crate::interner::Interner;
-use crate::path::Path;
+use crate::path::{Path, PathFlags};
 use crate::reclaim::Duty;
 use crate::rib::Rib;
 use crate::sources::SourceInfo;
@@ -301,6 +301,40 @@ impl RibWriter {
             best_changed: edited.best_changed,
             last_of_source: left == 0,
         })
+    }
+
+    /// Takes out the paths of a source that have all of `flags`.
+    pub(crate) fn take_flagged(
+        &mut self,
+        family: Family,
+        id: PrefixId,
+        (source, flags): (SourceId, PathFlags),
+        pinned: Pinned<'_>,
+    ) -> Option<Withdrawn> {
+        let slot = self.rib.table(family).slot(id.0)?;
+        let (edited, left) = self.rib.take_flagged(family, slot, source, flags, pinned)?;
+        self.settle(family, id, &edited, pinned);
+        Some(Withdrawn {
+            id,
+            best_changed: edited.best_changed,
+            last_of_source: left == 0,
+        })
+    }
+
+    /// Sets flags on all paths of a source but the one of a path id.
+    pub(crate) fn flag(
+        &mut self,
+        family: Family,
+        id: PrefixId,
+        meant: (SourceId, Option<u32>),
+        flags: PathFlags,
+        pinned: Pinned<'_>,
+    ) {
+        let slot = self.rib.table(family).slot(id.0);
+        let edited = slot.and_then(|slot| self.rib.flag(family, slot, meant, flags, pinned));
+        if let Some(edited) = edited {
+            self.settle(family, id, &edited, pinned);
+        }
     }
 
     /// Counts and marks what an edit did.

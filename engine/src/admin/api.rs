@@ -8,8 +8,8 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use super::model::{
-    ExplainQuery, Explanation, Fault, Peer, PeersQuery, ResetQuery, ResetReply, RoutesQuery,
-    RoutesReply,
+    ExplainQuery, Explanation, Fault, Peer, PeersQuery, RefreshQuery, RefreshReply, ResetQuery,
+    ResetReply, RoutesQuery, RoutesReply,
 };
 
 /// The running engine, as the admin server sees it. Cheap to clone; called on the control
@@ -37,6 +37,12 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
     /// Closes sessions with Cease/Administrative Reset; they come up again.
     fn reset(&self, query: ResetQuery)
     -> impl Future<Output = Result<ResetReply, ApiError>> + Send;
+
+    /// Asks peers for their routes again (RFC 2918).
+    fn refresh(
+        &self,
+        query: RefreshQuery,
+    ) -> impl Future<Output = Result<RefreshReply, ApiError>> + Send;
 
     /// What is wrong in the resources at this moment, sorted.
     fn faults(&self) -> impl Future<Output = Result<Vec<Fault>, ApiError>> + Send;

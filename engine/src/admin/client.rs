@@ -18,8 +18,8 @@ use tokio::net::UnixStream;
 
 use super::api::ApiError;
 use super::model::{
-    ExplainQuery, Explanation, Fault, Peer, PeersQuery, ResetQuery, ResetReply, RoutesQuery,
-    RoutesReply,
+    ExplainQuery, Explanation, Fault, Peer, PeersQuery, RefreshQuery, RefreshReply, ResetQuery,
+    ResetReply, RoutesQuery, RoutesReply,
 };
 
 /// A connection to a running daemon.
@@ -88,6 +88,14 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn reset(&mut self, query: &ResetQuery) -> Result<ResetReply, ClientError> {
         self.call("reset", query).await
+    }
+
+    /// Has peers asked for their routes again.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn refresh(&mut self, query: &RefreshQuery) -> Result<RefreshReply, ClientError> {
+        self.call("refresh", query).await
     }
 
     /// What is wrong in the resources at this moment.

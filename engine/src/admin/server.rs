@@ -15,7 +15,7 @@ use axum::routing::post;
 use serde::Serialize;
 
 use super::api::{ApiError, EngineApi};
-use super::model::{ExplainQuery, PeersQuery, ResetQuery, RoutesQuery};
+use super::model::{ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery};
 use super::socket::AdminSocket;
 
 /// Answers on `socket` until it is dropped, which takes the socket's file away.
@@ -33,6 +33,7 @@ fn router<A: EngineApi>(api: A) -> Router {
         .route("/v1/routes", post(routes::<A>))
         .route("/v1/explain", post(explain::<A>))
         .route("/v1/reset", post(reset::<A>))
+        .route("/v1/refresh", post(refresh::<A>))
         .route("/v1/faults", post(faults::<A>))
         .layer(DefaultBodyLimit::max(QUERY_OCTETS_MAX))
         .with_state(api)
@@ -64,6 +65,13 @@ async fn explain<A: EngineApi>(State(api): State<A>, query: Query<ExplainQuery>)
 async fn reset<A: EngineApi>(State(api): State<A>, query: Query<ResetQuery>) -> Response {
     match query {
         Ok(Json(query)) => answer(api.reset(query).await),
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn refresh<A: EngineApi>(State(api): State<A>, query: Query<RefreshQuery>) -> Response {
+    match query {
+        Ok(Json(query)) => answer(api.refresh(query).await),
         Err(fault) => refuse(&fault),
     }
 }

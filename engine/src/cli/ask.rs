@@ -1,4 +1,4 @@
-//! The commands that ask a running daemon: `peers`, `routes`, `explain`, `reset`.
+//! The commands that ask a running daemon: `peers`, `routes`, `explain`, `reset`, `refresh`.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -11,7 +11,8 @@ use super::output::{Failure, Format, JsonArray, complain, json, print};
 use crate::admin::client::Client;
 use crate::admin::{DEFAULT_SOCKET, render};
 use crate::model::{
-    ExplainQuery, PeersQuery, ResetQuery, RoutesKind, RoutesQuery, afi_name, parse_prefix,
+    ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesKind, RoutesQuery, afi_name,
+    parse_prefix,
 };
 
 /// Whom to ask, and how to print the answer.
@@ -79,6 +80,14 @@ pub(super) struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ResetArgs {
+    /// Only this peer
+    peer: Option<IpAddr>,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RefreshArgs {
     /// Only this peer
     peer: Option<IpAddr>,
     #[command(flatten)]
@@ -224,6 +233,30 @@ pub(super) fn reset(args: ResetArgs) -> Result<(), Failure> {
             peers => format!("{peers} peers reset.\n"),
         }),
     }
+}
+
+pub(super) fn refresh(args: RefreshArgs) -> Result<(), Failure> {
+    let query = RefreshQuery {
+        instance: args.ask.instance,
+        peer: args.peer,
+    };
+    let reply = block_on(async {
+        let mut client = Client::connect(&args.ask.admin).await?;
+        Ok(client.refresh(&query).await?)
+    })?;
+    if let (Some(_), 0, Some(why)) = (args.peer, reply.peers, reply.notes.first()) {
+        return Err(Failure::Asked(why.clone()));
+    }
+    if args.ask.output == Format::Json {
+        return print(&(json(&reply)? + "\n"));
+    }
+    for note in &reply.notes {
+        complain(&format!("ringbgp: {note}"));
+    }
+    print(&match reply.peers {
+        1 => "1 peer asked for its routes.\n".to_owned(),
+        peers => format!("{peers} peers asked for their routes.\n"),
+    })
 }
 
 fn parse_filter(text: &str) -> Result<Filter, String> {

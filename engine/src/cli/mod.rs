@@ -43,6 +43,8 @@ enum Command {
     Explain(ask::ExplainArgs),
     /// Close sessions with Cease/Administrative Reset; they come up again
     Reset(ask::ResetArgs),
+    /// Ask peers to send their routes again (RFC 2918); sessions stay up
+    Refresh(ask::RefreshArgs),
     /// Run seeds of the simulator (for developers)
     #[command(hide = true)]
     Simulate(crate::simulator::SimulateArgs),
@@ -72,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Routes(args) => ask::routes(args),
         Command::Explain(args) => ask::explain(args),
         Command::Reset(args) => ask::reset(args),
+        Command::Refresh(args) => ask::refresh(args),
         Command::Simulate(args) => crate::simulator::command(&args).map_err(Failure::from),
     };
     match result {

@@ -82,6 +82,8 @@ pub struct Neighbor {
     pub export: Export,
     /// Which kinds of communities go out.
     pub send_communities: SendCommunities,
+    /// Enhanced route refresh is offered (RFC 7313).
+    pub enhanced_refresh: bool,
     /// How often our own AS may stand in a received AS_PATH before the route is a loop.
     pub allow_own_asn: u8,
 }

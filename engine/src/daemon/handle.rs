@@ -14,8 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::admin::api::{ApiError, EngineApi};
 use crate::model::{
-    Claim, ExplainQuery, Explanation, Fault, Peer, PeersQuery, ResetQuery, ResetReply, Route,
-    RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Source, parse_prefix,
+    Claim, ExplainQuery, Explanation, Fault, Peer, PeersQuery, RefreshQuery, RefreshReply,
+    ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Source,
+    parse_prefix,
 };
 use crate::ring::{Directory, InboxSender, Message};
 use crate::shard::{PrefixView, Query, Reply, ShardCommand};
@@ -250,6 +251,23 @@ impl EngineApi for EngineHandle {
         Ok(ResetReply {
             peers: answers.into_iter().sum(),
         })
+    }
+
+    async fn refresh(&self, query: RefreshQuery) -> Result<RefreshReply, ApiError> {
+        self.check(query.instance.as_deref(), query.peer)?;
+        let answers = self
+            .ask_all(|reply| ShardCommand::Refresh {
+                instance: query.instance.clone(),
+                peer: query.peer,
+                reply,
+            })
+            .await?;
+        let mut whole = RefreshReply::default();
+        for answer in answers {
+            whole.peers += answer.peers;
+            whole.notes.extend(answer.notes);
+        }
+        Ok(whole)
     }
 
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {

@@ -188,6 +188,7 @@ pub(super) mod tests {
                 large: true,
                 extended: true,
             },
+            enhanced_refresh: true,
             allow_own_asn: 0,
         }
     }

@@ -24,8 +24,17 @@ pub(super) struct Member {
     pub(super) source: SourceId,
     /// End-of-RIB markers to be sent once the first walk is over (RFC 4724 §2).
     pub(super) owed: FamilySet,
+    /// Families of which a refresh began and is to be ended once the walk is over (RFC 7313 §4).
+    pub(super) refreshed: FamilySet,
     /// It joined a walk that was under way, and missed what had been told by then.
     pub(super) late: bool,
+}
+
+impl Member {
+    /// Whether it is to be told that something ended, once the walk is over.
+    pub(super) fn is_owed(&self) -> bool {
+        !(self.owed.is_empty() && self.refreshed.is_empty())
+    }
 }
 
 /// Members at one position.

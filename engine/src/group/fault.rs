@@ -27,4 +27,6 @@ pub enum Fault {
     DumpsFirst,
     /// The group does not say which prefix ids it holds.
     NothingHeld,
+    /// What a peer does not say again in a refresh stays.
+    NoSweep,
 }

@@ -29,7 +29,7 @@ mod tests;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use codec::{Family, FamilySet};
+use codec::{Family, FamilySet, RouteRefresh};
 use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 
 pub use advert::{AdvertId, split as split_form};
@@ -43,7 +43,7 @@ pub use export::{Refusal, export};
 pub use fault::Fault;
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
-use walk::{can_go_on, deliver, is_slow};
+use walk::{can_go_on, deliver, is_slow, refresh_message};
 
 /// Where a group's messages go: the connections of the shard.
 pub trait Outbox {
@@ -194,6 +194,7 @@ impl Group {
             id,
             source,
             owed: self.view.families,
+            refreshed: FamilySet::NONE,
             late: false,
         }
     }
@@ -232,22 +233,53 @@ impl Group {
         self.lagging.retain(|cohort| !cohort.members.is_empty());
     }
 
-    /// A member asks to hear a family again (RFC 2918 §4).
-    pub fn refresh(&mut self, id: MemberId, family: Family, outbox: &mut impl Outbox) {
+    // RFC-DONE 2918 §4: a peer that asks is told its Adj-RIB-Out of the family again.
+    // RFC-DONE 7313 §4: BoRR goes out before the family is told again, EoRR behind it.
+    /// A member asks to hear a family again (RFC 2918 §4). `told_bounds`: it is told where that begins
+    /// and ends (RFC 7313), unless its End-of-RIB has yet to come, before which nothing may begin.
+    pub fn refresh(
+        &mut self,
+        id: MemberId,
+        family: Family,
+        told_bounds: bool,
+        outbox: &mut impl Outbox,
+    ) {
         self.flush_all(outbox);
         let mut families = FamilySet::NONE;
         families.insert(family);
         let again = self.announced_ids(families);
         let mut cohorts = std::iter::once(&mut self.in_sync).chain(&mut self.lagging);
         let found = cohorts.find_map(|cohort| Some((cohort.remove(id)?, cohort.fork())));
-        let Some((member, mut cohort)) = found else {
+        let Some((mut member, mut cohort)) = found else {
             return;
         };
+        let untold = member.owed.contains(family) || member.refreshed.contains(family);
+        if told_bounds && !untold {
+            member.refreshed.insert(family);
+            outbox.send(id, refresh_message(family, RouteRefresh::BEGIN));
+        }
         cohort.members.push(member);
         cohort.walk[family.index()].union_with(&again[family.index()]);
         self.lagging.retain(|cohort| !cohort.members.is_empty());
         self.lagging.push(cohort);
         self.bound_cohorts(outbox);
+    }
+
+    /// The families of which a member was told that a refresh begins, and not that it ended.
+    pub fn open_refreshes(&self, id: MemberId) -> FamilySet {
+        let mut cohorts = std::iter::once(&self.in_sync).chain(&self.lagging);
+        let member = cohorts.find_map(|cohort| cohort.members.iter().find(|m| m.id == id));
+        member.map_or(FamilySet::NONE, |member| member.refreshed)
+    }
+
+    /// A member that came over is told here that the refreshes ended that began in its old group.
+    pub fn take_over_refreshes(&mut self, id: MemberId, families: FamilySet) {
+        let cohorts = std::iter::once(&mut self.in_sync).chain(&mut self.lagging);
+        for member in cohorts.flat_map(|cohort| &mut cohort.members) {
+            if member.id == id {
+                member.refreshed = families;
+            }
+        }
     }
 
     /// One bounded piece of what is owed apart from live changes: the group's first evaluation,
@@ -304,7 +336,7 @@ impl Group {
         self.lagging.is_empty()
             && self.in_sync.packer.is_flushed()
             && self.is_evaluated()
-            && self.in_sync.members.iter().all(|m| m.owed.is_empty())
+            && self.in_sync.members.iter().all(|m| !m.is_owed())
     }
 
     /// The advert of a prefix, [`AdvertId::NONE`] if it is not announced.

@@ -19,6 +19,10 @@ struct Routers {
     messages: BTreeMap<MemberId, usize>,
     end_of_rib: BTreeMap<MemberId, usize>,
     backlog: BTreeMap<MemberId, usize>,
+    /// Prefixes that were not told again since a refresh began.
+    stale: BTreeMap<(MemberId, Family), BTreeSet<IpPrefix>>,
+    /// Refreshes that ended.
+    refreshed: BTreeMap<MemberId, usize>,
     /// Members whose sockets take nothing.
     stuck: Vec<MemberId>,
 }
@@ -44,8 +48,10 @@ impl Outbox for Routers {
 impl Routers {
     fn take(&mut self, member: MemberId, message: &[u8]) {
         *self.messages.entry(member).or_default() += 1;
-        let Ok(Message::Update(body)) = codec::parse_message(message) else {
-            panic!("not an UPDATE");
+        let body = match codec::parse_message(message) {
+            Ok(Message::Update(body)) => body,
+            Ok(Message::RouteRefresh(refresh)) => return self.take_bound(member, refresh),
+            other => panic!("{other:?}"),
         };
         let update = codec::parse_update(body, &wire()).expect("our own UPDATE parses");
         assert!(update.faults.is_empty());
@@ -73,8 +79,30 @@ impl Routers {
             let path = AttributeSet::new(&canonical).as_path().to_string();
             for (_, prefix) in nlri.iter() {
                 table.insert(prefix, path.clone());
+                if let Some(stale) = self.stale.get_mut(&(member, prefix.family())) {
+                    stale.remove(&prefix);
+                }
             }
         }
+    }
+
+    /// As a router does that takes RFC 7313 at its word.
+    fn take_bound(&mut self, member: MemberId, refresh: RouteRefresh) {
+        let family = Family::from_afi_safi(refresh.afi, refresh.safi).unwrap();
+        let table = self.tables.entry(member).or_default();
+        if refresh.subtype == RouteRefresh::BEGIN {
+            assert!(self.end_of_rib.contains_key(&member), "before End-of-RIB");
+            let all = table.keys().copied().filter(|p| p.family() == family);
+            let begun = self.stale.insert((member, family), all.collect());
+            assert!(begun.is_none(), "begun twice");
+            return;
+        }
+        assert_eq!(refresh.subtype, RouteRefresh::END);
+        let stale = self.stale.remove(&(member, family));
+        for prefix in stale.expect("it began") {
+            table.remove(&prefix);
+        }
+        *self.refreshed.entry(member).or_default() += 1;
     }
 }
 
@@ -184,6 +212,8 @@ impl Bed {
         };
         self.group.leave(member, source, &mut self.routers);
         self.routers.tables.remove(&member);
+        self.routers.end_of_rib.remove(&member);
+        self.routers.stale.retain(|(of, _), _| *of != member);
         self.routers.backlog.remove(&member);
         let gone: Vec<_> = self
             .paths
@@ -519,10 +549,58 @@ fn a_refresh_tells_everything_again_to_that_member_only() {
     bed.settle();
     bed.routers.tables.insert(b, Table::new());
     let before = bed.routers.messages[&c];
-    bed.group.refresh(b, Family::Ipv4Unicast, &mut bed.routers);
+    bed.group
+        .refresh(b, Family::Ipv4Unicast, false, &mut bed.routers);
     bed.settle();
     bed.check();
     assert_eq!(bed.routers.messages[&c], before);
+    assert!(bed.routers.refreshed.is_empty());
+}
+
+// RFC-SHOWN 7313 §4
+#[test]
+fn a_refresh_between_its_bounds_tells_all_that_stands_and_ends_once() {
+    let mut bed = Bed::new();
+    let (a, b) = (bed.join(0), bed.join(1));
+    for number in 0..100 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    // What nobody announces any more, and the member never heard of the end of.
+    bed.routers
+        .tables
+        .get_mut(&b)
+        .unwrap()
+        .insert(IpPrefix::V4(prefix(200)), String::new());
+    bed.group
+        .refresh(b, Family::Ipv4Unicast, true, &mut bed.routers);
+    // Asked for again while it is told: one walk more, one end.
+    bed.group
+        .refresh(b, Family::Ipv4Unicast, true, &mut bed.routers);
+    bed.announce(a, prefix(3), 2);
+    bed.withdraw(a, prefix(4));
+    bed.settle();
+    bed.check();
+    assert_eq!(bed.routers.refreshed[&b], 1);
+    assert!(!bed.routers.refreshed.contains_key(&a));
+}
+
+// RFC-SHOWN 7313 §4
+#[test]
+fn no_refresh_begins_before_end_of_rib() {
+    let mut bed = Bed::new();
+    let a = bed.join(0);
+    for number in 0..100 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    let b = bed.join(1);
+    bed.group
+        .refresh(b, Family::Ipv4Unicast, true, &mut bed.routers);
+    bed.settle();
+    bed.check();
+    assert!(!bed.routers.refreshed.contains_key(&b));
+    assert_eq!(bed.routers.end_of_rib[&b], 1);
 }
 
 #[test]
@@ -599,7 +677,8 @@ fn a_member_that_comes_while_one_family_is_refreshed_is_told_both() {
     bed.settle();
     // Its socket takes nothing for now, so the refresh does not get on.
     bed.routers.backlog.insert(b, BACKLOG_MAX / 2);
-    bed.group.refresh(b, Family::Ipv6Unicast, &mut bed.routers);
+    bed.group
+        .refresh(b, Family::Ipv6Unicast, true, &mut bed.routers);
     bed.turn(4096);
     let late = bed.join(2);
     bed.routers.backlog.clear();
@@ -648,8 +727,9 @@ fn random_members_and_changes_end_in_the_right_tables() {
                 0 if !bed.sources.contains_key(&member) => drop(bed.join(member.0)),
                 1 if bed.sources.contains_key(&member) && next(3) == 0 => bed.leave(member),
                 2 if bed.sources.contains_key(&member) => {
+                    let bounds = next(2) == 0;
                     bed.group
-                        .refresh(member, Family::Ipv4Unicast, &mut bed.routers);
+                        .refresh(member, Family::Ipv4Unicast, bounds, &mut bed.routers);
                 }
                 3 if next(4) == 0 => bed.change_view(65001 + next(2)),
                 3 => drop(bed.turn(next(20) as usize)),
@@ -671,6 +751,7 @@ fn random_members_and_changes_end_in_the_right_tables() {
         bed.routers.backlog.clear();
         bed.settle();
         bed.check();
+        assert!(bed.routers.stale.is_empty(), "a refresh did not end");
         bed.close();
     }
 }

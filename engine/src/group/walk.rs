@@ -1,8 +1,8 @@
 //! What members are told apart from live changes: the group's first evaluation, the sets of
-//! lagging cohorts, End-of-RIB; and how cohorts split and come together.
+//! lagging cohorts, End-of-RIB, the ends of refreshes; and how cohorts split and come together.
 
 use bytes::Bytes;
-use codec::{Family, IpPrefix};
+use codec::{Family, IpPrefix, RouteRefresh};
 use rib::{Guard, PrefixId, Rib, RibWriter};
 
 use super::advert::{AdvertId, Told};
@@ -120,7 +120,7 @@ impl Group {
             deliver(cohort, outbox);
             let late = cohort.split_latecomers();
             if evaluated {
-                end_of_rib(&mut cohort.members, outbox);
+                tell_ends(&mut cohort.members, outbox);
             }
             if cohort.is_level() {
                 let (level, behind): (Vec<_>, Vec<_>) = std::mem::take(&mut cohort.members)
@@ -141,9 +141,9 @@ impl Group {
             self.flush_live(outbox);
             self.in_sync.members.extend(settled);
         }
-        if evaluated && self.in_sync.members.iter().any(|m| !m.owed.is_empty()) {
+        if evaluated && self.in_sync.members.iter().any(Member::is_owed) {
             self.flush_live(outbox);
-            end_of_rib(&mut self.in_sync.members, outbox);
+            tell_ends(&mut self.in_sync.members, outbox);
         }
         self.bound_cohorts(outbox);
         self.reap();
@@ -212,12 +212,28 @@ fn send(packed: &Packed, members: &[Member], outbox: &mut impl Outbox) {
     }
 }
 
-fn end_of_rib(members: &mut [Member], outbox: &mut impl Outbox) {
+/// The walk is over: End-of-RIB to new members, and the end of the refreshes that began.
+fn tell_ends(members: &mut [Member], outbox: &mut impl Outbox) {
     for member in members {
+        // RFC-DONE 4724 §2: End-of-RIB goes out once a family is complete, to every peer.
         for family in std::mem::take(&mut member.owed).iter() {
             let mut message = Vec::new();
             codec::encode_end_of_rib(family, &mut message);
             outbox.send(member.id, Bytes::from(message));
         }
+        for family in std::mem::take(&mut member.refreshed).iter() {
+            outbox.send(member.id, refresh_message(family, RouteRefresh::END));
+        }
     }
+}
+
+pub(super) fn refresh_message(family: Family, subtype: u8) -> Bytes {
+    let refresh = RouteRefresh {
+        afi: family.afi(),
+        safi: family.safi(),
+        subtype,
+    };
+    let mut message = Vec::new();
+    codec::encode_route_refresh(&refresh, &mut message);
+    Bytes::from(message)
 }

@@ -479,6 +479,27 @@ pub struct ResetReply {
     pub peers: usize,
 }
 
+/// Which peers are to be asked for their routes again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefreshQuery {
+    /// The name of an instance; none: all of them.
+    #[serde(default)]
+    pub instance: Option<String>,
+    /// The peer; none: every one.
+    #[serde(default)]
+    pub peer: Option<IpAddr>,
+}
+
+/// What came of asking for routes again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshReply {
+    /// How many peers were asked.
+    pub peers: usize,
+    /// Why others were not, one sentence each.
+    pub notes: Vec<String>,
+}
+
 /// The name of a family's AFI: `ipv4` or `ipv6`.
 pub fn afi_name(family: Family) -> &'static str {
     match family {

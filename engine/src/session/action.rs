@@ -136,6 +136,10 @@ pub struct Negotiated {
     pub local_address: SocketAddr,
     /// The families that both sides speak; never empty.
     pub families: FamilySet,
+    /// The peer can be asked for its routes again (RFC 2918).
+    pub refresh: bool,
+    /// Beginning and end of a refresh are told, both ways (RFC 7313).
+    pub enhanced_refresh: bool,
     /// What our OPEN offered.
     pub offered: Vec<Capability>,
     /// What the peer's OPEN offered.

@@ -33,6 +33,8 @@ pub struct SessionConfig {
     pub timers: Timers,
     /// The address families offered.
     pub families: FamilySet,
+    /// Enhanced route refresh is offered (RFC 7313).
+    pub enhanced_refresh: bool,
 }
 
 impl SessionConfig {
@@ -53,6 +55,7 @@ impl SessionConfig {
             keyed: matches!(neighbor.password, Password::Key(_)),
             timers: neighbor.timers,
             families: neighbor.families,
+            enhanced_refresh: neighbor.enhanced_refresh,
         }
     }
 
@@ -66,6 +69,7 @@ impl SessionConfig {
             || self.local_asn != old.local_asn
             || self.router_id != old.router_id
             || self.families != old.families
+            || self.enhanced_refresh != old.enhanced_refresh
             || self.timers.hold != old.timers.hold
     }
 

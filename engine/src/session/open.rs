@@ -24,12 +24,15 @@ pub(super) struct Refusal {
     pub(super) words: String,
 }
 
-/// Our OPEN: multiprotocol for our families, route refresh, 4-octet AS, and nothing that is not
-/// acted on.
+/// Our OPEN: multiprotocol for our families, route refresh, 4-octet AS, what the neighbor's settings
+/// ask for, and nothing that is not acted on.
 pub(super) fn offer(config: &SessionConfig) -> Open {
     let mut capabilities: Vec<Capability> = config.families.iter().map(multiprotocol).collect();
     capabilities.push(Capability::RouteRefresh);
     capabilities.push(Capability::FourOctetAs(config.local_asn));
+    if config.enhanced_refresh {
+        capabilities.push(Capability::EnhancedRouteRefresh);
+    }
     Open {
         version: 4,
         asn: config.local_asn,
@@ -60,6 +63,10 @@ pub(super) fn negotiate(
         .capabilities
         .iter()
         .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
+    let refresh = open.capabilities.contains(&Capability::RouteRefresh);
+    let enhanced = open
+        .capabilities
+        .contains(&Capability::EnhancedRouteRefresh);
     Ok(Negotiated {
         wire: WireFormat {
             four_octet_as,
@@ -80,6 +87,8 @@ pub(super) fn negotiate(
         keepalive: keepalive_interval(config, hold_time),
         local_address,
         families,
+        refresh,
+        enhanced_refresh: config.enhanced_refresh && enhanced,
         offered: offer(config).capabilities,
         received: open.capabilities,
     })

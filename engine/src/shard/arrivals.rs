@@ -72,6 +72,7 @@ impl Instance {
                 if let Some(gone) = gone.filter(|gone| gone.last_of_source) {
                     established.adj_rib_in[family].remove(gone.id);
                     established.rejected[family].remove(gone.id);
+                    established.is_said(withdrawn[at].0.family(), gone.id);
                 }
             });
         self.arrivals.withdrawn.clear();
@@ -80,6 +81,11 @@ impl Instance {
     fn settle_announced(&mut self, established: &mut Established) {
         let announced = std::mem::take(&mut self.arrivals.announced);
         let mut refused = 0;
+        // Of several paths to a prefix (RFC 7911) the others may still be stale: what has become of
+        // each is in its mark.
+        let several = established.negotiated.wire.add_path_receive;
+        let sends_many = |family| several.contains(family);
+        let mut unmarked = Vec::new();
         let teardowns = &mut self.teardowns;
         self.writer
             .upsert_all(announced.iter().copied(), |at, upserted| {
@@ -97,9 +103,19 @@ impl Instance {
                     rejected.remove(upserted.id);
                 }
                 for teardown in teardowns.iter_mut() {
-                    teardown.spare(path.source, family, upserted.id);
+                    if teardown.spare(path.source, family, upserted.id) && sends_many(family) {
+                        unmarked.push((family, upserted.id, path.path_id));
+                    }
+                }
+                if !sends_many(family) {
+                    established.is_said(family, upserted.id);
                 }
             });
+        for (family, id, path_id) in unmarked {
+            let others = (established.source, Some(path_id));
+            self.writer
+                .flag_ids(family, &[id], others, PathFlags::STALE);
+        }
         for _ in 0..refused {
             self.refuse("prefixes or paths");
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rib::{OpenChange, RibWriter, ShardMask};
 
 use crate::config::{Delta, InstanceId, OriginChange};
-use crate::model::{Peer, PeerVerdict, Route, RoutesQuery, RoutesReply};
+use crate::model::{Peer, PeerVerdict, RefreshReply, Route, RoutesQuery, RoutesReply};
 use codec::IpPrefix;
 
 /// One connection of a shard. Never given twice while the first may still be closing.
@@ -105,6 +105,15 @@ pub enum ShardCommand {
         peer: Option<IpAddr>,
         /// Takes the number of sessions.
         reply: Reply<usize>,
+    },
+    /// Ask peers for their routes again (RFC 2918). Answers whom it asked and whom not.
+    Refresh {
+        /// None: in all instances.
+        instance: Option<String>,
+        /// None: every peer.
+        peer: Option<IpAddr>,
+        /// Takes what came of it.
+        reply: Reply<RefreshReply>,
     },
     /// Another shard marked prefixes for this one.
     Wake,

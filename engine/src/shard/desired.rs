@@ -6,9 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use codec::notification::cease;
-use codec::{Family, Notification, RouteRefresh};
+use codec::{Family, Notification};
 use rib::{OpenChange, RibWriter};
 
 use super::Shard;
@@ -124,14 +123,8 @@ impl Shard {
         address: Option<IpAddr>,
     ) -> usize {
         let mut count = 0;
-        for id in self.peers.ids() {
-            let Some(peer) = self.peers.get_mut(id) else {
-                continue;
-            };
-            let name = self.instances.get(&peer.instance).map(Instance::name);
-            let meant = instance.is_none_or(|wanted| name == Some(wanted))
-                && address.is_none_or(|wanted| wanted == peer.neighbor.address);
-            if meant {
+        for id in self.meant(instance, address) {
+            if let Some(peer) = self.peers.get_mut(id) {
                 let notification = Notification::cease(cease::ADMINISTRATIVE_RESET);
                 peer.session.handle_reset(now, notification);
                 self.drain(now, id);
@@ -139,6 +132,17 @@ impl Shard {
             }
         }
         count
+    }
+
+    /// The peers that a command means.
+    pub(super) fn meant(&self, instance: Option<&str>, address: Option<IpAddr>) -> Vec<PeerId> {
+        let is_meant = |peer: &Peer| {
+            let name = self.instances.get(&peer.instance).map(Instance::name);
+            instance.is_none_or(|wanted| name == Some(wanted))
+                && address.is_none_or(|wanted| wanted == peer.neighbor.address)
+        };
+        let meant = self.peers.iter().filter(|(_, peer)| is_meant(peer));
+        meant.map(|(id, _)| id).collect()
     }
 
     fn add_peer(&mut self, now: Time, instance: InstanceId, neighbor: Arc<Neighbor>) {
@@ -198,7 +202,7 @@ impl Shard {
             old.allow_own_asn == neighbor.allow_own_asn && old.cluster_id == neighbor.cluster_id;
         if old.import == neighbor.import && !judged_alike {
             // What came is judged anew when it comes again.
-            self.ask_again(id);
+            self.ask_anew(id);
         }
     }
 
@@ -251,6 +255,7 @@ impl Shard {
             Import::None => {
                 let ids = std::mem::take(&mut established.adj_rib_in);
                 established.rejected = Default::default();
+                established.stale = Default::default();
                 if let Some(instance) = self.instances.get_mut(&peer.instance) {
                     instance.tear_down(established.source, ids, false);
                 }
@@ -262,29 +267,12 @@ impl Shard {
             }
         }
         // What was not kept has to be asked for again; so has what is to be counted.
-        self.ask_again(id);
+        self.ask_anew(id);
     }
 
-    /// Asks a peer whose session is up for all its routes (RFC 2918).
-    fn ask_again(&mut self, id: PeerId) {
-        let Some(established) = self
-            .peers
-            .get(id)
-            .and_then(|peer| peer.established.as_ref())
-        else {
-            return;
-        };
-        let connection = established.connection;
-        for family in established.negotiated.families.iter() {
-            let refresh = RouteRefresh {
-                afi: family.afi(),
-                safi: family.safi(),
-                subtype: 0,
-            };
-            let mut message = Vec::new();
-            codec::encode_route_refresh(&refresh, &mut message);
-            self.connections
-                .send(connection, Bytes::from(message), false);
+    fn ask_anew(&mut self, id: PeerId) {
+        if let Err(why) = self.ask_again(id) {
+            tracing::warn!("new settings hold for what comes from now on: {why}");
         }
     }
 }

@@ -16,6 +16,7 @@ use rib::{
 };
 
 use super::arrivals::Arrivals;
+use super::stale::Swept;
 use crate::config::{InstanceSettings, OriginAttributes, OriginChange};
 use crate::group::{ExportView, Group, MemberId, Outbox};
 
@@ -33,6 +34,8 @@ pub(super) struct Instance {
     /// Shares of changes that are in the table and not published.
     settled: Vec<OpenChange>,
     pub(super) teardowns: VecDeque<Teardown>,
+    /// What was swept in this turn.
+    pub(super) swept: Vec<Swept>,
     /// What the peer that is being read has said.
     pub(super) arrivals: Arrivals,
     /// Room for one attribute set.
@@ -52,20 +55,34 @@ struct Origination {
     open: Option<OpenChange>,
 }
 
-/// Paths of a source that must go.
+/// Something to be done to the paths that a source has to some prefixes.
 pub(super) struct Teardown {
     source: SourceId,
     ids: [IdSet; Family::ALL.len()],
-    /// The source goes with its last path: its session is down.
-    forget: bool,
+    task: Task,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// They must go.
+    Remove {
+        /// The source goes with its last path: its session is down.
+        forget: bool,
+    },
+    /// They are stale.
+    Mark,
+    /// Those that are stale must go, and the peer's tables follow.
+    Sweep(MemberId),
 }
 
 impl Teardown {
-    /// A path that comes while older ones of its source are being removed stays.
-    pub(super) fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) {
-        if self.source == source {
-            self.ids[family.index()].remove(id);
+    /// A path that comes while older ones of its source are being removed stays, and is not stale.
+    /// Whether there were older ones that are yet to be marked.
+    pub(super) fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) -> bool {
+        if self.source != source || matches!(self.task, Task::Sweep(_)) {
+            return false;
         }
+        self.ids[family.index()].remove(id) && self.task == Task::Mark
     }
 }
 
@@ -86,6 +103,7 @@ impl Instance {
             originations: VecDeque::new(),
             settled: Vec::new(),
             teardowns: VecDeque::new(),
+            swept: Vec::new(),
             arrivals: Arrivals::default(),
             canonical: Vec::new(),
             dirty: Vec::new(),
@@ -121,10 +139,34 @@ impl Instance {
         ids: [IdSet; Family::ALL.len()],
         forget: bool,
     ) {
+        let task = Task::Remove { forget };
+        self.teardowns.push_back(Teardown { source, ids, task });
+    }
+
+    /// Queues marks on a source's paths to these prefixes: they are stale.
+    pub(super) fn mark_stale(&mut self, source: SourceId, family: Family, ids: IdSet) {
+        self.queue(source, family, ids, Task::Mark);
+    }
+
+    /// Queues the removal of a source's paths that are stale, among those to these prefixes.
+    pub(super) fn sweep(&mut self, peer: MemberId, source: SourceId, family: Family, ids: IdSet) {
+        #[cfg(test)]
+        if self.fault == Some(crate::group::Fault::NoSweep) {
+            return;
+        }
+        self.queue(source, family, ids, Task::Sweep(peer));
+    }
+
+    fn queue(&mut self, source: SourceId, family: Family, ids: IdSet, task: Task) {
+        if ids.is_empty() {
+            return;
+        }
+        let mut all: [IdSet; Family::ALL.len()] = Default::default();
+        all[family.index()] = ids;
         self.teardowns.push_back(Teardown {
             source,
-            ids,
-            forget,
+            ids: all,
+            task,
         });
     }
 
@@ -360,14 +402,33 @@ impl Instance {
             for family in Family::ALL {
                 teardown.ids[family.index()].take_first(budget, &mut ids);
                 budget -= ids.len();
-                self.writer
-                    .withdraw_ids(family, &ids, teardown.source, |_| {});
+                self.run_task(teardown.task, teardown.source, family, &ids);
                 ids.clear();
             }
             if teardown.ids.iter().any(|set| !set.is_empty()) {
                 self.teardowns.push_front(teardown);
-            } else if teardown.forget {
+            } else if teardown.task == (Task::Remove { forget: true }) {
                 self.writer.remove_source(teardown.source);
+            }
+        }
+    }
+
+    fn run_task(&mut self, task: Task, source: SourceId, family: Family, ids: &[PrefixId]) {
+        let stale = PathFlags::STALE;
+        match task {
+            Task::Remove { .. } => self.writer.withdraw_ids(family, ids, source, |_| {}),
+            Task::Mark => self.writer.flag_ids(family, ids, (source, None), stale),
+            Task::Sweep(peer) => {
+                let swept = &mut self.swept;
+                self.writer
+                    .withdraw_flagged(family, ids, (source, stale), |gone| {
+                        swept.extend(gone.last_of_source.then_some(Swept {
+                            peer,
+                            source,
+                            family,
+                            id: gone.id,
+                        }));
+                    });
             }
         }
     }
@@ -503,7 +564,7 @@ mod tests {
             instance.writer.upsert_all([(prefix, path)], |_, upserted| {
                 let upserted = upserted.unwrap();
                 for teardown in &mut instance.teardowns {
-                    teardown.spare(source, prefix.family(), upserted.id);
+                    assert!(!teardown.spare(source, prefix.family(), upserted.id));
                 }
                 id = Some(upserted.id);
             });

@@ -18,8 +18,10 @@ mod peer;
 mod query;
 mod receive;
 mod reclaim;
+mod refresh;
 mod regroup;
 mod sessions;
+mod stale;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -27,8 +29,8 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use bytes::Bytes;
+use codec::Notification;
 use codec::notification::cease;
-use codec::{Family, Notification, RouteRefresh};
 use rib::ShardId;
 
 pub use command::{
@@ -116,6 +118,11 @@ impl Shard {
                 peer,
                 reply,
             } => reply(self.reset(now, instance.as_deref(), peer)),
+            ShardCommand::Refresh {
+                instance,
+                peer,
+                reply,
+            } => reply(self.ask_for_routes(instance.as_deref(), peer)),
             // The marks are in the table; the turn's `work` finds them.
             ShardCommand::Wake => {}
         }
@@ -286,6 +293,7 @@ impl Shard {
                 self.actions.push_back(Action::Wake(wake));
             }
         }
+        self.note_swept();
         self.report_backlogs(now);
         more
     }
@@ -304,6 +312,7 @@ impl Shard {
                 }
                 peer.session.handle_timeout(now);
             }
+            self.end_overdue(now, id);
             self.drain(now, id);
         }
     }
@@ -393,31 +402,9 @@ impl Shard {
                 }
             }
             Received::RouteRefresh(refresh) => {
-                self.refresh(id, refresh);
+                self.take_refresh(now, id, refresh);
                 self.drain(now, id);
             }
-        }
-    }
-
-    fn refresh(&mut self, id: PeerId, refresh: RouteRefresh) {
-        let Some(family) = Family::from_afi_safi(refresh.afi, refresh.safi) else {
-            return;
-        };
-        let Some(peer) = self.peers.get(id) else {
-            return;
-        };
-        let (Some(established), Some(instance)) =
-            (&peer.established, self.instances.get_mut(&peer.instance))
-        else {
-            return;
-        };
-        let place = established.group;
-        let mut outbox = Wire {
-            peers: &self.peers,
-            connections: &mut self.connections,
-        };
-        if let Some(group) = instance.group_mut(place) {
-            group.refresh(id, family, &mut outbox);
         }
     }
 

@@ -9,6 +9,7 @@ use rib::{IdSet, SourceId, SourceInfo, SourceKind};
 
 use super::command::{ConnectionId, SocketOptions};
 use super::memory::Volume;
+use super::stale::StaleFamilies;
 use crate::config::{Client, InstanceId, Neighbor, Password};
 use crate::group::MemberId;
 use crate::session::{Negotiated, Session, Slot};
@@ -28,7 +29,7 @@ pub(super) struct Peer {
     pub(super) next_incoming: Option<ConnectionId>,
     /// Apart: most neighbors of a large configuration may be down.
     pub(super) established: Option<Box<Established>>,
-    /// When the session's timer is set to fire.
+    /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
 }
 
@@ -46,6 +47,8 @@ pub(super) struct Established {
     pub(super) rejected: [IdSet; Family::ALL.len()],
     /// Under `import: none`: what was announced, counted and not kept.
     pub(super) counted: [Counted; Family::ALL.len()],
+    /// What it has yet to say again.
+    pub(super) stale: StaleFamilies,
     /// UPDATEs with a malformed attribute (RFC 7606).
     pub(super) malformed_updates: u64,
     /// What its routes may take of memory.
@@ -220,12 +223,12 @@ impl Peers {
         self.by_address.values().copied().collect()
     }
 
-    /// Sets the peer's timer to what its session wants.
+    /// Sets the peer's timer to what is due of it next.
     pub(super) fn arm(&mut self, id: PeerId) {
         let Some(peer) = self.places.get_mut(id.0 as usize).and_then(Option::as_mut) else {
             return;
         };
-        let wanted = peer.session.poll_timeout();
+        let wanted = peer.next_timeout();
         if wanted == peer.armed {
             return;
         }

@@ -358,6 +358,7 @@ impl Table<'_> {
         attributes::fill(&mut route, attributes.bytes);
         route.best = best;
         route.accepted = !path.flags.contains(PathFlags::REJECTED);
+        route.stale = path.flags.contains(PathFlags::STALE);
         if !route.accepted
             && let Some((peer, established)) = self.established
         {

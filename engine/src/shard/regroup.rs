@@ -77,6 +77,7 @@ impl Shard {
         let runners_up = wanted.view.wants_runners_up();
         let place = instance.group_of(wanted.view);
         let mut joining = Vec::new();
+        let mut refreshes = Vec::new();
         let mut adj_ribs_in = Vec::new();
         for id in wanted.members {
             let established = self
@@ -86,6 +87,8 @@ impl Shard {
             if let Some(established) = established {
                 established.group = place;
                 joining.push((id, established.source));
+                let group = instance.group(wanted.from);
+                refreshes.extend(group.map(|group| (id, group.open_refreshes(id))));
                 adj_ribs_in.extend(runners_up.then(|| established.adj_rib_in.clone()));
             }
         }
@@ -100,6 +103,9 @@ impl Shard {
         let (writer, group) = instance.writer_and_group(place);
         if let (Some(group), Some(told)) = (group, told) {
             group.move_in(&joining, told, &mut outbox);
+            for (id, families) in refreshes {
+                group.take_over_refreshes(id, families);
+            }
             for adj_rib_in in adj_ribs_in {
                 group.adopt(writer, &guard, &adj_rib_in);
             }

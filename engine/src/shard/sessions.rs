@@ -95,6 +95,7 @@ impl Shard {
             adj_rib_in: Default::default(),
             rejected: Default::default(),
             counted: Default::default(),
+            stale: Default::default(),
             malformed_updates: 0,
             volume: Default::default(),
             paused: false,

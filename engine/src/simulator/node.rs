@@ -192,6 +192,18 @@ impl Node {
         }
     }
 
+    /// `ringbgp refresh PEER`.
+    pub(super) fn ask_for_routes(&mut self, now: Time, peer: IpAddr) {
+        for shard in 0..self.shards.len() {
+            let command = ShardCommand::Refresh {
+                instance: None,
+                peer: Some(peer),
+                reply: Box::new(|_| {}),
+            };
+            self.tell(now, shard, command);
+        }
+    }
+
     /// Whether the shards have nothing to do and nothing to say.
     pub(super) fn is_quiet(&self) -> bool {
         let at_rest =

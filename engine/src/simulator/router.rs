@@ -5,7 +5,7 @@
 //! ordered map as table, timers read on every step. What the engine sends must be flawless: an
 //! attribute fault, a message out of place or an unexpected NOTIFICATION fails the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(super) struct RouterSpec {
     pub(super) families: FamilySet,
     /// False: an old router that does not know 4-octet AS numbers.
     pub(super) four_octet_as: bool,
+    /// It knows enhanced route refresh (RFC 7313).
+    pub(super) enhanced_refresh: bool,
 }
 
 /// A router in the run.
@@ -68,6 +70,10 @@ struct Connection {
     peer_id: Ipv4Addr,
     table: BTreeMap<IpPrefix, Route>,
     ended_ribs: FamilySet,
+    /// Both ends know enhanced route refresh.
+    enhanced_refresh: bool,
+    /// What was not told again since the node began to refresh a family.
+    stale: [Option<BTreeSet<IpPrefix>>; Family::ALL.len()],
     /// It sent garbage and waits for what that brings.
     spoiled: bool,
     /// Ended: goes once its octets are out.
@@ -109,6 +115,12 @@ impl Router {
     pub(super) fn ended_ribs(&self) -> FamilySet {
         self.session()
             .map_or(FamilySet::NONE, |session| session.ended_ribs)
+    }
+
+    /// Whether the node began to refresh a family and did not end that.
+    pub(super) fn is_refreshing(&self) -> bool {
+        self.session()
+            .is_some_and(|session| session.stale.iter().any(Option::is_some))
     }
 
     /// Whether everything it has to say is with the network.
@@ -333,6 +345,8 @@ impl Router {
             peer_id: Ipv4Addr::UNSPECIFIED,
             table: BTreeMap::new(),
             ended_ribs: FamilySet::NONE,
+            enhanced_refresh: false,
+            stale: Default::default(),
             spoiled: false,
             ending: false,
         };
@@ -350,6 +364,9 @@ impl Router {
             })
             .collect();
         capabilities.push(Capability::RouteRefresh);
+        if self.spec.enhanced_refresh {
+            capabilities.push(Capability::EnhancedRouteRefresh);
+        }
         if self.spec.four_octet_as {
             capabilities.push(Capability::FourOctetAs(self.spec.asn));
         }
@@ -405,8 +422,7 @@ impl Router {
             (Phase::Established, Message::Keepalive) => Ok(()),
             (Phase::Established, Message::Update(body)) => self.on_update(link, body),
             (Phase::Established, Message::RouteRefresh(refresh)) => {
-                self.on_refresh(now, link, refresh, net);
-                Ok(())
+                self.on_refresh(now, link, refresh, net)
             }
             (_, other) => Err(format!("the engine sent {other:?} in {phase:?}")),
         }
@@ -447,7 +463,7 @@ impl Router {
     ) -> Result<(), String> {
         let spec = self.spec.clone();
         let mut families = FamilySet::NONE;
-        let mut four_octet_as = false;
+        let (mut four_octet_as, mut enhanced_refresh) = (false, false);
         for capability in &open.capabilities {
             match capability {
                 Capability::Multiprotocol { afi, safi } => {
@@ -457,6 +473,7 @@ impl Router {
                 }
                 Capability::FourOctetAs(asn) if *asn == open.asn => four_octet_as = true,
                 Capability::RouteRefresh => {}
+                Capability::EnhancedRouteRefresh => enhanced_refresh = true,
                 other => return Err(format!("the engine offers {other:?}, which it does not do")),
             }
         }
@@ -476,6 +493,7 @@ impl Router {
             connection.keepalive_at = now + connection.hold_time / 3;
         }
         connection.peer_id = open.identifier;
+        connection.enhanced_refresh = enhanced_refresh && spec.enhanced_refresh;
         connection.format = WireFormat {
             four_octet_as: four_octet_as && spec.four_octet_as,
             families: families.intersection(spec.families),
@@ -534,14 +552,79 @@ impl Router {
         self.tell_all(now, link, FamilySet::ALL, net);
     }
 
-    fn on_refresh(&mut self, now: Time, link: LinkId, refresh: RouteRefresh, net: &mut Network) {
-        if let Some(family) = Family::from_afi_safi(refresh.afi, refresh.safi) {
-            self.tell_all(now, link, FamilySet::from_iter([family]), net);
+    fn on_refresh(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        refresh: RouteRefresh,
+        net: &mut Network,
+    ) -> Result<(), String> {
+        let family = Family::from_afi_safi(refresh.afi, refresh.safi);
+        let family = family.ok_or("the engine refreshes a family that nobody knows")?;
+        if refresh.subtype == RouteRefresh::REQUEST {
+            self.tell_again(now, link, family, net);
+            return Ok(());
+        }
+        match self.connection(link) {
+            Some(connection) => connection.on_refresh_bound(family, refresh.subtype),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells a family again, between its bounds where both ends know them.
+    fn tell_again(&mut self, now: Time, link: LinkId, family: Family, net: &mut Network) {
+        let Some(connection) = self.connection(link) else {
+            return;
+        };
+        if !connection.enhanced_refresh {
+            return self.tell_all(now, link, FamilySet::from_iter([family]), net);
+        }
+        connection.say_refresh(family, RouteRefresh::BEGIN);
+        self.tell_routes(link, FamilySet::from_iter([family]));
+        if let Some(connection) = self.connection(link) {
+            connection.say_refresh(family, RouteRefresh::END);
+            connection.push(now, net);
+        }
+    }
+
+    /// Forgets some of its routes without a withdrawal, and refreshes: the node finds out by what
+    /// is not told again (RFC 7313 §4).
+    pub(super) fn forget_and_refresh(&mut self, now: Time, every: usize, net: &mut Network) {
+        let links: Vec<LinkId> = self.connections.iter().map(|c| c.link).collect();
+        let up: Vec<bool> = self
+            .connections
+            .iter()
+            .map(|c| c.phase == Phase::Established && !c.ending && !c.spoiled)
+            .collect();
+        let knows = self.connections.iter().all(|c| c.enhanced_refresh);
+        if !knows || links.is_empty() || up.contains(&false) {
+            return;
+        }
+        let mut place = 0;
+        self.routes.retain(|_, _| {
+            place += 1;
+            place % every != 0
+        });
+        for link in links {
+            let families = self.connection(link).map(|c| c.format.families);
+            for family in families.into_iter().flat_map(|families| families.iter()) {
+                self.tell_again(now, link, family, net);
+            }
         }
     }
 
     /// Every route of some families, several to a message where they are alike, then End-of-RIB.
     fn tell_all(&mut self, now: Time, link: LinkId, families: FamilySet, net: &mut Network) {
+        self.tell_routes(link, families);
+        if let Some(connection) = self.connection(link) {
+            for family in families.intersection(connection.format.families).iter() {
+                codec::encode_end_of_rib(family, &mut connection.outbox);
+            }
+            connection.push(now, net);
+        }
+    }
+
+    fn tell_routes(&mut self, link: LinkId, families: FamilySet) {
         let spec = self.spec.clone();
         let routes: Vec<(IpPrefix, Route)> = self
             .routes
@@ -561,9 +644,7 @@ impl Router {
                 let prefixes: Vec<IpPrefix> = alike.iter().map(|(prefix, _)| *prefix).collect();
                 connection.tell(&spec, &prefixes, &alike[0].1);
             }
-            codec::encode_end_of_rib(family, &mut connection.outbox);
         }
-        connection.push(now, net);
     }
 
     fn on_update(&mut self, link: LinkId, body: &[u8]) -> Result<(), String> {
@@ -592,6 +673,36 @@ impl Connection {
         up && self.format.families.contains(prefix.family())
     }
 
+    fn say_refresh(&mut self, family: Family, subtype: u8) {
+        let refresh = RouteRefresh {
+            afi: family.afi(),
+            safi: family.safi(),
+            subtype,
+        };
+        codec::encode_route_refresh(&refresh, &mut self.outbox);
+    }
+
+    /// RFC 7313 §4, taken at its word.
+    fn on_refresh_bound(&mut self, family: Family, subtype: u8) -> Result<(), String> {
+        if !self.enhanced_refresh || !self.ended_ribs.contains(family) {
+            return Err("the engine bounds a refresh too early, or unasked".to_owned());
+        }
+        let stale = &mut self.stale[family.index()];
+        if subtype == RouteRefresh::BEGIN {
+            let told = self.table.keys().copied();
+            let told = told.filter(|prefix| prefix.family() == family).collect();
+            if stale.replace(told).is_some() {
+                return Err("the engine begins a refresh within a refresh".to_owned());
+            }
+            return Ok(());
+        }
+        let stale = stale.take();
+        for prefix in stale.ok_or("the engine ends a refresh that did not begin")? {
+            self.table.remove(&prefix);
+        }
+        Ok(())
+    }
+
     fn learn(&mut self, update: &Update<'_>) -> Result<(), String> {
         if let Some(family) = update.end_of_rib() {
             self.ended_ribs.insert(family);
@@ -617,6 +728,9 @@ impl Connection {
             let route = Route::read(&canonical)?;
             for (_, prefix) in nlri.iter() {
                 self.table.insert(prefix, route.clone());
+                if let Some(stale) = &mut self.stale[prefix.family().index()] {
+                    stale.remove(&prefix);
+                }
             }
         }
         Ok(())

@@ -61,6 +61,10 @@ pub(super) enum Event {
     ChangeRoutes,
     /// A router asks for its routes again.
     Refresh,
+    /// A router forgets routes in silence and refreshes what it said.
+    ForgetAndRefresh,
+    /// Our operator asks a router for its routes.
+    AskForRoutes,
     /// A router loses its power, or has it back.
     TogglePower,
     /// Connections of a router break.
@@ -78,7 +82,7 @@ pub(super) enum Event {
 }
 
 /// Events, as often as they are listed.
-const EVENTS: [Event; 27] = [
+const EVENTS: [Event; 30] = [
     Event::ChangeOrigins,
     Event::ChangeOrigins,
     Event::ChangeOrigins,
@@ -97,6 +101,9 @@ const EVENTS: [Event; 27] = [
     Event::ChangeCluster,
     Event::ToggleInstance,
     Event::Refresh,
+    Event::ForgetAndRefresh,
+    Event::ForgetAndRefresh,
+    Event::AskForRoutes,
     Event::TogglePower,
     Event::TogglePower,
     Event::Break,
@@ -439,6 +446,7 @@ fn router(index: usize, theme: Theme, random: &mut Random) -> RouterSpec {
         hold_time: *random.pick(&[9, 30, 90, 0]),
         families: draw_families(random),
         four_octet_as: asn >= 65536 || random.percent(80),
+        enhanced_refresh: random.percent(70),
     }
 }
 
@@ -519,6 +527,7 @@ fn neighbor(
             large: random.percent(80),
             extended: true,
         },
+        enhanced_refresh: random.percent(70),
         allow_own_asn: u8::from(random.percent(20)),
     };
     if !plain {

@@ -122,6 +122,12 @@ fn a_next_best_path_that_is_not_marked_is_found_within_40_seeds() {
     assert_found(Fault::UnmarkedRunnersUp, 40, WRONG_TABLE);
 }
 
+// RFC-SHOWN 7313 §4
+#[test]
+fn a_route_that_outlives_a_refresh_is_found_within_60_seeds() {
+    assert_found(Fault::NoSweep, 60, WRONG_TABLE);
+}
+
 #[test]
 fn a_knob_that_breaks_sharing_is_found_within_20_seeds() {
     assert_found(Fault::Unshared, 20, "sharing is wrong");

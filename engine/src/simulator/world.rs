@@ -336,6 +336,11 @@ impl World {
                 let family = *self.scenario.random.pick(&families);
                 router.ask_refresh(now, family, network);
             }
+            Event::ForgetAndRefresh => {
+                let every = 1 + self.scenario.random.below(4);
+                router.forget_and_refresh(now, every, network);
+            }
+            Event::AskForRoutes => self.node.ask_for_routes(now, router.spec.address),
             Event::TogglePower if router.up => router.crash(now, network),
             Event::TogglePower => router.restart(now),
             Event::Break => {
@@ -427,6 +432,9 @@ impl World {
                 && router.ended_ribs() != families
             {
                 return Some(format!("router {address} waits for End-of-RIB"));
+            }
+            if router.is_refreshing() {
+                return Some(format!("router {address} waits for the end of a refresh"));
             }
         }
         // The other end of a session that is gone may take a hold time to find out.

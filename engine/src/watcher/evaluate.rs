@@ -148,6 +148,7 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         import: spec.import,
         export: spec.export,
         send_communities: spec.send_communities,
+        enhanced_refresh: spec.enhanced_refresh,
         allow_own_asn: spec.allow_own_asn,
     }
 }

@@ -281,6 +281,8 @@ pub struct NeighborSpec {
     pub export: Export,
     /// `sendCommunities`.
     pub send_communities: SendCommunities,
+    /// `capabilities.enhancedRefresh`.
+    pub enhanced_refresh: bool,
     /// `allowOwnASN`.
     pub allow_own_asn: u8,
 }

@@ -92,6 +92,9 @@ fn answers_go_to_standard_output_in_the_form_asked_for() {
 
     let (code, stdout, _) = ringbgp(&["reset", "10.0.0.6", "--admin", admin]);
     assert_eq!((code, stdout.as_str()), (0, "1 peer reset.\n"));
+
+    let (code, stdout, _) = ringbgp(&["refresh", "10.0.0.6", "--admin", admin]);
+    assert_eq!((code, &*stdout), (0, "1 peer asked for its routes.\n"));
 }
 
 #[test]

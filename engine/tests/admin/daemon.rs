@@ -161,6 +161,12 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     let (code, _, stderr) = ringbgp(&["reset", "127.0.0.9", "--admin", admin]);
     assert_eq!(code, 1);
     assert!(stderr.contains("127.0.0.9"), "{stderr}");
+    let (code, _, stderr) = ringbgp(&["refresh", "127.0.0.9", "--admin", admin]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("127.0.0.9"), "{stderr}");
+    let (code, _, stderr) = ringbgp(&["refresh", "127.0.0.2", "--admin", admin]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("its session is not up"), "{stderr}");
 
     let (code, _, stderr) = ringbgp(&run);
     assert_eq!(code, 1, "its socket is taken");

@@ -2,8 +2,9 @@
 
 use engine::admin::api::{ApiError, EngineApi};
 use engine::admin::model::{
-    ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState, PeersQuery, ResetQuery,
-    ResetReply, Route, RoutesCursor, RoutesQuery, RoutesReply, parse_prefix,
+    ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState, PeersQuery, RefreshQuery,
+    RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesQuery, RoutesReply,
+    parse_prefix,
 };
 
 #[derive(Clone)]
@@ -50,6 +51,13 @@ impl EngineApi for Fake {
     async fn reset(&self, query: ResetQuery) -> Result<ResetReply, ApiError> {
         Ok(ResetReply {
             peers: query.peer.iter().count(),
+        })
+    }
+
+    async fn refresh(&self, query: RefreshQuery) -> Result<RefreshReply, ApiError> {
+        Ok(RefreshReply {
+            peers: query.peer.iter().count(),
+            notes: Vec::new(),
         })
     }
 

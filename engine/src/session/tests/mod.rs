@@ -43,5 +43,6 @@ fn config() -> SessionConfig {
         keyed: false,
         timers: Timers::default(),
         families: FamilySet::ALL,
+        enhanced_refresh: true,
     }
 }

@@ -199,8 +199,10 @@ fn a_good_open_comes_to_what_both_offered() {
             Capability::Multiprotocol { afi: 2, safi: 1 },
             Capability::RouteRefresh,
             Capability::FourOctetAs(65001),
+            Capability::EnhancedRouteRefresh,
         ]
     );
+    assert!(negotiated.refresh && !negotiated.enhanced_refresh);
 
     let (_, mut session) = answer(expecting(PeerAsn::Any), &with_asn(65001));
     hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());

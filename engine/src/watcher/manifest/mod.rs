@@ -3,6 +3,7 @@
 //! No files are opened here and nothing is remembered: what a fault means for what is in force is
 //! the store's business. Kinds of ours are read strictly, Cilium's and Kubernetes' leniently.
 
+mod capabilities;
 mod cilium;
 mod client;
 mod fields;

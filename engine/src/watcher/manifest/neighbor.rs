@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use codec::{Family, FamilySet};
 
+use super::capabilities::capabilities;
 use super::client::client;
 use super::fields::{Field, Fields};
 use super::node::Value;
@@ -84,6 +85,7 @@ fn settings(
     };
     let import = policy_word(fields, "import", IMPORT, report).unwrap_or(Import::None);
     let export = policy_word(fields, "export", EXPORT, report).unwrap_or(Export::Originated);
+    let capabilities = capabilities(fields, report);
     let spec = NeighborSpec {
         line: fields.line,
         path: fields.path.as_str().into(),
@@ -111,6 +113,7 @@ fn settings(
         import,
         export,
         send_communities: send_communities(fields, report),
+        enhanced_refresh: capabilities.enhanced_refresh,
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
     };
     unsupported::in_neighbor(fields, report);

@@ -353,6 +353,22 @@ fn a_client_that_nothing_is_passed_on_from_or_to_is_a_warning() {
 }
 
 #[test]
+fn enhanced_refresh_is_on_unless_it_is_switched_off() {
+    let offers = |contents: &Contents| peering(contents).neighbors[0].enhanced_refresh;
+    assert!(offers(&with("")));
+    assert!(offers(&with("  capabilities: {}\n")));
+    assert!(!offers(&with("  capabilities: {enhancedRefresh: false}\n")));
+    assert_fault(
+        &with("  capabilities: {enhancedRefresh: maybe}\n"),
+        "capabilities.enhancedRefresh: \"maybe\" is not accepted: true or false",
+    );
+    assert_fault(
+        &with("  capabilities: {enhancedRefrsh: true}\n"),
+        "capabilities.enhancedRefrsh: unknown field",
+    );
+}
+
+#[test]
 fn off_is_accepted_for_what_is_not_built() {
     let contents = with(
         "  gracefulRestart: {enabled: false, helper: false}\n  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \

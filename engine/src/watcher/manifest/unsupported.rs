@@ -53,15 +53,6 @@ const NEIGHBOR: &[(&str, Off)] = &[
         Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
     ),
     (
-        "capabilities",
-        Off::Fields(&[
-            ("extendedMessages", Off::False),
-            ("extendedNextHop", Off::False),
-            ("enhancedRefresh", Off::False),
-            ("fqdn", Off::False),
-        ]),
-    ),
-    (
         "addPaths",
         Off::Fields(&[("send", Off::Zero), ("receive", Off::False)]),
     ),
@@ -88,6 +79,13 @@ const NEIGHBOR: &[(&str, Off)] = &[
     ),
 ];
 
+/// Fields of a neighbor's `capabilities`.
+const CAPABILITIES: &[(&str, Off)] = &[
+    ("extendedMessages", Off::False),
+    ("extendedNextHop", Off::False),
+    ("fqdn", Off::False),
+];
+
 /// Fields of a neighbor's `timers`.
 const TIMERS: &[(&str, Off)] = &[("advertisementIntervalSeconds", Off::Zero)];
 
@@ -99,6 +97,11 @@ pub(super) fn in_peering(fields: &mut Fields<'_>, report: &mut Report) {
 /// Says which fields of a neighbor are not built yet.
 pub(super) fn in_neighbor(fields: &mut Fields<'_>, report: &mut Report) {
     refuse(fields, NEIGHBOR, report);
+}
+
+/// Says which fields of a neighbor's `capabilities` are not built yet.
+pub(super) fn in_capabilities(fields: &mut Fields<'_>, report: &mut Report) {
+    refuse(fields, CAPABILITIES, report);
 }
 
 /// Says which fields of a neighbor's `timers` are not built yet.

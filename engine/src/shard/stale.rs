@@ -1,0 +1,169 @@
+//! Routes that a peer has yet to say again, or lose.
+//!
+//! A peer that begins to refresh a family (RFC 7313) says all of it anew. What it had said is marked
+//! stale: used like any other, but gone once the peer says that it is done, or takes too long. A path
+//! that comes again is not stale.
+//!
+//! Invariants: `ids` of a [`Stale`] name prefixes that have a path of the peer; marks are set and
+//! stale paths removed in quanta, in the order in which they were asked for (`instance`), so that a
+//! sweep finds every path marked that was not said again. What an operation costs is what the peer
+//! had, and nothing waits for it.
+
+use std::time::Duration;
+
+use codec::Family;
+use rib::{IdSet, PrefixId, SourceId};
+
+use super::Shard;
+use super::peer::{Established, Peer, PeerId};
+use crate::config::Import;
+use crate::time::Time;
+
+/// How long a refresh may take (RFC 7313 §4).
+const REFRESH_TIME: Duration = Duration::from_secs(360);
+
+/// What ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The peer refreshes: EoRR.
+    Refresh,
+}
+
+/// What of a family a peer has yet to say again.
+pub(super) struct Stale {
+    pub(super) ids: IdSet,
+    cause: Cause,
+    /// What is not said again by then is removed.
+    until: Time,
+}
+
+/// By family.
+pub(super) type StaleFamilies = [Option<Stale>; Family::ALL.len()];
+
+/// A prefix of which the last path of a source was swept.
+pub(super) struct Swept {
+    pub(super) peer: PeerId,
+    pub(super) source: SourceId,
+    pub(super) family: Family,
+    pub(super) id: PrefixId,
+}
+
+impl Peer {
+    /// When its session or what it has yet to say is due.
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        let session = self.session.poll_timeout();
+        let stale = self.established.as_ref().and_then(|up| up.stale_until());
+        session.into_iter().chain(stale).min()
+    }
+}
+
+impl Established {
+    fn stale_until(&self) -> Option<Time> {
+        let stale = self.stale.iter().flatten();
+        stale.map(|stale| stale.until).min()
+    }
+
+    /// A prefix was said again, or has no path of the peer any more.
+    pub(super) fn is_said(&mut self, family: Family, id: PrefixId) {
+        if let Some(stale) = &mut self.stale[family.index()] {
+            stale.ids.remove(id);
+        }
+    }
+}
+
+impl Shard {
+    // RFC-DONE 7313 §4: at BoRR what the peer had said of the family is marked stale.
+    /// The peer begins to refresh a family.
+    pub(super) fn begin_refresh(&mut self, now: Time, id: PeerId, family: Family) {
+        self.settle_arrivals(id);
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let (Some(established), Some(instance)) = (
+            &mut peer.established,
+            self.instances.get_mut(&peer.instance),
+        ) else {
+            return;
+        };
+        if peer.neighbor.import == Import::None {
+            // Nothing is kept: what is counted is counted anew.
+            established.counted[family.index()].clear();
+            return;
+        }
+        let ids = established.adj_rib_in[family.index()].clone();
+        instance.mark_stale(established.source, family, ids.clone());
+        established.stale[family.index()] = Some(Stale {
+            ids,
+            cause: Cause::Refresh,
+            until: now + REFRESH_TIME,
+        });
+        self.peers.arm(id);
+    }
+
+    // RFC-DONE 7313 §4: at EoRR what is stale still is removed.
+    /// The peer has said a family anew.
+    pub(super) fn end_stale(&mut self, id: PeerId, family: Family, cause: Cause) {
+        self.settle_arrivals(id);
+        let Some(established) = self.peers.get_mut(id).and_then(|p| p.established.as_mut()) else {
+            return;
+        };
+        let stale = &mut established.stale[family.index()];
+        if let Some(stale) = stale.take_if(|stale| stale.cause == cause) {
+            self.sweep(id, family, stale.ids);
+            self.peers.arm(id);
+        }
+    }
+
+    // RFC-DONE 7313 §4: a refresh that does not end within 360 s is held to have ended.
+    /// Removes what was not said again in time.
+    pub(super) fn end_overdue(&mut self, now: Time, id: PeerId) {
+        for family in Family::ALL {
+            let Some(peer) = self.peers.get_mut(id) else {
+                return;
+            };
+            let Some(established) = &mut peer.established else {
+                return;
+            };
+            let stale = &mut established.stale[family.index()];
+            if let Some(stale) = stale.take_if(|stale| stale.until <= now) {
+                tracing::warn!(
+                    peer = %peer.neighbor.address,
+                    %family,
+                    routes = stale.ids.len(),
+                    "the peer did not end the refresh of its routes in time: what it did not \
+                     say again is removed"
+                );
+                self.sweep(id, family, stale.ids);
+            }
+        }
+    }
+
+    fn sweep(&mut self, id: PeerId, family: Family, ids: IdSet) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        if let (Some(established), Some(instance)) =
+            (&peer.established, self.instances.get_mut(&peer.instance))
+        {
+            instance.sweep(id, established.source, family, ids);
+        }
+    }
+
+    /// Notes what was swept in this turn with the peers whose it was.
+    pub(super) fn note_swept(&mut self) {
+        for instance in self.instances.values_mut() {
+            for swept in instance.swept.drain(..) {
+                let peer = self.peers.get_mut(swept.peer);
+                let established = peer.and_then(|peer| peer.established.as_mut());
+                if let Some(established) = established.filter(|up| up.source == swept.source) {
+                    established.adj_rib_in[swept.family.index()].remove(swept.id);
+                    established.rejected[swept.family.index()].remove(swept.id);
+                    established.is_said(swept.family, swept.id);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
