@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec::{Capability, FamilySet, Open};
 use engine::config::{
-    Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, NextHopIpv6, NextHopSelf,
-    Password, PeerAsn, SendCommunities, Timers,
+    AddPaths, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, NextHopIpv6,
+    NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
 };
 use engine::group::{BACKLOG_MAX, Interfaces};
 use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
@@ -159,6 +159,7 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
         ttl_security: false,
         timers: Timers::default(),
         families: FamilySet::ALL,
+        add_paths: AddPaths::default(),
         next_hop_ipv4: None,
         next_hop_ipv6: NextHopIpv6::Auto,
         next_hop_self: NextHopSelf::Auto,

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::best::{Candidate, select};
 use crate::epoch::Pinned;
 use crate::ids::SourceId;
-use crate::path::{Path, PathBuffer, PathFlags};
+use crate::path::{PATHS_OF_SOURCE_MAX, Path, PathBuffer, PathFlags};
 use crate::rib::Rib;
 use crate::slot::{Slot, Snapshot};
 use crate::sources::SourceKind;
@@ -24,26 +24,54 @@ pub(crate) struct Edited {
     /// Paths that are gone or were replaced.
     pub(crate) removed: SmallVec<[Path; 1]>,
     pub(crate) best_changed: bool,
-    /// The best path is the same, and of the others another one is the best now; only looked for
-    /// where some shard wants to know.
-    pub(crate) runner_up_changed: bool,
+    /// The best path is the same, and of the others one that may be used came, changed or went; only
+    /// looked for where some shard wants to know.
+    pub(crate) others_changed: bool,
     /// How many more slots are idle for it: one, none or one less.
     pub(crate) idle: i64,
 }
 
-/// The id of a slot is given up: its prefix needs another one.
-pub(crate) struct Buried;
+/// Why a path was not put in.
+pub(crate) enum Refused {
+    /// The id of the slot is given up: its prefix needs another one.
+    Buried,
+    /// The source has [`PATHS_OF_SOURCE_MAX`] other paths there.
+    Full,
+}
+
+/// The paths that a source has to a prefix.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OfSource {
+    pub(crate) paths: usize,
+    /// Whether one of them may be the best path.
+    pub(crate) usable: bool,
+}
+
+impl OfSource {
+    fn among(paths: &[Path], source: SourceId) -> OfSource {
+        let own = || paths.iter().filter(|path| path.source == source);
+        OfSource {
+            paths: own().count(),
+            usable: own().any(Path::is_usable),
+        }
+    }
+}
 
 impl Rib {
-    /// Adds a path, or replaces the one of the same source and path id. `None`: it is there.
+    /// Adds a path, or replaces the one of the same source and path id. `None`: it is there. Which
+    /// paths the source has then is told too.
     pub(crate) fn put(
         &self,
         family: Family,
         slot: &Slot,
         path: Path,
         pinned: Pinned<'_>,
-    ) -> Result<Option<Edited>, Buried> {
+    ) -> Result<(Option<Edited>, OfSource), Refused> {
         let mut before = slot.load(pinned);
+        let lone = OfSource {
+            paths: 1,
+            usable: path.is_usable(),
+        };
         // What mostly happens: this is the only path, now and then. With one path there is nothing
         // to choose, whatever its source says, so sources that change need no second look.
         let alone = |before: Snapshot<'_>| {
@@ -54,30 +82,39 @@ impl Rib {
         while alone(before) {
             let old = before.only();
             if before.is_buried() {
-                return Err(Buried);
+                return Err(Refused::Buried);
             }
             if old == Some(path) {
-                return Ok(None);
+                return Ok((None, lone));
             }
             match slot.replace_only(before, Some(path), pinned) {
                 Ok(()) => {
-                    return Ok(Some(Edited {
+                    let edited = Edited {
                         removed: old.map_or_else(SmallVec::new, |old| SmallVec::from_buf([old])),
                         best_changed: differs(before.best(), Some(path).filter(Path::is_usable)),
-                        runner_up_changed: false,
+                        others_changed: false,
                         idle: -i64::from(before.is_idle()),
-                    }));
+                    };
+                    return Ok((Some(edited), lone));
                 }
                 Err(now) => before = now,
             }
         }
-        self.edit(family, slot, pinned, |paths, removed| {
-            put(paths, removed, path)
-        })
+        let left = Cell::new(OfSource::default());
+        let edited = self.edit(family, slot, pinned, |paths, removed| {
+            let changed = put(paths, removed, path);
+            left.set(OfSource::among(paths, path.source));
+            // Only by a path that is new can they be too many.
+            changed && (left.get().paths <= PATHS_OF_SOURCE_MAX)
+        })?;
+        match left.get().paths > PATHS_OF_SOURCE_MAX {
+            true => Err(Refused::Full),
+            false => Ok((edited, left.get())),
+        }
     }
 
-    /// Takes out the path of this path id, or all paths, of a source. `None`: there is none. How
-    /// many of the source are left is told too.
+    /// Takes out the path of this path id, or all paths, of a source. `None`: there is none. Which
+    /// paths the source has left is told too.
     pub(crate) fn take(
         &self,
         family: Family,
@@ -85,7 +122,7 @@ impl Rib {
         source: SourceId,
         path_id: Option<u32>,
         pinned: Pinned<'_>,
-    ) -> Option<(Edited, usize)> {
+    ) -> Option<(Edited, OfSource)> {
         let mut before = slot.load(pinned);
         while let Some(only) = before.only() {
             if !is_meant(&only, source, path_id) {
@@ -96,10 +133,10 @@ impl Rib {
                     let edited = Edited {
                         removed: SmallVec::from_buf([only]),
                         best_changed: only.is_usable(),
-                        runner_up_changed: false,
+                        others_changed: false,
                         idle: 1,
                     };
-                    return Some((edited, 0));
+                    return Some((edited, OfSource::default()));
                 }
                 Err(now) => before = now,
             }
@@ -107,9 +144,10 @@ impl Rib {
         if before.is_empty() {
             return None;
         }
-        let left = Cell::new(0);
+        let left = Cell::new(OfSource::default());
         let edited = self.edit(family, slot, pinned, |paths, removed| {
-            left.set(take(paths, removed, source, path_id));
+            take(paths, removed, source, path_id);
+            left.set(OfSource::among(paths, source));
             !removed.is_empty()
         });
         // Buried, it has no path either.
@@ -137,8 +175,8 @@ impl Rib {
         edited.unwrap_or(None)
     }
 
-    /// Takes out the paths of a source that have all of `flags`. `None`: there is none. How many of
-    /// the source are left is told too.
+    /// Takes out the paths of a source that have all of `flags`. `None`: there is none. Which paths
+    /// the source has left is told too.
     pub(crate) fn take_flagged(
         &self,
         family: Family,
@@ -146,13 +184,13 @@ impl Rib {
         source: SourceId,
         flags: PathFlags,
         pinned: Pinned<'_>,
-    ) -> Option<(Edited, usize)> {
-        let left = Cell::new(0);
+    ) -> Option<(Edited, OfSource)> {
+        let left = Cell::new(OfSource::default());
         let edited = self.edit(family, slot, pinned, |paths, removed| {
             let goes = |path: &Path| path.source == source && path.flags.contains(flags);
             removed.extend(paths.iter().copied().filter(goes));
             paths.retain(|path| !goes(path));
-            left.set(paths.iter().filter(|path| path.source == source).count());
+            left.set(OfSource::among(paths, source));
             !removed.is_empty()
         });
         Some((edited.unwrap_or(None)?, left.get()))
@@ -167,11 +205,11 @@ impl Rib {
         slot: &Slot,
         pinned: Pinned<'_>,
         change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
-    ) -> Result<Option<Edited>, Buried> {
+    ) -> Result<Option<Edited>, Refused> {
         let mut before = slot.load(pinned);
         loop {
             if before.is_buried() {
-                return Err(Buried);
+                return Err(Refused::Buried);
             }
             let revision = self.sources.revision();
             let mut paths = before.paths();
@@ -185,13 +223,13 @@ impl Rib {
                     let best = best.map(|best| paths[best]);
                     let best_changed = differs(before.best(), best);
                     let best_changed = self.settle(slot, revision, pinned) || best_changed;
-                    let runner_up_changed = !best_changed
-                        && self.wants_runners_up(family)
-                        && self.runner_up_differs(&before.paths(), &paths, best, pinned);
+                    let others_changed = !best_changed
+                        && self.wants_others(family)
+                        && others_differ(&before.paths(), &paths);
                     return Ok(Some(Edited {
                         removed,
                         best_changed,
-                        runner_up_changed,
+                        others_changed,
                         idle: i64::from(paths.is_empty()) - i64::from(before.is_idle()),
                     }));
                 }
@@ -200,37 +238,36 @@ impl Rib {
         }
     }
 
-    /// Whether some shard wants marks where only the best of the other sources' paths changed.
-    /// Asked after the swap: like it and the fence in `subscribe_runner_up` it is sequentially
-    /// consistent, so either the subscriber is seen here, or it sees what was swapped in.
+    /// Whether some shard wants marks where only other paths than the best changed. Asked after the
+    /// swap: like it and the fence in `subscribe_others` it is sequentially consistent, so either the
+    /// subscriber is seen here, or it sees what was swapped in.
     #[inline]
-    fn wants_runners_up(&self, family: Family) -> bool {
-        self.runner_up_subscribers[family.index()].load(Ordering::SeqCst) != 0
+    fn wants_others(&self, family: Family) -> bool {
+        self.others_subscribers[family.index()].load(Ordering::SeqCst) != 0
     }
 
-    /// Whether another one is the best of the paths that are not of the best one's source.
-    fn runner_up_differs(
-        &self,
-        before: &[Path],
-        after: &[Path],
-        best: Option<Path>,
-        pinned: Pinned<'_>,
-    ) -> bool {
-        best.is_some_and(|best| {
-            let runner_up = |paths| self.best_of_others(paths, best.source, pinned);
-            differs(runner_up(before), runner_up(after))
+    /// What is usable of `left` in order of preference: `first`, which is the best of all, then the
+    /// best of those that are left, and so on. Who is left out strikes nobody out by its MED.
+    pub(crate) fn rank<'r>(
+        &'r self,
+        mut left: PathBuffer,
+        mut first: Option<Path>,
+        pinned: Pinned<'r>,
+    ) -> impl Iterator<Item = Path> + use<'r> {
+        let mut candidates: SmallVec<[Candidate; 4]> = SmallVec::new();
+        std::iter::from_fn(move || {
+            if let Some(best) = first.take() {
+                left.retain(|path| *path != best);
+                return Some(best);
+            }
+            if candidates.len() != left.len() {
+                let all = left.iter().map(|path| self.candidate(path, pinned));
+                candidates = all.collect();
+            }
+            let at = select(self.options().selection, &candidates)?;
+            candidates.remove(at);
+            Some(left.remove(at))
         })
-    }
-
-    pub(crate) fn best_of_others(
-        &self,
-        paths: &[Path],
-        source: SourceId,
-        pinned: Pinned<'_>,
-    ) -> Option<Path> {
-        let others = paths.iter().copied().filter(|path| path.source != source);
-        let others: PathBuffer = others.collect();
-        Some(others[self.select(&others, pinned)?])
     }
 
     /// Chooses again if a source changed while a best path was computed. Whether that changed it.
@@ -301,17 +338,27 @@ fn put(paths: &mut PathBuffer, removed: &mut SmallVec<[Path; 1]>, path: Path) ->
     true
 }
 
-/// Takes out the path of this path id, or all, of a source. How many of the source are left.
+/// Takes out the path of this path id, or all, of a source.
 fn take(
     paths: &mut PathBuffer,
     removed: &mut SmallVec<[Path; 1]>,
     source: SourceId,
     path_id: Option<u32>,
-) -> usize {
+) {
     let goes = |path: &Path| is_meant(path, source, path_id);
     removed.extend(paths.iter().copied().filter(goes));
     paths.retain(|path| !goes(path));
-    paths.iter().filter(|path| path.source == source).count()
+}
+
+/// Whether other paths can be chosen from now.
+fn others_differ(before: &[Path], after: &[Path]) -> bool {
+    let usable = |paths: &[Path]| -> PathBuffer {
+        let usable = paths.iter().copied().filter(Path::is_usable);
+        usable.collect()
+    };
+    let (before, after) = (usable(before), usable(after));
+    let mut pairs = before.iter().zip(&after);
+    before.len() != after.len() || !pairs.all(|(before, after)| before.same_route(after))
 }
 
 /// Whether a path is the one of this source and path id, or one of the source.

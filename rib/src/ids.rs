@@ -96,6 +96,8 @@ pub enum Full {
     Attributes,
     /// The family has had as many distinct prefixes as ids are kept for.
     Prefixes,
+    /// The source has [`crate::PATHS_OF_SOURCE_MAX`] other paths to the prefix.
+    Paths,
 }
 
 impl Display for Full {
@@ -103,6 +105,7 @@ impl Display for Full {
         f.write_str(match self {
             Full::Attributes => "the shard's attribute table is full",
             Full::Prefixes => "the family's prefix table is full",
+            Full::Paths => "the source has too many paths to the prefix",
         })
     }
 }

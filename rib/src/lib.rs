@@ -51,7 +51,7 @@ pub use change::OpenChange;
 pub use id_set::IdSet;
 pub use ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 pub use memory::Memory;
-pub use path::{Path, PathFlags, Paths};
+pub use path::{PATHS_OF_SOURCE_MAX, Path, PathFlags, Paths};
 pub use reclaim::IdCounts;
 pub use rib::{Best, Rib, RibOptions};
 pub use sources::{SourceInfo, SourceKind};

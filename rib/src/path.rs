@@ -9,7 +9,12 @@ use smallvec::SmallVec;
 
 use crate::ids::{AttributeId, SourceId};
 
-/// One path of a prefix. A prefix has at most one for each (source, path id).
+/// Paths to one prefix that are kept of one source (RFC 7911). Past it, a path with a new path id is
+/// not taken.
+pub const PATHS_OF_SOURCE_MAX: usize = 256;
+
+/// One path of a prefix. A prefix has at most one for each (source, path id), and of one source at
+/// most [`PATHS_OF_SOURCE_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The attributes, interned by the shard that owns the source.
@@ -52,6 +57,8 @@ impl PathFlags {
     pub const STALE: PathFlags = PathFlags(2);
     /// Originated by this speaker; beats every learned path.
     pub const LOCAL: PathFlags = PathFlags(4);
+    /// It came with a path identifier, which may be 0 (RFC 7911).
+    pub const IDENTIFIED: PathFlags = PathFlags(8);
 
     /// Bits that a packed path has room for.
     pub(crate) const MASK: u8 = 0x7f;

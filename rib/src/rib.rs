@@ -45,8 +45,8 @@ pub struct Rib {
     cycles: [Cycle; Family::ALL.len()],
     /// Per family, the shards that want marks.
     pub(crate) subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
-    /// Per family, the shards that want marks of the next best too.
-    pub(crate) runner_up_subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
+    /// Per family, the shards that want marks where only other paths than the best changed too.
+    pub(crate) others_subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
     /// Per shard, the shares of changes that it has yet to publish.
     pub(crate) open_changes: Box<[CachePadded<AtomicU32>]>,
     options: RibOptions,
@@ -88,7 +88,7 @@ impl Rib {
             marks: (0..options.shards).map(|_| Marks::new().into()).collect(),
             cycles: Family::ALL.map(|_| Cycle::new(options.shards)),
             subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
-            runner_up_subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
+            others_subscribers: Family::ALL.map(|_| AtomicU64::new(0).into()),
             open_changes: (0..options.shards)
                 .map(|_| AtomicU32::new(0).into())
                 .collect(),
@@ -243,14 +243,14 @@ impl Rib {
         }
     }
 
-    /// The best of those of a prefix's `paths` that are of another source than `source`.
-    pub fn best_but<'g>(
-        &self,
-        paths: &Paths<'g>,
-        source: SourceId,
+    /// The usable ones of a prefix's `paths` in order of preference: the best path, then the best of
+    /// those that are left, and so on. A path that is behind strikes nobody out by its MED.
+    pub fn ranked<'g>(
+        &'g self,
+        paths: Paths<'g>,
         guard: &'g Guard,
-    ) -> Option<Path> {
-        self.best_of_others(paths, source, self.pinned(guard))
+    ) -> impl Iterator<Item = Path> + use<'g> {
+        self.rank(paths.paths, paths.best, self.pinned(guard))
     }
 
     /// The attributes of a path that was read under this guard. Panics if nothing has that id,

@@ -147,7 +147,7 @@ impl Slot {
     ) -> Result<(), Snapshot<'g>> {
         // Release publishes the list. Acquire on both ends: on success because this thread retires
         // the old list, on failure because the caller reads the new one. Sequentially consistent,
-        // which costs nothing more, for `Rib::wants_runners_up`.
+        // which costs nothing more, for `Rib::wants_others`.
         match self
             .word
             .compare_exchange(expected.word, fresh, Ordering::SeqCst, Ordering::Acquire)

@@ -11,7 +11,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::dirty::Batch;
-use crate::edit::{Buried, Edited};
+use crate::edit::{Edited, Refused};
 use crate::epoch::{Grace, Pinned};
 use crate::ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 use crate::interner::Interner;
@@ -45,6 +45,8 @@ pub struct Upserted {
     pub new_path: bool,
     /// The best path is another one, or has other attributes.
     pub best_changed: bool,
+    /// A path of the source to this prefix may be the best.
+    pub usable_of_source: bool,
 }
 
 /// What taking a path out did.
@@ -56,6 +58,8 @@ pub struct Withdrawn {
     pub best_changed: bool,
     /// The source has no path to this prefix left.
     pub last_of_source: bool,
+    /// A path that the source has left to this prefix may be the best.
+    pub usable_of_source: bool,
 }
 
 /// The one writer of a shard: it goes where the shard goes, and is used by nobody else.
@@ -245,7 +249,7 @@ impl RibWriter {
     ) -> Result<Upserted, Full> {
         // Before the swap: once in the slot, other shards read what the count keeps alive.
         self.interner.add_path(path.attributes);
-        let (id, edited) = loop {
+        let (id, (edited, of_source)) = loop {
             let table = self.rib.table(family);
             let spare = &mut self.spares[family.index()];
             let id = match table.claim(key, from, pinned, spare) {
@@ -257,8 +261,12 @@ impl RibWriter {
             };
             let slot = table.slot(id).expect("an id has its slot");
             match self.rib.put(family, slot, path, pinned) {
-                Ok(edited) => break (PrefixId(id), edited),
-                Err(Buried) => table.unlink(id, pinned),
+                Ok(put) => break (PrefixId(id), put),
+                Err(Refused::Buried) => table.unlink(id, pinned),
+                Err(Refused::Full) => {
+                    self.uncount(path.attributes, pinned);
+                    return Err(Full::Paths);
+                }
             }
             from = Place::default();
         };
@@ -268,6 +276,7 @@ impl RibWriter {
                 id,
                 new_path: false,
                 best_changed: false,
+                usable_of_source: of_source.usable,
             });
         };
         self.source_paths[path.source.index()] += 1;
@@ -276,6 +285,7 @@ impl RibWriter {
             id,
             new_path: edited.removed.is_empty(),
             best_changed: edited.best_changed,
+            usable_of_source: of_source.usable,
         })
     }
 
@@ -299,7 +309,8 @@ impl RibWriter {
         Some(Withdrawn {
             id,
             best_changed: edited.best_changed,
-            last_of_source: left == 0,
+            last_of_source: left.paths == 0,
+            usable_of_source: left.usable,
         })
     }
 
@@ -317,7 +328,8 @@ impl RibWriter {
         Some(Withdrawn {
             id,
             best_changed: edited.best_changed,
-            last_of_source: left == 0,
+            last_of_source: left.paths == 0,
+            usable_of_source: left.usable,
         })
     }
 
@@ -348,7 +360,7 @@ impl RibWriter {
             self.source_paths[path.source.index()] -= 1;
             self.uncount(path.attributes, pinned);
         }
-        if edited.best_changed || edited.runner_up_changed {
+        if edited.best_changed || edited.others_changed {
             self.mark(family, id);
         }
     }
@@ -407,16 +419,16 @@ impl RibWriter {
     }
 
     /// Whether this shard, which has subscribed to the family, wants marks too where the best path
-    /// stays and the best of the other sources' paths changes. As with [`RibWriter::subscribe`],
-    /// what changed earlier is not marked.
-    pub fn subscribe_runner_up(&mut self, family: Family, wanted: bool) {
-        let subscribers = &self.rib.runner_up_subscribers[family.index()];
+    /// stays and of the others one that may be used comes, changes or goes. As with
+    /// [`RibWriter::subscribe`], what changed earlier is not marked.
+    pub fn subscribe_others(&mut self, family: Family, wanted: bool) {
+        let subscribers = &self.rib.others_subscribers[family.index()];
         if wanted {
             subscribers.fetch_or(self.shard.mask(), Ordering::SeqCst);
         } else {
             subscribers.fetch_and(!self.shard.mask(), Ordering::SeqCst);
         }
-        // Pairs with `Rib::wants_runners_up`: the caller's walk comes after this.
+        // Pairs with `Rib::wants_others`: the caller's walk comes after this.
         fence(Ordering::SeqCst);
     }
 

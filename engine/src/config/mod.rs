@@ -68,6 +68,8 @@ pub struct Neighbor {
     pub timers: Timers,
     /// The address families offered.
     pub families: FamilySet,
+    /// Several paths a prefix (RFC 7911).
+    pub add_paths: AddPaths,
     /// Next hop of IPv4 routes that carry ourselves as next hop; none: the session's address.
     pub next_hop_ipv4: Option<Ipv4Addr>,
     /// Next hop of IPv6 routes that carry ourselves as next hop.
@@ -150,6 +152,13 @@ impl Default for Timers {
             send_hold: None,
         }
     }
+}
+
+/// Several paths to one prefix (RFC 7911), in every family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct AddPaths {
+    /// Whether we take several.
+    pub receive: bool,
 }
 
 /// The next hop of IPv6 routes that carry ourselves as next hop.

@@ -177,6 +177,7 @@ pub(super) mod tests {
             ttl_security: false,
             timers: Timers::default(),
             families: FamilySet::default(),
+            add_paths: Default::default(),
             next_hop_ipv4: None,
             next_hop_ipv6: NextHopIpv6::Auto,
             next_hop_self: NextHopSelf::Auto,

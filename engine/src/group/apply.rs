@@ -60,7 +60,7 @@ impl Group {
             entries.resize(highest.0 as usize + 1, AdvertId::NONE);
         }
         let mut counts = Counts::default();
-        if self.view.wants_runners_up() {
+        if self.view.wants_others() {
             for id in ids {
                 let new = self.evaluate_both(writer, guard, family, *id);
                 self.change((writer.rib(), guard), family, *id, new, &mut counts);
@@ -168,6 +168,7 @@ impl Group {
         self.sources.contains_key(&source)
     }
 
+    /// What the view's members are told of a path; nothing, if export refuses it.
     fn evaluate(
         &mut self,
         writer: &mut RibWriter,
@@ -186,6 +187,9 @@ impl Group {
             .unwrap_or_default()
     }
 
+    /// The first path in order of preference that export does not refuse; and where a member said
+    /// it, the first of the others. So a path that the view refuses hides none behind it.
+    // RFC-DONE 7947 §2.3: what a client said, or must not be told, hides no other path from it.
     fn evaluate_both(
         &mut self,
         writer: &mut RibWriter,
@@ -194,19 +198,26 @@ impl Group {
         id: PrefixId,
     ) -> Entry {
         let rib = &Arc::clone(writer.rib());
+        let mut entry = Entry::default();
+        let mut first_source = None;
         // One look at the paths, so that the two fit together.
-        let paths = rib.paths(family, id, guard);
-        let Some(best) = paths.best() else {
-            return Entry::default();
-        };
-        let mut entry =
-            Entry::of(self.evaluate(writer, guard, family, (best.attributes, best.source)));
-        if entry.first != AdvertId::NONE
-            && self.is_member(best.source)
-            && let Some(other) = rib.best_but(&paths, best.source, guard)
-        {
-            let other = (other.attributes, other.source);
-            entry.second = self.evaluate(writer, guard, family, other);
+        for path in rib.ranked(rib.paths(family, id, guard), guard) {
+            if first_source == Some(path.source) {
+                continue;
+            }
+            let advert = self.evaluate(writer, guard, family, (path.attributes, path.source));
+            if advert == AdvertId::NONE {
+                continue;
+            }
+            if first_source.is_some() {
+                entry.second = advert;
+                break;
+            }
+            entry.first = advert;
+            if !self.is_member(path.source) {
+                break;
+            }
+            first_source = Some(path.source);
         }
         entry
     }

@@ -199,7 +199,7 @@ impl Group {
         }
     }
 
-    /// For a view that [wants runners-up](ExportView::wants_runners_up): a member that joined has
+    /// For a view that [wants others](ExportView::wants_others): a member that joined has
     /// paths already, and what it is told instead where they are the best was not worked out while
     /// it was no member.
     pub fn adopt(&mut self, writer: &mut RibWriter, guard: &Guard, adj_rib_in: &Sets) {

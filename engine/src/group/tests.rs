@@ -168,7 +168,7 @@ impl Bed {
         });
         let mut writer = rib.writer(ShardId(0));
         writer.subscribe(Family::Ipv4Unicast, true);
-        writer.subscribe_runner_up(Family::Ipv4Unicast, view.wants_runners_up());
+        writer.subscribe_others(Family::Ipv4Unicast, view.wants_others());
         let group = Group::new(view, &rib);
         Bed {
             rib,
@@ -320,7 +320,7 @@ impl Bed {
     /// What a member is told of a prefix: the best path, and where that is its own, nothing; but
     /// a route server's client the best of the others.
     fn expected(&self, member: MemberId, prefix: Ipv4Prefix) -> Option<String> {
-        let served = self.group.view().wants_runners_up();
+        let served = self.group.view().wants_others();
         let but = served.then_some(member);
         let (length, from) = self.best(prefix, but)?;
         let ours = (!served).then_some(self.group.view().local_asn);

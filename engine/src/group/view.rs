@@ -43,8 +43,9 @@ impl ExportView {
         self.client == Some(Client::RouteServer) && source == SourceKind::External
     }
 
-    /// Whether a peer whose own path is the best is told the best of the others (RFC 7947 §2.3).
-    pub fn wants_runners_up(&self) -> bool {
+    /// Whether other paths than the best are told: where that is a peer's own or is refused, the next
+    /// in order of preference (RFC 7947 §2.3).
+    pub fn wants_others(&self) -> bool {
         self.client == Some(Client::RouteServer)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use codec::{AS_TRANS, FamilySet};
 
-use crate::config::{Neighbor, Password, PeerAsn, Timers};
+use crate::config::{AddPaths, Neighbor, Password, PeerAsn, Timers};
 
 /// The part of a [`Neighbor`] that its session acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct SessionConfig {
     pub families: FamilySet,
     /// Enhanced route refresh is offered (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Several paths a prefix.
+    pub add_paths: AddPaths,
 }
 
 impl SessionConfig {
@@ -56,6 +58,7 @@ impl SessionConfig {
             timers: neighbor.timers,
             families: neighbor.families,
             enhanced_refresh: neighbor.enhanced_refresh,
+            add_paths: neighbor.add_paths,
         }
     }
 
@@ -70,6 +73,7 @@ impl SessionConfig {
             || self.router_id != old.router_id
             || self.families != old.families
             || self.enhanced_refresh != old.enhanced_refresh
+            || self.add_paths.receive != old.add_paths.receive
             || self.timers.hold != old.timers.hold
     }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codec::notification as code;
-use codec::{AS_TRANS, Capability, Family, FamilySet, Notification, Open, PeerKind, WireFormat};
+use codec::{
+    AS_TRANS, AddPath, Capability, Family, FamilySet, Notification, Open, PeerKind, WireFormat,
+};
 
 use super::action::Negotiated;
 use super::config::SessionConfig;
@@ -33,6 +35,7 @@ pub(super) fn offer(config: &SessionConfig) -> Open {
     if config.enhanced_refresh {
         capabilities.push(Capability::EnhancedRouteRefresh);
     }
+    capabilities.extend(add_paths(config));
     Open {
         version: 4,
         asn: config.local_asn,
@@ -47,6 +50,21 @@ fn multiprotocol(family: Family) -> Capability {
         afi: family.afi(),
         safi: family.safi(),
     }
+}
+
+/// RFC 7911 §4: which of our families carry several paths, each way.
+fn add_paths(config: &SessionConfig) -> Option<Capability> {
+    let wanted = config.add_paths;
+    let family = |family: Family| AddPath {
+        afi: family.afi(),
+        safi: family.safi(),
+        receive: wanted.receive,
+        send: false,
+    };
+    let families = config.families.iter().map(family);
+    wanted
+        .receive
+        .then(|| Capability::AddPath(families.collect()))
 }
 
 /// What our offer and the peer's OPEN come to.
@@ -70,7 +88,10 @@ pub(super) fn negotiate(
     Ok(Negotiated {
         wire: WireFormat {
             four_octet_as,
-            add_path_receive: FamilySet::NONE,
+            add_path_receive: match config.add_paths.receive {
+                true => families.intersection(add_path_families(&open, |theirs| theirs.send)),
+                false => FamilySet::NONE,
+            },
             add_path_send: FamilySet::NONE,
             extended_messages: false,
             extended_next_hop: false,
@@ -207,6 +228,29 @@ fn negotiate_families(config: &SessionConfig, open: &Open) -> Result<FamilySet, 
         Bytes::from(data),
         words,
     ))
+}
+
+/// The families in which the peer's OPEN offers a direction of ADD-PATH; of a family that it names
+/// twice the first counts.
+// RFC-DONE 7911 §4: several paths go each way only where one side sends and the other receives.
+fn add_path_families(open: &Open, direction: fn(&AddPath) -> bool) -> FamilySet {
+    let mut known = FamilySet::NONE;
+    let mut offered = FamilySet::NONE;
+    for capability in &open.capabilities {
+        let Capability::AddPath(tuples) = capability else {
+            continue;
+        };
+        for tuple in tuples {
+            let Some(family) = Family::from_afi_safi(tuple.afi, tuple.safi) else {
+                continue;
+            };
+            if !known.contains(family) && direction(tuple) {
+                offered.insert(family);
+            }
+            known.insert(family);
+        }
+    }
+    offered
 }
 
 fn list(families: FamilySet) -> String {

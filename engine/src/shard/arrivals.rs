@@ -6,7 +6,7 @@
 //! is a count that is given back once the paths have their own.
 
 use codec::IpPrefix;
-use rib::{AttributeId, Path, PathFlags};
+use rib::{AttributeId, Path};
 
 use super::instance::Instance;
 use super::peer::Established;
@@ -68,11 +68,16 @@ impl Instance {
         let source = established.source;
         self.writer
             .withdraw_all(source, withdrawn.iter().copied(), |at, gone| {
+                let Some(gone) = gone else {
+                    return;
+                };
                 let family = withdrawn[at].0.family().index();
-                if let Some(gone) = gone.filter(|gone| gone.last_of_source) {
+                if gone.last_of_source {
                     established.adj_rib_in[family].remove(gone.id);
                     established.rejected[family].remove(gone.id);
                     established.is_said(withdrawn[at].0.family(), gone.id);
+                } else if !gone.usable_of_source {
+                    established.rejected[family].insert(gone.id);
                 }
             });
         self.arrivals.withdrawn.clear();
@@ -80,44 +85,31 @@ impl Instance {
 
     fn settle_announced(&mut self, established: &mut Established) {
         let announced = std::mem::take(&mut self.arrivals.announced);
+        self.end_teardowns(established.source, &announced);
         let mut refused = 0;
         // Of several paths to a prefix (RFC 7911) the others may still be stale: what has become of
         // each is in its mark.
         let several = established.negotiated.wire.add_path_receive;
-        let sends_many = |family| several.contains(family);
-        let mut unmarked = Vec::new();
-        let teardowns = &mut self.teardowns;
         self.writer
             .upsert_all(announced.iter().copied(), |at, upserted| {
                 let Ok(upserted) = upserted else {
                     refused += 1;
                     return;
                 };
-                let (prefix, path) = &announced[at];
-                let family = prefix.family();
-                established.adj_rib_in[family.index()].insert(upserted.id);
-                let rejected = &mut established.rejected[family.index()];
-                if path.flags.contains(PathFlags::REJECTED) {
+                let family = announced[at].0.family().index();
+                established.adj_rib_in[family].insert(upserted.id);
+                let rejected = &mut established.rejected[family];
+                if !upserted.usable_of_source {
                     rejected.insert(upserted.id);
                 } else if !rejected.is_empty() {
                     rejected.remove(upserted.id);
                 }
-                for teardown in teardowns.iter_mut() {
-                    if teardown.spare(path.source, family, upserted.id) && sends_many(family) {
-                        unmarked.push((family, upserted.id, path.path_id));
-                    }
-                }
-                if !sends_many(family) {
-                    established.is_said(family, upserted.id);
+                if !several.contains(announced[at].0.family()) {
+                    established.is_said(announced[at].0.family(), upserted.id);
                 }
             });
-        for (family, id, path_id) in unmarked {
-            let others = (established.source, Some(path_id));
-            self.writer
-                .flag_ids(family, &[id], others, PathFlags::STALE);
-        }
         for _ in 0..refused {
-            self.refuse("prefixes or paths");
+            self.refuse("prefixes, or for more paths to one prefix from one peer");
         }
         // The room that it takes is kept for what comes next.
         self.arrivals.announced = announced;

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use codec::{AttributeWriter, Family, Origin};
+use codec::{AttributeWriter, Family, IpPrefix, Origin};
 use rib::{
     AttributeId, IdSet, OpenChange, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId,
     SourceInfo, SourceKind,
@@ -73,17 +73,6 @@ enum Task {
     Mark,
     /// Those that are stale must go, and the peer's tables follow.
     Sweep(MemberId),
-}
-
-impl Teardown {
-    /// A path that comes while older ones of its source are being removed stays, and is not stale.
-    /// Whether there were older ones that are yet to be marked.
-    pub(super) fn spare(&mut self, source: SourceId, family: Family, id: PrefixId) -> bool {
-        if self.source != source || matches!(self.task, Task::Sweep(_)) {
-            return false;
-        }
-        self.ids[family.index()].remove(id) && self.task == Task::Mark
-    }
 }
 
 impl Instance {
@@ -179,8 +168,8 @@ impl Instance {
         for family in view.families.iter() {
             self.writer.subscribe(family, true);
         }
-        if view.wants_runners_up() {
-            self.subscribe_runners_up(Some(&view));
+        if view.wants_others() {
+            self.subscribe_others(Some(&view));
         }
         #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut group = Group::new(view.clone(), self.writer.rib());
@@ -215,7 +204,7 @@ impl Instance {
         let old = group.change_view(view.clone(), &rib);
         self.views.remove(&old);
         self.views.insert(view.clone(), place);
-        self.subscribe_runners_up(None);
+        self.subscribe_others(None);
         true
     }
 
@@ -264,12 +253,12 @@ impl Instance {
                 self.writer.subscribe(family, false);
             }
         }
-        self.subscribe_runners_up(None);
+        self.subscribe_others(None);
     }
 
-    /// Marks of the next best paths are wanted as long as a group tells them, or one that is about
-    /// to be made.
-    fn subscribe_runners_up(&mut self, coming: Option<&ExportView>) {
+    /// Marks of other paths than the best are wanted as long as a group tells them, or one that is
+    /// about to be made.
+    fn subscribe_others(&mut self, coming: Option<&ExportView>) {
         #[cfg(test)]
         if self.fault == Some(crate::group::Fault::UnmarkedRunnersUp) {
             return;
@@ -278,8 +267,8 @@ impl Instance {
             let views = self.groups.iter().flatten().map(Group::view).chain(coming);
             let wanted = views
                 .filter(|view| view.families.contains(family))
-                .any(ExportView::wants_runners_up);
-            self.writer.subscribe_runner_up(family, wanted);
+                .any(ExportView::wants_others);
+            self.writer.subscribe_others(family, wanted);
         }
     }
 
@@ -413,6 +402,30 @@ impl Instance {
         }
     }
 
+    /// What is still to be done to the paths of a source is done before new ones to the same prefixes
+    /// come: of several to one, those that do not come again must not stay as they were.
+    pub(super) fn end_teardowns(&mut self, source: SourceId, coming: &[(IpPrefix, Path)]) {
+        let meant = |teardown: &Teardown| {
+            teardown.source == source && !matches!(teardown.task, Task::Sweep(_))
+        };
+        for place in 0..self.teardowns.len() {
+            if !meant(&self.teardowns[place]) {
+                continue;
+            }
+            let task = self.teardowns[place].task;
+            let rib = Arc::clone(self.writer.rib());
+            let guard = rib.guard();
+            for (prefix, _) in coming {
+                let ids = &mut self.teardowns[place].ids[prefix.family().index()];
+                if let Some(id) = rib.lookup(*prefix, &guard)
+                    && ids.remove(id)
+                {
+                    self.run_task(task, source, prefix.family(), &[id]);
+                }
+            }
+        }
+    }
+
     fn run_task(&mut self, task: Task, source: SourceId, family: Family, ids: &[PrefixId]) {
         let stale = PathFlags::STALE;
         match task {
@@ -497,7 +510,7 @@ mod tests {
     use std::net::IpAddr;
 
     use bytes::Bytes;
-    use codec::{IpPrefix, Ipv4Prefix, NextHop, PeerKind};
+    use codec::{Ipv4Prefix, NextHop, PeerKind};
     use rib::{Rib, RibOptions, Selection, ShardId};
 
     use super::*;
@@ -534,49 +547,6 @@ mod tests {
                 extended: true,
             },
         }
-    }
-
-    #[test]
-    fn a_path_that_comes_back_outlives_the_removal_of_the_ones_before() {
-        let rib = Rib::new(RibOptions {
-            shards: 1,
-            selection: Selection::default(),
-        });
-        let mut instance = Instance::new(rib.writer(ShardId(0)));
-        let source = instance.writer.add_source(SourceInfo {
-            kind: SourceKind::External,
-            asn: 65002,
-            router_id: Ipv4Addr::new(192, 0, 2, 2),
-            address: None,
-        });
-        let mut canonical = Vec::new();
-        AttributeWriter::new(&mut canonical).empty_as_path();
-        let attributes = instance.writer.intern(&canonical).unwrap();
-        let path = Path {
-            attributes,
-            source,
-            path_id: 0,
-            flags: PathFlags::NONE,
-        };
-        let prefix = IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::new(20, 0, 0, 0), 24));
-        let upsert = |instance: &mut Instance| {
-            let mut id = None;
-            instance.writer.upsert_all([(prefix, path)], |_, upserted| {
-                let upserted = upserted.unwrap();
-                for teardown in &mut instance.teardowns {
-                    assert!(!teardown.spare(source, prefix.family(), upserted.id));
-                }
-                id = Some(upserted.id);
-            });
-            id.unwrap()
-        };
-        let id = upsert(&mut instance);
-        let mut ids: [IdSet; Family::ALL.len()] = Default::default();
-        ids[0].insert(id);
-        instance.tear_down(source, ids, false);
-        upsert(&mut instance);
-        while instance.work(&mut Counter::default()).1 {}
-        assert!(rib.best(Family::Ipv4Unicast, id, &rib.guard()).is_some());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use codec::{Family, PeerKind};
-use rib::{IdSet, SourceId, SourceInfo, SourceKind};
+use rib::{IdSet, PATHS_OF_SOURCE_MAX, SourceId, SourceInfo, SourceKind};
+use smallvec::{SmallVec, smallvec};
 
 use super::command::{ConnectionId, SocketOptions};
 use super::memory::Volume;
@@ -43,7 +44,7 @@ pub(super) struct Established {
     pub(super) since: Time,
     /// The prefixes that have a path from this peer.
     pub(super) adj_rib_in: [IdSet; Family::ALL.len()],
-    /// How many of them import policy rejected.
+    /// Those of them of which import policy rejected every path.
     pub(super) rejected: [IdSet; Family::ALL.len()],
     /// Under `import: none`: what was announced, counted and not kept.
     pub(super) counted: [Counted; Family::ALL.len()],
@@ -57,27 +58,51 @@ pub(super) struct Established {
     pub(super) paused: bool,
 }
 
-/// Distinct prefixes by fingerprint: 8 octets each, no path and no attribute.
+/// Distinct prefixes by fingerprint: 8 octets each, no path and no attribute; of further paths to
+/// one (RFC 7911) as much.
 #[derive(Default)]
-pub(super) struct Counted(ahash::AHashSet<u64>);
+pub(super) struct Counted {
+    prefixes: ahash::AHashSet<u64>,
+    /// Where a path has an identifier that is not 0: the identifiers.
+    path_ids: ahash::AHashMap<u64, SmallVec<[u32; 2]>>,
+}
 
 impl Counted {
-    pub(super) fn insert(&mut self, fingerprint: u64) {
-        if self.0.len() < COUNTED_MAX {
-            self.0.insert(fingerprint);
+    pub(super) fn insert(&mut self, fingerprint: u64, path_id: u32) {
+        let is_new = !self.prefixes.contains(&fingerprint);
+        if is_new && self.prefixes.len() >= COUNTED_MAX {
+            return;
+        }
+        self.prefixes.insert(fingerprint);
+        match self.path_ids.get_mut(&fingerprint) {
+            Some(ids) if ids.contains(&path_id) || ids.len() >= PATHS_OF_SOURCE_MAX => {}
+            Some(ids) => ids.push(path_id),
+            None if is_new && path_id == 0 => {}
+            None if is_new => drop(self.path_ids.insert(fingerprint, smallvec![path_id])),
+            None if path_id == 0 => {}
+            None => drop(self.path_ids.insert(fingerprint, smallvec![0, path_id])),
         }
     }
 
-    pub(super) fn remove(&mut self, fingerprint: u64) {
-        self.0.remove(&fingerprint);
+    pub(super) fn remove(&mut self, fingerprint: u64, path_id: u32) {
+        if let Some(ids) = self.path_ids.get_mut(&fingerprint) {
+            ids.retain(|id| *id != path_id);
+            if !ids.is_empty() {
+                return;
+            }
+            self.path_ids.remove(&fingerprint);
+        } else if path_id != 0 {
+            return;
+        }
+        self.prefixes.remove(&fingerprint);
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.0.len() as u64
+        self.prefixes.len() as u64
     }
 
     pub(super) fn clear(&mut self) {
-        self.0 = ahash::AHashSet::default();
+        *self = Counted::default();
     }
 }
 
@@ -253,5 +278,32 @@ impl Peers {
             peer.armed = None;
         }
         Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC-SHOWN 7911 §3
+    #[test]
+    fn a_prefix_is_counted_once_until_its_last_path_goes() {
+        let mut counted = Counted::default();
+        for path_id in [0, 3, 7, 3] {
+            counted.insert(1, path_id);
+        }
+        counted.insert(2, 5);
+        counted.insert(3, 0);
+        assert_eq!(counted.len(), 3);
+        counted.remove(1, 9);
+        counted.remove(1, 0);
+        counted.remove(1, 7);
+        counted.remove(3, 1);
+        assert_eq!(counted.len(), 3);
+        counted.remove(1, 3);
+        counted.remove(3, 0);
+        counted.remove(2, 5);
+        assert_eq!(counted.len(), 0);
+        assert!(counted.path_ids.is_empty());
     }
 }

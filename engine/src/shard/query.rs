@@ -357,6 +357,8 @@ impl Table<'_> {
         route.peer_address = source.address.map(|address| address.to_string());
         attributes::fill(&mut route, attributes.bytes);
         route.best = best;
+        let is_identified = path.flags.contains(PathFlags::IDENTIFIED);
+        route.path_id = is_identified.then_some(path.path_id);
         route.accepted = !path.flags.contains(PathFlags::REJECTED);
         route.stale = path.flags.contains(PathFlags::STALE);
         if !route.accepted
@@ -409,21 +411,21 @@ impl Table<'_> {
         self.export(&view, family, &path).ok()
     }
 
-    /// The path that a peer is told: the best one, or as a route server's client whose own that is,
-    /// the best of the others.
+    /// The path that a peer is told: the best one, or as a route server's client the first in order
+    /// of preference that is not its own and not refused.
     fn told_path(&self, established: &Established, id: PrefixId, family: Family) -> Option<Path> {
+        let view = self.instance.group(established.group)?.view();
         let paths = self.rib.paths(family, id, self.guard);
-        let best = paths.best()?;
-        match best.source == established.source {
-            true => self.rib.best_but(&paths, best.source, self.guard),
-            false => Some(best),
-        }
+        let is_told = |path: &Path| {
+            path.source != established.source && self.export(view, family, path).is_ok()
+        };
+        self.rib.ranked(paths, self.guard).find(is_told)
     }
 
     /// Whether a peer is told another path than the best.
     fn is_second(&self, established: &Established, id: PrefixId, family: Family) -> bool {
         let best = self.rib.best(family, id, self.guard);
-        best.is_some_and(|best| best.source == established.source)
+        best != self.told_path(established, id, family)
     }
 
     fn export(&self, view: &ExportView, family: Family, path: &Path) -> Result<Vec<u8>, Refusal> {
@@ -464,7 +466,10 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
         let route = table.told(peer, established, (id, prefix), &advert);
         let reason = match route.best {
             true => "announced",
-            false => "announced: the best of the others, since the best path came from this peer",
+            false => {
+                "announced: the best of the others, since the best path came from this peer or must \
+                 not be told to it"
+            }
         };
         return told(true, reason, Some(route));
     }

@@ -94,9 +94,10 @@ fn withdraw(
     established: &mut Established,
     nlri: &Nlri<'_>,
 ) {
+    let family = nlri.family().index();
     for (path_id, prefix) in nlri.iter() {
         if neighbor.import == Import::None {
-            established.counted[prefix.family().index()].remove(fingerprint(&prefix));
+            established.counted[family].remove(fingerprint(&prefix), path_id);
             continue;
         }
         instance.take_withdrawal(established, prefix, path_id);
@@ -112,8 +113,9 @@ fn announce(
     nlri: &Nlri<'_>,
 ) {
     if neighbor.import == Import::None {
-        for (_, prefix) in nlri.iter() {
-            established.counted[prefix.family().index()].insert(fingerprint(&prefix));
+        let counted = &mut established.counted[nlri.family().index()];
+        for (path_id, prefix) in nlri.iter() {
+            counted.insert(fingerprint(&prefix), path_id);
         }
         return;
     }
@@ -128,10 +130,16 @@ fn announce(
         withdraw(instance, neighbor, established, nlri);
         return;
     };
-    let flags = match rejection {
+    let mut flags = match rejection {
         Some(_) => PathFlags::REJECTED,
         None => PathFlags::NONE,
     };
+    // RFC-DONE 7911 §3: paths of one prefix are told apart by the identifiers that their peer gave
+    // them.
+    let add_path = established.negotiated.wire.add_path_receive;
+    if add_path.contains(nlri.family()) {
+        flags = flags | PathFlags::IDENTIFIED;
+    }
     let source = established.source;
     let octets = instance.canonical.len() as u64;
     let mut announced = 0;

@@ -74,7 +74,7 @@ impl Shard {
         let told = instance
             .group_mut(wanted.from)
             .map(|group| group.told_ids());
-        let runners_up = wanted.view.wants_runners_up();
+        let others = wanted.view.wants_others();
         let place = instance.group_of(wanted.view);
         let mut joining = Vec::new();
         let mut refreshes = Vec::new();
@@ -89,7 +89,7 @@ impl Shard {
                 joining.push((id, established.source));
                 let group = instance.group(wanted.from);
                 refreshes.extend(group.map(|group| (id, group.open_refreshes(id))));
-                adj_ribs_in.extend(runners_up.then(|| established.adj_rib_in.clone()));
+                adj_ribs_in.extend(others.then(|| established.adj_rib_in.clone()));
             }
         }
         let mut outbox = Wire {

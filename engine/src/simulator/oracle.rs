@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use codec::{Family, FamilySet, IpPrefix};
+use codec::{Family, FamilySet, IpPrefix, WireFormat};
 
-use super::route::Route;
+use super::route::{Route, Table};
 use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf};
 
 /// A session that is up, as the oracle sees it.
@@ -21,11 +21,11 @@ pub(super) struct Peering<'w> {
     pub(super) asn: u32,
     pub(super) router_id: Ipv4Addr,
     /// What the router announces.
-    pub(super) routes: &'w BTreeMap<IpPrefix, Route>,
+    pub(super) routes: Table,
     /// The families that both sides speak.
     pub(super) families: FamilySet,
-    /// Whether the router knows 4-octet AS numbers.
-    pub(super) four_octet_as: bool,
+    /// What the router negotiated.
+    pub(super) format: &'w WireFormat,
     /// Our end of the connection.
     pub(super) local: IpAddr,
 }
@@ -46,6 +46,7 @@ struct Candidate {
     client: bool,
     router_id: Ipv4Addr,
     address: Option<IpAddr>,
+    path_id: u32,
     route: Route,
 }
 
@@ -54,37 +55,48 @@ pub(super) fn expected_tables(
     instance: &Instance,
     peerings: &[Peering<'_>],
     node: NodeAddresses,
-) -> Vec<BTreeMap<IpPrefix, Route>> {
+) -> Vec<BTreeMap<IpPrefix, Vec<Route>>> {
     let mut prefixes: BTreeSet<IpPrefix> = instance.origins.keys().copied().collect();
     for peering in peerings {
-        prefixes.extend(peering.routes.keys());
+        prefixes.extend(peering.routes.keys().map(|(prefix, _)| *prefix));
     }
     let mut tables = vec![BTreeMap::new(); peerings.len()];
     for prefix in prefixes {
         let candidates = candidates(instance, peerings, prefix);
         for (index, peering) in peerings.iter().enumerate() {
-            let mut best = best_path(candidates.clone());
-            let is_own = |best: &Candidate| best.from == Some(index);
-            if is_served(peering) && best.as_ref().is_some_and(is_own) {
-                // RFC 7947 §2.3: its own path does not hide what the others say. (As long as it is
-                // not the best it counts like any other, and may strike one out by its MED.)
-                let mut others = candidates.clone();
-                others.retain(|candidate| candidate.from != Some(index));
-                best = best_path(others);
-            }
-            let Some(best) = best else {
+            if !peering.families.contains(prefix.family()) {
                 continue;
-            };
+            }
+            let ranked = in_order(candidates.clone());
             // Split horizon: whoever said it does not hear it.
-            if best.from == Some(index) || !peering.families.contains(prefix.family()) {
-                continue;
-            }
-            if let Some(route) = exported(&best, peering, prefix.family(), node) {
-                tables[index].insert(prefix, route);
+            let told = ranked.iter().map(|path| match path.from {
+                Some(from) if from == index => None,
+                _ => exported(path, peering, prefix.family(), node),
+            });
+            // RFC 7947 §2.3: what a route server's client says itself, or must not hear, does not
+            // hide what the others say.
+            let told: Vec<Route> = match is_served(peering) {
+                true => told.flatten().take(1).collect(),
+                false => told.take(1).flatten().collect(),
+            };
+            if !told.is_empty() {
+                tables[index].insert(prefix, told);
             }
         }
     }
     tables
+}
+
+/// The paths in order of preference: the best of all, then the best of those that are left, and so
+/// on. (Whoever is behind strikes nobody out by its MED.)
+fn in_order(mut left: Vec<Candidate>) -> Vec<Candidate> {
+    let mut order = Vec::new();
+    while let Some(best) = best_path(left.clone()) {
+        let key = |path: &Candidate| (path.from, path.path_id);
+        left.retain(|path| key(path) != key(&best));
+        order.push(best);
+    }
+    order
 }
 
 /// A client of ours as a route server.
@@ -118,7 +130,7 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
             is_reflected(peering),
         ),
         (!is_external(peering)).then_some(neighbor.cluster_id),
-        peering.four_octet_as,
+        peering.format.four_octet_as,
         own_next_hops,
         neighbor.next_hop_self as u8,
         neighbor.export as u8,
@@ -127,11 +139,12 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
 }
 
 fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -> Vec<Candidate> {
-    // A path of our own beats every learned one: nothing else is looked at.
+    let mut candidates = Vec::new();
     if let Some(origin) = instance.origins.get(&prefix) {
         let attributes = &origin.attributes;
-        return vec![Candidate {
+        candidates.push(Candidate {
             from: None,
+            path_id: 0,
             external: false,
             client: false,
             router_id: Ipv4Addr::UNSPECIFIED,
@@ -147,16 +160,22 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
                 originator_id: None,
                 cluster_list: vec![],
             },
-        }];
+        });
     }
-    let mut candidates = Vec::new();
-    for (index, peering) in peerings.iter().enumerate() {
-        let Some(route) = peering.routes.get(&prefix) else {
-            continue;
-        };
-        if peering.families.contains(prefix.family()) && is_accepted(peering, route) {
+    let said = |peering: &Peering<'_>| -> Vec<(u32, Route)> {
+        let of_prefix = peering.routes.range((prefix, 0)..=(prefix, u32::MAX));
+        of_prefix
+            .map(|((_, path_id), route)| (*path_id, route.clone()))
+            .collect()
+    };
+    let said = peerings.iter().enumerate().flat_map(|(index, peering)| {
+        let paths = said(peering).into_iter();
+        paths.map(move |(path_id, route)| (index, peering, path_id, route))
+    });
+    for (index, peering, path_id, route) in said {
+        if peering.families.contains(prefix.family()) && is_accepted(peering, &route) {
             let external = is_external(peering);
-            let mut route = route.clone();
+            let mut route = route;
             if external {
                 // RFC 4271 §5.1.5: what an external peer says of LOCAL_PREF is ignored. So is what
                 // it says of reflection (RFC 7606 §7.9, §7.10).
@@ -170,6 +189,7 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
                 client: is_reflected(peering),
                 router_id: peering.router_id,
                 address: Some(peering.neighbor.address),
+                path_id,
                 route,
             });
         }
@@ -195,6 +215,10 @@ fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
 
 /// RFC 4271 §9.1.2.2, step by step; each step strikes out what is worse.
 fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
+    // A path of our own beats every learned one.
+    if let Some(own) = left.iter().find(|c| c.from.is_none()) {
+        return Some(own.clone());
+    }
     let degree = |c: &Candidate| c.route.local_pref.unwrap_or(100);
     let most = left.iter().map(degree).max()?;
     left.retain(|c| degree(c) == most);
@@ -218,11 +242,12 @@ fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
         left.retain(|c| c.external);
     }
     // f) lowest identifier, of the originator where there is one; shortest CLUSTER_LIST (both
-    // RFC 4456 §9); g) lowest address. e) is the same for all.
+    // RFC 4456 §9); g) lowest address; of one peer's paths the lowest identifier. e) is the same for
+    // all.
     let identifier = |c: &Candidate| c.route.originator_id.unwrap_or(c.router_id);
     let clusters = |c: &Candidate| c.route.cluster_list.len();
     left.into_iter()
-        .min_by_key(|c| (identifier(c), clusters(c), c.address))
+        .min_by_key(|c| (identifier(c), clusters(c), c.address, c.path_id))
 }
 
 fn exported(
@@ -321,6 +346,7 @@ mod tests {
             client: false,
             router_id: Ipv4Addr::new(0, 0, 0, id),
             address: None,
+            path_id: 0,
             route: Route {
                 origin: 0,
                 as_path: as_path.to_vec(),

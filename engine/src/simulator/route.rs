@@ -1,12 +1,16 @@
 //! A route as a plain value: how simulated routers keep it and how the oracle expects it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use codec::{AsPath, AttributeSet, AttributeWriter, Origin, WireFormat};
+use codec::{AsPath, AttributeSet, AttributeWriter, IpPrefix, Origin, WireFormat};
+
+/// Routes by prefix and path identifier (RFC 7911); without ADD-PATH the identifier is 0.
+pub(super) type Table = BTreeMap<(IpPrefix, u32), Route>;
 
 /// What a route says of itself. AS_PATHs here are one AS_SEQUENCE.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Route {
     pub(super) origin: u8,
     pub(super) as_path: Vec<u32>,

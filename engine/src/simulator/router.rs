@@ -5,17 +5,17 @@
 //! ordered map as table, timers read on every step. What the engine sends must be flawless: an
 //! attribute fault, a message out of place or an unexpected NOTIFICATION fails the run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use codec::{
-    Capability, Family, FamilySet, IpPrefix, Message, NextHop, NlriField, Notification, Open,
-    PeerKind, RouteRefresh, Update, WireFormat,
+    AddPath, Capability, Family, FamilySet, IpPrefix, Message, NextHop, NlriField, Notification,
+    Open, PeerKind, RouteRefresh, Update, WireFormat,
 };
 
 use super::network::{End, LinkId, Network};
-use super::route::Route;
+use super::route::{Route, Table};
 use crate::random::Random;
 use crate::time::Time;
 
@@ -41,6 +41,9 @@ pub(super) struct RouterSpec {
     pub(super) four_octet_as: bool,
     /// It knows enhanced route refresh (RFC 7313).
     pub(super) enhanced_refresh: bool,
+    /// Whether it sends several paths a prefix, and takes several (RFC 7911).
+    pub(super) add_path_send: bool,
+    pub(super) add_path_receive: bool,
 }
 
 /// A router in the run.
@@ -48,8 +51,8 @@ pub(super) struct RouterSpec {
 pub(super) struct Router {
     pub(super) spec: RouterSpec,
     pub(super) up: bool,
-    /// What it announces.
-    pub(super) routes: BTreeMap<IpPrefix, Route>,
+    /// What it announces: where only one path a prefix can be told, the first.
+    pub(super) routes: Table,
     connections: Vec<Connection>,
     dialling: Option<LinkId>,
     dial_at: Option<Time>,
@@ -68,12 +71,12 @@ struct Connection {
     keepalive_at: Time,
     format: WireFormat,
     peer_id: Ipv4Addr,
-    table: BTreeMap<IpPrefix, Route>,
+    table: Table,
     ended_ribs: FamilySet,
     /// Both ends know enhanced route refresh.
     enhanced_refresh: bool,
     /// What was not told again since the node began to refresh a family.
-    stale: [Option<BTreeSet<IpPrefix>>; Family::ALL.len()],
+    stale: [Option<BTreeSet<(IpPrefix, u32)>>; Family::ALL.len()],
     /// It sent garbage and waits for what that brings.
     spoiled: bool,
     /// Ended: goes once its octets are out.
@@ -93,7 +96,7 @@ impl Router {
             dial_at: spec.dials.then(Time::default),
             spec,
             up: true,
-            routes: BTreeMap::new(),
+            routes: Table::new(),
             connections: Vec::new(),
             dialling: None,
             random: Random::new(seed),
@@ -107,7 +110,7 @@ impl Router {
     }
 
     /// What the engine told us.
-    pub(super) fn table(&self) -> Option<&BTreeMap<IpPrefix, Route>> {
+    pub(super) fn table(&self) -> Option<&Table> {
         Some(&self.session()?.table)
     }
 
@@ -141,29 +144,43 @@ impl Router {
 
     // ----- what the run does to it ------------------------------------------------------------
 
-    /// Announces or changes a route.
+    /// Announces or changes a path.
     pub(super) fn announce(
         &mut self,
         now: Time,
-        prefix: IpPrefix,
+        name: (IpPrefix, u32),
         route: Route,
         net: &mut Network,
     ) {
-        self.routes.insert(prefix, route.clone());
+        self.routes.insert(name, route);
+        self.tell_one(now, name, net);
+    }
+
+    /// Withdraws a path.
+    pub(super) fn withdraw(&mut self, now: Time, name: (IpPrefix, u32), net: &mut Network) {
+        self.routes.remove(&name);
+        self.tell_one(now, name, net);
+    }
+
+    /// Tells the newest state of a path, or of the one that stands for all of its prefix.
+    fn tell_one(&mut self, now: Time, (prefix, path_id): (IpPrefix, u32), net: &mut Network) {
         for connection in self.connections.iter_mut().filter(|c| c.speaks(prefix)) {
-            connection.tell(&self.spec, &[prefix], &route);
+            let told = told(&self.routes, &connection.format);
+            let identified = connection.format.add_path_send.contains(prefix.family());
+            let name = (prefix, if identified { path_id } else { 0 });
+            match told.get(&name) {
+                Some(route) => connection.tell(&self.spec, &[name], route),
+                None => connection.tell_gone(name),
+            }
             connection.push(now, net);
         }
     }
 
-    /// Withdraws a route.
-    pub(super) fn withdraw(&mut self, now: Time, prefix: IpPrefix, net: &mut Network) {
-        self.routes.remove(&prefix);
-        for connection in self.connections.iter_mut().filter(|c| c.speaks(prefix)) {
-            let mut nlri = Vec::new();
-            encode_prefix(prefix, &mut nlri);
-            codec::encode_withdraw(prefix.family(), &nlri, &mut connection.outbox);
-            connection.push(now, net);
+    /// What it says on the session that is up.
+    pub(super) fn said(&self) -> Table {
+        match self.session() {
+            Some(session) => told(&self.routes, &session.format),
+            None => Table::new(),
         }
     }
 
@@ -343,7 +360,7 @@ impl Router {
             keepalive_at: Time(u64::MAX),
             format: WireFormat::default(),
             peer_id: Ipv4Addr::UNSPECIFIED,
-            table: BTreeMap::new(),
+            table: Table::new(),
             ended_ribs: FamilySet::NONE,
             enhanced_refresh: false,
             stale: Default::default(),
@@ -369,6 +386,16 @@ impl Router {
         }
         if self.spec.four_octet_as {
             capabilities.push(Capability::FourOctetAs(self.spec.asn));
+        }
+        if self.spec.add_path_send || self.spec.add_path_receive {
+            let families = self.spec.families.iter();
+            let offers = families.map(|family| AddPath {
+                afi: family.afi(),
+                safi: family.safi(),
+                receive: self.spec.add_path_receive,
+                send: self.spec.add_path_send,
+            });
+            capabilities.push(Capability::AddPath(offers.collect()));
         }
         Open {
             version: 4,
@@ -464,6 +491,7 @@ impl Router {
         let spec = self.spec.clone();
         let mut families = FamilySet::NONE;
         let (mut four_octet_as, mut enhanced_refresh) = (false, false);
+        let [mut sends, mut receives] = [FamilySet::NONE; 2];
         for capability in &open.capabilities {
             match capability {
                 Capability::Multiprotocol { afi, safi } => {
@@ -474,6 +502,19 @@ impl Router {
                 Capability::FourOctetAs(asn) if *asn == open.asn => four_octet_as = true,
                 Capability::RouteRefresh => {}
                 Capability::EnhancedRouteRefresh => enhanced_refresh = true,
+                Capability::AddPath(offers) => {
+                    for offer in offers {
+                        let Some(family) = Family::from_afi_safi(offer.afi, offer.safi) else {
+                            return Err(format!("the engine offers {offer:?}"));
+                        };
+                        if offer.send {
+                            sends.insert(family);
+                        }
+                        if offer.receive {
+                            receives.insert(family);
+                        }
+                    }
+                }
                 other => return Err(format!("the engine offers {other:?}, which it does not do")),
             }
         }
@@ -494,9 +535,16 @@ impl Router {
         }
         connection.peer_id = open.identifier;
         connection.enhanced_refresh = enhanced_refresh && spec.enhanced_refresh;
+        let families = families.intersection(spec.families);
+        let both = |ours: bool, theirs: FamilySet| match ours {
+            true => families.intersection(theirs),
+            false => FamilySet::NONE,
+        };
         connection.format = WireFormat {
             four_octet_as: four_octet_as && spec.four_octet_as,
-            families: families.intersection(spec.families),
+            add_path_receive: both(spec.add_path_receive, sends),
+            add_path_send: both(spec.add_path_send, receives),
+            families,
             peer: match open.asn == spec.asn {
                 true => PeerKind::Internal,
                 false => PeerKind::External,
@@ -626,23 +674,20 @@ impl Router {
 
     fn tell_routes(&mut self, link: LinkId, families: FamilySet) {
         let spec = self.spec.clone();
-        let routes: Vec<(IpPrefix, Route)> = self
-            .routes
-            .iter()
-            .map(|(prefix, route)| (*prefix, route.clone()))
-            .collect();
+        let all = self.routes.clone();
         let Some(connection) = self.connection(link) else {
             return;
         };
+        let routes = Vec::from_iter(told(&all, &connection.format));
         let families = families.intersection(connection.format.families);
         for family in families.iter() {
             let of_family: Vec<_> = routes
                 .iter()
-                .filter(|(p, _)| p.family() == family)
+                .filter(|((prefix, _), _)| prefix.family() == family)
                 .collect();
             for alike in of_family.chunk_by(|a, b| a.1 == b.1) {
-                let prefixes: Vec<IpPrefix> = alike.iter().map(|(prefix, _)| *prefix).collect();
-                connection.tell(&spec, &prefixes, &alike[0].1);
+                let names: Vec<(IpPrefix, u32)> = alike.iter().map(|(name, _)| *name).collect();
+                connection.tell(&spec, &names, &alike[0].1);
             }
         }
     }
@@ -690,7 +735,9 @@ impl Connection {
         let stale = &mut self.stale[family.index()];
         if subtype == RouteRefresh::BEGIN {
             let told = self.table.keys().copied();
-            let told = told.filter(|prefix| prefix.family() == family).collect();
+            let told = told
+                .filter(|(prefix, _)| prefix.family() == family)
+                .collect();
             if stale.replace(told).is_some() {
                 return Err("the engine begins a refresh within a refresh".to_owned());
             }
@@ -709,8 +756,8 @@ impl Connection {
             return Ok(());
         }
         let gone = update.mp_withdrawn.iter().flat_map(|mp| mp.nlri.iter());
-        for (_, prefix) in update.withdrawn.iter().chain(gone) {
-            self.table.remove(&prefix);
+        for (path_id, prefix) in update.withdrawn.iter().chain(gone) {
+            self.table.remove(&(prefix, path_id));
         }
         let announced = [
             (NlriField::Plain, Some(&update.announced)),
@@ -726,22 +773,29 @@ impl Connection {
             let mut canonical = Vec::new();
             update.canonical(field, &mut canonical);
             let route = Route::read(&canonical)?;
-            for (_, prefix) in nlri.iter() {
-                self.table.insert(prefix, route.clone());
+            for (path_id, prefix) in nlri.iter() {
+                self.table.insert((prefix, path_id), route.clone());
                 if let Some(stale) = &mut self.stale[prefix.family().index()] {
-                    stale.remove(&prefix);
+                    stale.remove(&(prefix, path_id));
                 }
             }
         }
         Ok(())
     }
 
-    /// Queues one UPDATE; `prefixes` are of one family and fit.
-    fn tell(&mut self, spec: &RouterSpec, prefixes: &[IpPrefix], route: &Route) {
+    /// Queues the end of a path.
+    fn tell_gone(&mut self, name: (IpPrefix, u32)) {
+        let mut nlri = Vec::new();
+        encode_name(name, &self.format, &mut nlri);
+        codec::encode_withdraw(name.0.family(), &nlri, &mut self.outbox);
+    }
+
+    /// Queues one UPDATE; the prefixes are of one family and fit.
+    fn tell(&mut self, spec: &RouterSpec, names: &[(IpPrefix, u32)], route: &Route) {
         let attributes = route.write(&self.format);
         let mut nlri = Vec::new();
-        for prefix in prefixes {
-            encode_prefix(*prefix, &mut nlri);
+        for name in names {
+            encode_name(*name, &self.format, &mut nlri);
         }
         match route.next_hop {
             IpAddr::V4(_) => codec::encode_update(&attributes, &nlri, &mut self.outbox),
@@ -798,9 +852,23 @@ impl Connection {
     }
 }
 
-fn encode_prefix(prefix: IpPrefix, out: &mut Vec<u8>) {
+/// What is told of `routes` on a session: where it takes one path a prefix, the first of each.
+fn told(routes: &Table, format: &WireFormat) -> Table {
+    let mut told = Table::new();
+    for ((prefix, path_id), route) in routes {
+        let identified = format.add_path_send.contains(prefix.family());
+        let path_id = if identified { *path_id } else { 0 };
+        told.entry((*prefix, path_id))
+            .or_insert_with(|| route.clone());
+    }
+    told
+}
+
+fn encode_name((prefix, path_id): (IpPrefix, u32), format: &WireFormat, out: &mut Vec<u8>) {
+    let identified = format.add_path_send.contains(prefix.family());
+    let path_id = identified.then_some(path_id);
     match prefix {
-        IpPrefix::V4(prefix) => codec::encode_nlri(prefix, None, out),
-        IpPrefix::V6(prefix) => codec::encode_nlri(prefix, None, out),
+        IpPrefix::V4(prefix) => codec::encode_nlri(prefix, path_id, out),
+        IpPrefix::V6(prefix) => codec::encode_nlri(prefix, path_id, out),
     }
 }

@@ -16,8 +16,8 @@ use super::oracle::NodeAddresses;
 use super::route::Route;
 use super::router::RouterSpec;
 use crate::config::{
-    Client, DesiredState, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin,
-    OriginAttributes, Password, PeerAsn, SendCommunities, Timers,
+    AddPaths, Client, DesiredState, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf,
+    Origin, OriginAttributes, Password, PeerAsn, SendCommunities, Timers,
 };
 use crate::random::Random;
 
@@ -285,7 +285,7 @@ impl Scenario {
         let spec = &self.routers[router];
         let drawn = neighbor(spec, self.theme, self.cluster_id, &mut self.random);
         let mut changed = Neighbor::clone(&self.neighbors[router]);
-        match self.random.below(12) {
+        match self.random.below(13) {
             0 => changed.export = drawn.export,
             1 => changed.import = drawn.import,
             2 => changed.families = drawn.families,
@@ -297,6 +297,7 @@ impl Scenario {
             8 => changed.passive = drawn.passive,
             9 => changed.allow_own_asn = drawn.allow_own_asn,
             10 => changed.client = drawn.client,
+            11 => changed.add_paths = drawn.add_paths,
             _ => changed.peer_asn = drawn.peer_asn,
         }
         let changed = Arc::new(changed);
@@ -447,6 +448,8 @@ fn router(index: usize, theme: Theme, random: &mut Random) -> RouterSpec {
         families: draw_families(random),
         four_octet_as: asn >= 65536 || random.percent(80),
         enhanced_refresh: random.percent(70),
+        add_path_send: random.percent(50),
+        add_path_receive: random.percent(70),
     }
 }
 
@@ -501,6 +504,7 @@ fn neighbor(
             ..Timers::default()
         },
         families: draw_families(random),
+        add_paths: draw_add_paths(random),
         next_hop_ipv4: random.percent(10).then_some(Ipv4Addr::new(10, 0, 0, 201)),
         next_hop_ipv6: match random.below(4) {
             0 => NextHopIpv6::Address(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 201)),
@@ -547,6 +551,12 @@ fn neighbor(
             extended: true,
         },
         ..neighbor
+    }
+}
+
+fn draw_add_paths(random: &mut Random) -> AddPaths {
+    AddPaths {
+        receive: random.percent(60),
     }
 }
 

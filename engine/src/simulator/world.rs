@@ -10,7 +10,7 @@ use codec::{FamilySet, IpPrefix};
 use super::network::{Delivery, End, LinkId, Network};
 use super::node::Node;
 use super::oracle::{Peering, expected_tables, sharing_key};
-use super::route::Route;
+use super::route::{Route, Table};
 use super::router::Router;
 use super::scenario::{Event, NODE, Scenario};
 use crate::config::{DesiredState, Neighbor, diff};
@@ -375,10 +375,15 @@ impl World {
             let route = self.draw_route(index, prefix);
             let goes = self.scenario.random.percent(35);
             let router = &mut self.routers[index];
+            let path_id = match router.spec.add_path_send {
+                true => self.scenario.random.below(4) as u32,
+                false => 0,
+            };
+            let name = (prefix, path_id);
             if goes {
-                router.withdraw(self.now, prefix, &mut self.network);
+                router.withdraw(self.now, name, &mut self.network);
             } else {
-                router.announce(self.now, prefix, route, &mut self.network);
+                router.announce(self.now, name, route, &mut self.network);
             }
         }
     }
@@ -388,8 +393,8 @@ impl World {
         let route = self.scenario.draw_route(index, prefix.family());
         let asn = self.routers[index].spec.asn;
         let alike = self.routers.iter().filter(|router| router.spec.asn == asn);
-        let said = alike.filter_map(|router| router.routes.get(&prefix)).next();
-        match said {
+        let said = alike.flat_map(|router| router.routes.range((prefix, 0)..=(prefix, u32::MAX)));
+        match said.map(|(_, route)| route).next() {
             Some(said) if self.scenario.random.percent(30) => said.clone(),
             _ => route,
         }
@@ -474,7 +479,7 @@ impl World {
             .next()
             .ok_or("the node has no instance")?;
         let mut peerings = Vec::new();
-        let mut held: Vec<(IpAddr, &BTreeMap<IpPrefix, Route>)> = Vec::new();
+        let mut held: Vec<(IpAddr, &Table)> = Vec::new();
         for router in &self.routers {
             let (Some((neighbor, families)), Some(table), Some((_, format))) = (
                 self.expected_session(router),
@@ -487,9 +492,9 @@ impl World {
                 neighbor,
                 asn: router.spec.asn,
                 router_id: router.spec.router_id,
-                routes: &router.routes,
+                routes: router.said(),
                 families,
-                four_octet_as: format.four_octet_as,
+                format,
                 local: self.node.local_for(router.spec.address),
             });
             held.push((router.spec.address, table));
@@ -497,10 +502,10 @@ impl World {
         let expected = expected_tables(instance, &peerings, NODE);
         let mut compared = 0;
         for (expected, (address, held)) in expected.iter().zip(&held) {
-            if let Some(difference) = Difference::between(expected, held) {
+            if let Some(difference) = Difference::between(expected, &by_prefix(held)) {
                 return Err(format!("router {address} {difference}"));
             }
-            compared += expected.len() as u64;
+            compared += held.len() as u64;
         }
         self.compare_sharing(&peerings)?;
         self.summary.compared += compared;
@@ -531,24 +536,39 @@ impl World {
     }
 }
 
-/// The first prefix in which two tables differ.
+/// The paths to each prefix, whatever they are called.
+fn by_prefix(table: &Table) -> BTreeMap<IpPrefix, Vec<&Route>> {
+    let mut prefixes: BTreeMap<IpPrefix, Vec<&Route>> = BTreeMap::new();
+    for ((prefix, _), route) in table {
+        prefixes.entry(*prefix).or_default().push(route);
+    }
+    prefixes
+}
+
+/// The first prefix in which two tables differ, in more than the order of its paths.
 struct Difference<'t> {
     prefix: IpPrefix,
-    expected: Option<&'t Route>,
-    held: Option<&'t Route>,
+    expected: Vec<&'t Route>,
+    held: Vec<&'t Route>,
 }
 
 impl<'t> Difference<'t> {
     fn between(
-        expected: &'t BTreeMap<IpPrefix, Route>,
-        held: &'t BTreeMap<IpPrefix, Route>,
+        expected: &'t BTreeMap<IpPrefix, Vec<Route>>,
+        held: &BTreeMap<IpPrefix, Vec<&'t Route>>,
     ) -> Option<Difference<'t>> {
         let prefixes = expected.keys().chain(held.keys());
         prefixes
-            .map(|prefix| Difference {
-                prefix: *prefix,
-                expected: expected.get(prefix),
-                held: held.get(prefix),
+            .map(|prefix| {
+                let mut held = held.get(prefix).cloned().unwrap_or_default();
+                let mut expected: Vec<_> = expected.get(prefix).into_iter().flatten().collect();
+                held.sort();
+                expected.sort();
+                Difference {
+                    prefix: *prefix,
+                    expected,
+                    held,
+                }
             })
             .find(|difference| difference.expected != difference.held)
     }
@@ -556,16 +576,19 @@ impl<'t> Difference<'t> {
 
 impl fmt::Display for Difference<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = |route: Option<&Route>| match route {
-            Some(route) => route.to_string(),
-            None => "nothing".to_owned(),
+        let words = |routes: &[&Route]| match routes {
+            [] => "nothing".to_owned(),
+            routes => {
+                let words: Vec<String> = routes.iter().map(|route| route.to_string()).collect();
+                words.join(", and ")
+            }
         };
         write!(
             f,
             "holds of {}: {}; the oracle: {}",
             self.prefix,
-            words(self.held),
-            words(self.expected)
+            words(&self.held),
+            words(&self.expected)
         )
     }
 }

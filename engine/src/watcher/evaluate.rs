@@ -141,6 +141,7 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         ttl_security: spec.ttl_security,
         timers: spec.timers,
         families: spec.families,
+        add_paths: spec.add_paths,
         next_hop_ipv4: spec.next_hop_ipv4,
         next_hop_ipv6: spec.next_hop_ipv6,
         next_hop_self: spec.next_hop_self,

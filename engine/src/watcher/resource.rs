@@ -13,8 +13,8 @@ use codec::{FamilySet, IpPrefix};
 
 use super::selector::Selector;
 use crate::config::{
-    Client, Export, Import, NextHopIpv6, NextHopSelf, OriginAttributes, PeerAsn, SendCommunities,
-    Timers,
+    AddPaths, Client, Export, Import, NextHopIpv6, NextHopSelf, OriginAttributes, PeerAsn,
+    SendCommunities, Timers,
 };
 
 /// The labels of an object.
@@ -267,6 +267,8 @@ pub struct NeighborSpec {
     pub timers: Timers,
     /// Families offered.
     pub families: FamilySet,
+    /// `addPaths`.
+    pub add_paths: AddPaths,
     /// `nextHop.ipv4`.
     pub next_hop_ipv4: Option<Ipv4Addr>,
     /// `nextHop.ipv6`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use codec::FamilySet;
 
 use super::SessionConfig;
-use crate::config::{PeerAsn, Timers};
+use crate::config::{AddPaths, PeerAsn, Timers};
 use crate::time::Time;
 
 fn seconds(seconds: u64) -> Duration {
@@ -44,5 +44,6 @@ fn config() -> SessionConfig {
         timers: Timers::default(),
         families: FamilySet::ALL,
         enhanced_refresh: true,
+        add_paths: AddPaths::default(),
     }
 }

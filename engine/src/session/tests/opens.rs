@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use codec::{Capability, Family, FamilySet, Open, PeerKind};
+use codec::{AddPath, Capability, Family, FamilySet, Open, PeerKind};
 
 use super::scripted::{drain, hear, keepalive_bytes, open_bytes, peer_open, session_in};
 use super::{at, config, seconds};
@@ -163,6 +163,52 @@ fn families_are_those_of_both() {
         assert_eq!(negotiated.families, expected, "{offered:?}");
         assert_eq!(negotiated.wire.families, expected);
         assert!(!negotiated.wire.four_octet_as);
+    }
+}
+
+// RFC-SHOWN 7911 §4
+#[test]
+fn several_paths_go_only_the_ways_that_one_offers_and_the_other_takes() {
+    let ipv4: FamilySet = [Family::Ipv4Unicast].into_iter().collect();
+    let tuple = |afi, safi, receive, send| AddPath {
+        afi,
+        safi,
+        receive,
+        send,
+    };
+    // What the peer offers, whether we receive, and in which families we then do.
+    let cases = [
+        (vec![], true, FamilySet::NONE),
+        (vec![tuple(1, 1, true, false)], true, FamilySet::NONE),
+        (vec![tuple(1, 1, false, true)], false, FamilySet::NONE),
+        (vec![tuple(1, 1, false, true)], true, ipv4),
+        (
+            vec![tuple(1, 1, true, true), tuple(2, 1, true, true)],
+            true,
+            FamilySet::ALL,
+        ),
+        (vec![tuple(1, 128, true, true)], true, FamilySet::NONE),
+        (
+            vec![tuple(1, 1, true, true), tuple(1, 1, true, false)],
+            true,
+            ipv4,
+        ),
+    ];
+    for (offered, receive, expected) in cases {
+        let mut config = config();
+        config.add_paths.receive = receive;
+        let mut open = peer_open();
+        open.capabilities.push(Capability::AddPath(offered.clone()));
+        let (_, mut session) = answer(config, &open);
+        hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+        let (_, negotiated) = session.established().expect("it is up");
+        assert_eq!(negotiated.wire.add_path_receive, expected, "{offered:?}");
+        let ours = negotiated.offered.iter().find_map(|ours| match ours {
+            Capability::AddPath(tuples) => Some(tuples.clone()),
+            _ => None,
+        });
+        let wanted = [tuple(1, 1, true, false), tuple(2, 1, true, false)];
+        assert_eq!(ours, receive.then_some(wanted.to_vec()));
     }
 }
 

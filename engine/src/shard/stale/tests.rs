@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use codec::{
-    AttributeWriter, Capability, Family, FamilySet, IpPrefix, Ipv4Prefix, Message, Notification,
-    Open, Origin, RouteRefresh,
+    AddPath, AttributeWriter, Capability, Family, FamilySet, IpPrefix, Ipv4Prefix, Message,
+    Notification, Open, Origin, RouteRefresh,
 };
 use rib::{PathFlags, Rib, RibOptions, Selection, ShardId};
 
 use crate::config::{
-    Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, NextHopIpv6, NextHopSelf,
-    Password, PeerAsn, SendCommunities, Timers,
+    AddPaths, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, NextHopIpv6,
+    NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
 };
 use crate::group::Interfaces;
+use crate::shard::receive;
 use crate::shard::{Action, ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use crate::time::Time;
 
@@ -59,6 +60,7 @@ fn neighbor() -> Neighbor {
         ttl_security: false,
         timers: Timers::default(),
         families: [FAMILY].into_iter().collect::<FamilySet>(),
+        add_paths: AddPaths::default(),
         next_hop_ipv4: None,
         next_hop_ipv6: NextHopIpv6::Auto,
         next_hop_self: NextHopSelf::Auto,
@@ -73,6 +75,20 @@ fn neighbor() -> Neighbor {
         enhanced_refresh: true,
         allow_own_asn: 0,
     }
+}
+
+/// A neighbor of which several paths a prefix are taken, and what its router offers.
+fn several() -> (Neighbor, Vec<Capability>) {
+    let mut neighbor = neighbor();
+    neighbor.add_paths.receive = true;
+    let mut capabilities = enhanced();
+    capabilities.push(Capability::AddPath(vec![AddPath {
+        afi: FAMILY.afi(),
+        safi: FAMILY.safi(),
+        receive: false,
+        send: true,
+    }]));
+    (neighbor, capabilities)
 }
 
 /// What the router offers beside IPv4 and its AS number.
@@ -168,17 +184,46 @@ impl Bed {
     }
 
     fn announce(&mut self, numbers: impl IntoIterator<Item = u8>) {
+        self.announce_paths(numbers.into_iter().map(|number| (number, None)), 65002);
+    }
+
+    /// Of path identifiers (RFC 7911), with a path through `asn`.
+    fn announce_paths(&mut self, paths: impl IntoIterator<Item = (u8, Option<u32>)>, asn: u32) {
         let (mut attributes, mut nlri) = (Vec::new(), Vec::new());
         let mut writer = AttributeWriter::new(&mut attributes);
         writer.origin(Origin::Igp);
-        writer.as_path(&codec::AsPath::default(), &[65002], true);
+        writer.as_path(&codec::AsPath::default(), &[asn], true);
         writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
-        for number in numbers {
-            codec::encode_nlri(prefix(number), None, &mut nlri);
+        for (number, path_id) in paths {
+            codec::encode_nlri(prefix(number), path_id, &mut nlri);
         }
         let mut octets = Vec::new();
         codec::encode_update(&attributes, &nlri, &mut octets);
         self.say(&octets);
+    }
+
+    fn withdraw_path(&mut self, number: u8, path_id: u32) {
+        let (mut nlri, mut octets) = (Vec::new(), Vec::new());
+        codec::encode_nlri(prefix(number), Some(path_id), &mut nlri);
+        codec::encode_withdraw(FAMILY, &nlri, &mut octets);
+        self.say(&octets);
+    }
+
+    /// The path identifiers of a prefix, and whether the path is stale.
+    fn paths(&self, number: u8) -> Vec<(u32, bool)> {
+        let guard = self.rib.guard();
+        let id = self.rib.lookup(IpPrefix::V4(prefix(number)), &guard);
+        let paths = id.map(|id| self.rib.paths(FAMILY, id, &guard));
+        let paths = paths.iter().flat_map(|paths| paths.iter());
+        let stale = |path: &rib::Path| path.flags.contains(PathFlags::STALE);
+        paths.map(|path| (path.path_id, stale(path))).collect()
+    }
+
+    /// Prefixes received, and those of them that are accepted.
+    fn counts(&self) -> (u64, u64) {
+        let (_, peer) = self.shard.peers.iter().next().unwrap();
+        let established = peer.established.as_ref().unwrap();
+        receive::counts(&peer.neighbor, established, FAMILY)
     }
 
     fn bound(&mut self, subtype: u8) {
@@ -347,4 +392,71 @@ fn only_who_offered_it_is_asked_for_routes_and_the_others_are_named() {
     bed.establish(enhanced());
     assert_eq!(ask(&mut bed).peers, 1);
     assert_eq!(bed.heard.last().unwrap(), "refresh 0");
+}
+
+// RFC-SHOWN 7911 §3
+#[test]
+fn paths_are_kept_apart_and_prefixes_counted_once() {
+    let (neighbor, capabilities) = several();
+    let mut bed = Bed::new(neighbor);
+    bed.establish(capabilities.clone());
+    bed.announce_paths([(1, Some(0)), (1, Some(7)), (2, Some(7))], 65002);
+    // Our own AS: a loop.
+    bed.announce_paths([(1, Some(8)), (3, Some(8))], 65001);
+    assert_eq!(bed.paths(1), [(0, false), (7, false), (8, false)]);
+    assert_eq!(bed.counts(), (3, 2));
+    bed.withdraw_path(1, 0);
+    bed.withdraw_path(1, 9);
+    assert_eq!((bed.paths(1).len(), bed.counts()), (2, (3, 2)));
+    bed.withdraw_path(1, 7);
+    assert_eq!((bed.paths(1), bed.counts()), (vec![(8, false)], (3, 1)));
+    bed.announce_paths([(1, Some(8))], 65002);
+    assert_eq!(bed.counts(), (3, 2));
+    bed.withdraw_path(1, 8);
+    assert_eq!(bed.counts(), (2, 1));
+    // With the session everything goes, whatever it is called.
+    bed.command(ShardCommand::Reset {
+        instance: None,
+        peer: Some(PEER),
+        reply: Box::new(|_| {}),
+    });
+    assert_eq!([1, 2, 3].map(|number| bed.paths(number).len()), [0; 3]);
+    bed.establish(capabilities);
+    bed.announce_paths([(1, Some(5))], 65002);
+    assert_eq!(bed.paths(1), [(5, false)]);
+}
+
+#[test]
+fn of_several_paths_those_go_that_a_refresh_does_not_bring() {
+    let (neighbor, capabilities) = several();
+    let mut bed = Bed::new(neighbor);
+    bed.establish(capabilities);
+    bed.announce_paths([(1, Some(1)), (1, Some(2)), (2, Some(1))], 65002);
+    bed.bound(RouteRefresh::BEGIN);
+    bed.announce_paths([(1, Some(2)), (1, Some(3))], 65002);
+    assert_eq!(bed.paths(1), [(1, true), (2, false), (3, false)]);
+    bed.bound(RouteRefresh::END);
+    assert_eq!(bed.paths(1), [(2, false), (3, false)]);
+    assert_eq!((bed.paths(2), bed.counts()), (vec![], (1, 1)));
+}
+
+#[test]
+fn paths_that_come_before_older_ones_have_gone_do_not_keep_those() {
+    let (neighbor, capabilities) = several();
+    let mut bed = Bed::new(neighbor.clone());
+    bed.establish(capabilities);
+    bed.announce_paths([(1, Some(1)), (1, Some(2))], 65002);
+    // The removal of what came is queued, and undone before it is carried out.
+    for import in [Import::None, Import::All] {
+        let neighbor = Arc::new(Neighbor {
+            import,
+            ..neighbor.clone()
+        });
+        let delta = Delta::Neighbors(INSTANCE, Box::new([neighbor]));
+        bed.shard
+            .handle_command(bed.now, ShardCommand::Delta(delta));
+    }
+    bed.announce_paths([(1, Some(2)), (1, Some(3))], 65002);
+    assert_eq!(bed.paths(1), [(2, false), (3, false)]);
+    assert_eq!(bed.counts(), (1, 1));
 }

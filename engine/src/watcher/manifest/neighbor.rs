@@ -13,7 +13,9 @@ use super::node::Value;
 use super::peering::BGP_PORT;
 use super::templates::Templates;
 use super::unsupported;
-use crate::config::{Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities, Timers};
+use crate::config::{
+    AddPaths, Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities, Timers,
+};
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{Auth, NeighborSpec};
 
@@ -100,6 +102,7 @@ fn settings(
         ttl_security: flag(fields, "ttlSecurity", report),
         timers,
         families,
+        add_paths: add_paths(fields, report),
         next_hop_ipv4,
         next_hop_ipv6,
         next_hop_self: word(fields, "nextHopSelf", NEXT_HOP_SELF, report)
@@ -409,6 +412,17 @@ fn families_of(field: &Field<'_>, report: &mut Report) -> FamilySet {
         );
     }
     families
+}
+
+fn add_paths(fields: &mut Fields<'_>, report: &mut Report) -> AddPaths {
+    let field = fields.get("addPaths");
+    let Some(mut fields) = field.and_then(|field| field.fields(report)) else {
+        return AddPaths::default();
+    };
+    let receive = flag(&mut fields, "receive", report);
+    unsupported::in_add_paths(&mut fields, report);
+    fields.close_strictly(report);
+    AddPaths { receive }
 }
 
 fn next_hops(field: &Field<'_>, report: &mut Report) -> (Option<Ipv4Addr>, NextHopIpv6) {

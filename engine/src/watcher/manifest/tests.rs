@@ -369,6 +369,16 @@ fn enhanced_refresh_is_on_unless_it_is_switched_off() {
 }
 
 #[test]
+fn several_paths_are_asked_for_each_way() {
+    let contents = with("  addPaths: {receive: true}\n");
+    assert_eq!(said(&contents), [""; 0]);
+    assert!(peering(&contents).neighbors[0].add_paths.receive);
+    assert!(!peering(&with("")).neighbors[0].add_paths.receive);
+    let said = said(&with("  addPaths: {recieve: true}\n"));
+    assert!(said[0].contains("did you mean receive?"), "{said:?}");
+}
+
+#[test]
 fn off_is_accepted_for_what_is_not_built() {
     let contents = with(
         "  gracefulRestart: {enabled: false, helper: false}\n  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \

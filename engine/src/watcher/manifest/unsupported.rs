@@ -52,10 +52,6 @@ const NEIGHBOR: &[(&str, Off)] = &[
         "longLivedGracefulRestart",
         Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
     ),
-    (
-        "addPaths",
-        Off::Fields(&[("send", Off::Zero), ("receive", Off::False)]),
-    ),
     ("role", Off::EmptyText),
     ("roleStrict", Off::False),
     (
@@ -85,6 +81,8 @@ const CAPABILITIES: &[(&str, Off)] = &[
     ("extendedNextHop", Off::False),
     ("fqdn", Off::False),
 ];
+/// Fields of a neighbor's `addPaths`.
+const ADD_PATHS: &[(&str, Off)] = &[("send", Off::Zero)];
 
 /// Fields of a neighbor's `timers`.
 const TIMERS: &[(&str, Off)] = &[("advertisementIntervalSeconds", Off::Zero)];
@@ -102,6 +100,11 @@ pub(super) fn in_neighbor(fields: &mut Fields<'_>, report: &mut Report) {
 /// Says which fields of a neighbor's `capabilities` are not built yet.
 pub(super) fn in_capabilities(fields: &mut Fields<'_>, report: &mut Report) {
     refuse(fields, CAPABILITIES, report);
+}
+
+/// Says which fields of a neighbor's `addPaths` are not built yet.
+pub(super) fn in_add_paths(fields: &mut Fields<'_>, report: &mut Report) {
+    refuse(fields, ADD_PATHS, report);
 }
 
 /// Says which fields of a neighbor's `timers` are not built yet.

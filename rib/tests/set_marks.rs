@@ -1,4 +1,5 @@
-//! Marks where only the best of the other sources' paths changed, for whoever wants them.
+//! Marks where only other paths than the best changed, for whoever wants them; their order; and how
+//! many of one source there may be.
 #![cfg(not(loom))]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -62,14 +63,20 @@ impl Bed {
         self.writer.release(attributes);
     }
 
-    /// The best path, and the best of the others by choosing among them alone.
-    fn places(&self) -> [Option<Path>; 2] {
+    /// The usable paths in order of preference.
+    fn ranked(&self) -> Vec<Path> {
         let rib = self.writer.rib();
         let guard = rib.guard();
         let paths = rib.paths(FAMILY, PrefixId(0), &guard);
-        let best = paths.best();
-        let other = best.and_then(|best| rib.best_but(&paths, best.source, &guard));
-        [best, other]
+        rib.ranked(paths, &guard).collect()
+    }
+
+    /// Whose they are.
+    fn order(&self) -> Vec<(usize, u32)> {
+        let number = |path: &Path| self.sources.iter().position(|s| *s == path.source);
+        let ranked = self.ranked();
+        let order = ranked.iter().map(|path| (number(path), path.path_id));
+        order.map(|(number, id)| (number.unwrap(), id)).collect()
     }
 
     fn is_dirty(&mut self) -> bool {
@@ -85,33 +92,36 @@ fn prefix() -> Ipv4Prefix {
 }
 
 #[test]
-fn a_change_of_the_next_best_is_marked_for_whoever_wants_it() {
+fn a_change_of_any_path_is_marked_for_whoever_wants_it() {
     let mut bed = Bed::new();
     bed.say(0, 0, 1, false);
     assert!(bed.is_dirty());
     bed.say(1, 0, 2, false);
     assert!(!bed.is_dirty(), "nobody wants it");
-    bed.writer.subscribe_runner_up(FAMILY, true);
+    bed.writer.subscribe_others(FAMILY, true);
     bed.say(2, 0, 3, false);
-    assert!(!bed.is_dirty(), "third best");
+    assert!(bed.is_dirty(), "third best");
     bed.say(0, 7, 2, false);
-    assert!(!bed.is_dirty(), "another path of the best one's source");
+    assert!(bed.is_dirty(), "another path of the best one's source");
+    assert_eq!(bed.order(), [(0, 0), (0, 7), (1, 0), (2, 0)]);
+    bed.say(0, 7, 2, false);
+    assert!(!bed.is_dirty(), "nothing new");
+    bed.say(3, 0, 1, true);
+    assert!(!bed.is_dirty(), "of no use");
     bed.say(1, 0, 0, false);
     assert!(bed.is_dirty());
-    let [best, other] = bed.places().map(|path| path.map(|path| path.source));
-    assert_eq!((best, other), (Some(bed.sources[0]), Some(bed.sources[2])));
     bed.say(2, 0, 3, true);
     assert!(bed.is_dirty(), "rejected now");
-    assert_eq!(bed.places()[1], None);
-    bed.writer.subscribe_runner_up(FAMILY, false);
+    assert_eq!(bed.order(), [(0, 0), (0, 7)]);
+    bed.writer.subscribe_others(FAMILY, false);
     bed.say(2, 0, 2, false);
     assert!(!bed.is_dirty(), "nobody wants it any more");
 }
 
 #[test]
-fn whatever_happens_the_mark_says_whether_one_of_the_two_changed() {
+fn whatever_happens_the_mark_says_whether_a_usable_path_changed() {
     let mut bed = Bed::new();
-    bed.writer.subscribe_runner_up(FAMILY, true);
+    bed.writer.subscribe_others(FAMILY, true);
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move |below: u64| {
         random ^= random << 13;
@@ -119,19 +129,68 @@ fn whatever_happens_the_mark_says_whether_one_of_the_two_changed() {
         random ^= random << 17;
         (random >> 33) % below
     };
-    let told = |path: Option<Path>| path.map(|path| (path.source, path.path_id, path.attributes));
     for step in 0..20_000 {
-        let before = bed.places().map(told);
+        let before = bed.ranked();
         bed.say(
             next(4) as usize,
             next(2) as u32,
             next(4) as usize,
             next(6) == 0,
         );
-        let after = bed.places().map(told);
+        let after = bed.ranked();
         assert_eq!(bed.is_dirty(), before != after, "step {step}");
     }
     bed.writer.audit();
+}
+
+#[test]
+fn of_one_source_a_prefix_takes_a_bounded_number_of_paths() {
+    let mut bed = Bed::new();
+    let most = rib::PATHS_OF_SOURCE_MAX as u32;
+    for path_id in 0..most {
+        bed.say(0, path_id, 1, false);
+    }
+    let path = |bed: &Bed, source: usize, path_id| Path {
+        source: bed.sources[source],
+        path_id,
+        ..bed.ranked()[0]
+    };
+    let surplus = path(&bed, 0, most);
+    assert_eq!(bed.writer.upsert(prefix(), surplus), Err(rib::Full::Paths));
+    let known = Path {
+        flags: PathFlags::STALE,
+        ..path(&bed, 0, 7)
+    };
+    assert!(bed.writer.upsert(prefix(), known).is_ok(), "it is there");
+    let other = path(&bed, 1, most);
+    assert!(bed.writer.upsert(prefix(), other).is_ok(), "another source");
+    assert!(bed.writer.withdraw(prefix(), bed.sources[0], 7).is_some());
+    assert!(
+        bed.writer.upsert(prefix(), surplus).is_ok(),
+        "there is room"
+    );
+    assert_eq!(bed.ranked().len(), most as usize + 1);
+    bed.writer.audit();
+}
+
+#[test]
+fn what_of_a_source_may_be_used_is_told_with_each_change() {
+    let mut bed = Bed::new();
+    bed.say(0, 1, 1, false);
+    let template = bed.ranked()[0];
+    let mut put = |path_id, flags| {
+        let path = Path {
+            path_id,
+            flags,
+            ..template
+        };
+        bed.writer.upsert(prefix(), path).unwrap().usable_of_source
+    };
+    assert!(put(2, PathFlags::REJECTED), "the first path may");
+    assert!(!put(1, PathFlags::REJECTED));
+    assert!(put(2, PathFlags::NONE));
+    let gone = bed.writer.withdraw(prefix(), template.source, 2).unwrap();
+    assert!(!gone.usable_of_source && !gone.last_of_source);
 }
 
 const PREFIXES: u32 = 64;
@@ -199,12 +258,10 @@ fn whoever_begins_to_ask_amid_changes_misses_none() {
     let read = |id: PrefixId| {
         let guard = rib.guard();
         let paths = rib.paths(FAMILY, id, &guard);
-        let best = paths.best();
-        let other = best.and_then(|best| rib.best_but(&paths, best.source, &guard));
-        [best, other]
+        rib.ranked(paths, &guard).collect::<Vec<Path>>()
     };
     // Each writer claims ids a word of marks at a time.
-    let mut known = vec![[None; 2]; PREFIXES as usize + 2 * 64];
+    let mut known = vec![Vec::new(); PREFIXES as usize + 2 * 64];
     std::thread::scope(|scope| {
         let writers = [0, 1].map(|shard| {
             let rib = &rib;
@@ -215,7 +272,7 @@ fn whoever_begins_to_ask_amid_changes_misses_none() {
             std::thread::yield_now();
         }
         reader.subscribe(FAMILY, true);
-        reader.subscribe_runner_up(FAMILY, true);
+        reader.subscribe_others(FAMILY, true);
         for id in 0..rib.id_limit(FAMILY) {
             known[id as usize] = read(PrefixId(id));
         }
