@@ -86,15 +86,19 @@ fn announcement(
 }
 
 fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Arc<[Receiver]> {
-    let neighbors = instance.neighbors.values();
-    neighbors
-        .map(|neighbor| {
+    let named = instance.neighbors.values();
+    let named = named.map(|neighbor| (neighbor.address.to_string(), &**neighbor));
+    let dynamic = instance.dynamic_neighbors.values();
+    let dynamic = dynamic.map(|range| (range.prefix.to_string(), &range.settings));
+    named
+        .chain(dynamic)
+        .map(|(peer_address, neighbor)| {
             let (announced, next_hop, reason) = match told(neighbor, family, interfaces) {
                 Ok(next_hop) => (true, next_hop, None),
                 Err(reason) => (false, None, Some(reason)),
             };
             Receiver {
-                peer_address: neighbor.address.to_string(),
+                peer_address,
                 announced,
                 next_hop,
                 reason,

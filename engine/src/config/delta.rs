@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use codec::IpPrefix;
 
-use super::{Instance, InstanceId, Neighbor, Origin, OriginAttributes};
+use super::{DynamicNeighbors, Instance, InstanceId, Neighbor, Origin, OriginAttributes};
 
 /// Everything that the resources ask of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum Delta {
     Neighbors(InstanceId, Box<[Arc<Neighbor>]>),
     /// The neighbor of this address is gone.
     NeighborGone(InstanceId, IpAddr),
+    /// All prefixes of dynamic neighbors, since one of them came, changed or went.
+    DynamicNeighbors(InstanceId, Box<[Arc<DynamicNeighbors>]>),
     /// Routes of our own that come, change or go; each prefix once, in ascending order.
     Origins(InstanceId, Box<[OriginChange]>),
 }
@@ -101,6 +103,11 @@ fn diff_instance(id: InstanceId, old: Option<&Instance>, new: &Instance, deltas:
         .collect();
     if !changed.is_empty() {
         deltas.push(Delta::Neighbors(id, changed));
+    }
+    let none = BTreeMap::new();
+    if old.map_or(&none, |old| &old.dynamic_neighbors) != &new.dynamic_neighbors {
+        let ranges = new.dynamic_neighbors.values().cloned().collect();
+        deltas.push(Delta::DynamicNeighbors(id, ranges));
     }
 }
 
@@ -185,6 +192,7 @@ mod tests {
             listen: vec![],
             memory_max: u64::MAX,
             neighbors: BTreeMap::new(),
+            dynamic_neighbors: BTreeMap::new(),
             origins,
         };
         DesiredState {

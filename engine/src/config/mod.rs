@@ -13,8 +13,10 @@ use std::time::Duration;
 use codec::{FamilySet, IpPrefix};
 
 mod delta;
+mod dynamic;
 
 pub use delta::{Delta, DesiredState, InstanceSettings, OriginChange, diff};
+pub use dynamic::{DynamicNeighbors, host_prefix, longest_match};
 
 /// Which BGP instance of this daemon; at most 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +37,8 @@ pub struct Instance {
     pub memory_max: u64,
     /// The neighbors by address.
     pub neighbors: BTreeMap<IpAddr, Arc<Neighbor>>,
+    /// Neighbors that are only known by where they connect from.
+    pub dynamic_neighbors: BTreeMap<IpPrefix, Arc<DynamicNeighbors>>,
     /// What this node originates.
     pub origins: BTreeMap<IpPrefix, Origin>,
 }

@@ -115,7 +115,7 @@ impl Dispatcher {
             }
             Delta::InstanceGone(id) => {
                 if let Some(known) = self.instances.remove(&id) {
-                    for peer in known.neighbors.keys() {
+                    for peer in known.neighbors.named.keys() {
                         directory.remove(id, *peer);
                         self.placement.remove(id, *peer);
                     }
@@ -124,6 +124,14 @@ impl Dispatcher {
                 self.tell_all(&Delta::InstanceGone(id));
             }
             Delta::Neighbors(id, neighbors) => self.set_neighbors(id, neighbors, directory),
+            Delta::DynamicNeighbors(id, ranges) => {
+                let prefixes = ranges.iter().map(|range| range.prefix);
+                directory.set_dynamic(id, prefixes, self.shards.len() as u8);
+                self.tell_all(&Delta::DynamicNeighbors(id, ranges.clone()));
+                if let Some(known) = self.instances.get_mut(&id) {
+                    known.neighbors.dynamic = ranges;
+                }
+            }
             Delta::NeighborGone(id, peer) => {
                 directory.remove(id, peer);
                 self.remove_neighbor(id, peer);
@@ -148,7 +156,7 @@ impl Dispatcher {
             let known = Known {
                 rib,
                 settings: Arc::clone(&settings),
-                neighbors: Neighbors::new(),
+                neighbors: Neighbors::default(),
             };
             self.instances.insert(id, known);
         }
@@ -169,8 +177,14 @@ impl Dispatcher {
         let mut hands: BTreeMap<u8, Vec<Arc<Neighbor>>> = BTreeMap::new();
         for neighbor in neighbors {
             let peer = neighbor.address;
-            known.neighbors.insert(peer, Arc::clone(&neighbor));
+            let known = known.neighbors.named.insert(peer, Arc::clone(&neighbor));
             let shard = self.placement.place(id, &neighbor);
+            let dynamic = directory.dynamic_owner(id, peer).filter(|of| *of != shard);
+            if let (None, Some(before)) = (known, dynamic) {
+                // It may be connected as a dynamic peer.
+                let gone = Delta::NeighborGone(id, peer);
+                self.commands.push((before, ShardCommand::Delta(gone)));
+            }
             directory.insert(id, peer, shard);
             hands.entry(shard).or_default().push(neighbor);
         }
@@ -181,7 +195,7 @@ impl Dispatcher {
 
     fn remove_neighbor(&mut self, id: InstanceId, peer: IpAddr) {
         if let Some(known) = self.instances.get_mut(&id) {
-            known.neighbors.remove(&peer);
+            known.neighbors.named.remove(&peer);
         }
         if let Some(shard) = self.placement.remove(id, peer) {
             self.tell(shard, Delta::NeighborGone(id, peer));

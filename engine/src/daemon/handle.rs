@@ -88,7 +88,7 @@ impl EngineHandle {
         owners
     }
 
-    fn check(&self, instance: Option<&str>, peer: Option<IpAddr>) -> Result<(), ApiError> {
+    async fn check(&self, instance: Option<&str>, peer: Option<IpAddr>) -> Result<(), ApiError> {
         if let Some(wanted) = instance {
             let directory = self.directory.load();
             if !directory.instances().any(|(_, name)| &**name == wanted) {
@@ -98,11 +98,35 @@ impl EngineHandle {
             }
         }
         match peer {
-            Some(peer) if self.owners(instance, peer).is_empty() => {
+            Some(peer) if !self.is_known(instance, peer).await? => {
                 Err(ApiError::NotFound(format!("{peer} is not a neighbor")))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a peer is a neighbor by its address, or a dynamic one that is there.
+    async fn is_known(&self, instance: Option<&str>, peer: IpAddr) -> Result<bool, ApiError> {
+        let named = {
+            let directory = self.directory.load();
+            let mut instances = directory.instances();
+            instances.any(|(id, name)| {
+                instance.is_none_or(|wanted| wanted == &**name) && directory.is_named(*id, peer)
+            })
+        };
+        if named {
+            return Ok(true);
+        }
+        let shown = peer.to_string();
+        for shard in self.owners(instance, peer) {
+            let instance = instance.map(str::to_owned);
+            let query = |reply| ShardCommand::Query(Query::Peers(instance, reply));
+            let peers: Vec<Peer> = self.ask(usize::from(shard), query).await?;
+            if peers.iter().any(|known| known.peer_address == shown) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Asks one shard.
@@ -163,7 +187,7 @@ impl EngineHandle {
 
 impl EngineApi for EngineHandle {
     async fn peers(&self, query: PeersQuery) -> Result<Vec<Peer>, ApiError> {
-        self.check(query.instance.as_deref(), None)?;
+        self.check(query.instance.as_deref(), None).await?;
         let answers = self
             .ask_all(|reply| ShardCommand::Query(Query::Peers(query.instance.clone(), reply)))
             .await?;
@@ -174,7 +198,7 @@ impl EngineApi for EngineHandle {
 
     async fn routes(&self, mut query: RoutesQuery) -> Result<RoutesReply, ApiError> {
         let instance = query.instance.clone();
-        self.check(instance.as_deref(), query.peer)?;
+        self.check(instance.as_deref(), query.peer).await?;
         let shard = query.cursor.as_ref().map_or(0, |cursor| cursor.shard);
         if query.cursor.as_ref().is_some_and(starts_afresh) {
             query.cursor = None;
@@ -202,7 +226,7 @@ impl EngineApi for EngineHandle {
     }
 
     async fn explain(&self, query: ExplainQuery) -> Result<Vec<Explanation>, ApiError> {
-        self.check(query.instance.as_deref(), None)?;
+        self.check(query.instance.as_deref(), None).await?;
         let prefix = query.prefix;
         let answers = self
             .ask_all(|reply| {
@@ -240,7 +264,7 @@ impl EngineApi for EngineHandle {
     }
 
     async fn reset(&self, query: ResetQuery) -> Result<ResetReply, ApiError> {
-        self.check(query.instance.as_deref(), query.peer)?;
+        self.check(query.instance.as_deref(), query.peer).await?;
         let answers = self
             .ask_all(|reply| ShardCommand::Reset {
                 instance: query.instance.clone(),
@@ -254,7 +278,7 @@ impl EngineApi for EngineHandle {
     }
 
     async fn refresh(&self, query: RefreshQuery) -> Result<RefreshReply, ApiError> {
-        self.check(query.instance.as_deref(), query.peer)?;
+        self.check(query.instance.as_deref(), query.peer).await?;
         let answers = self
             .ask_all(|reply| ShardCommand::Refresh {
                 instance: query.instance.clone(),

@@ -4,11 +4,37 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::{InstanceId, InstanceSettings, Neighbor, Password};
+use codec::IpPrefix;
+
+use crate::config::{
+    DynamicNeighbors, InstanceId, InstanceSettings, Neighbor, Password, host_prefix,
+};
 use crate::ring::ListenPlan;
 
-/// The neighbors of an instance by address.
-pub(super) type Neighbors = BTreeMap<IpAddr, Arc<Neighbor>>;
+/// The neighbors of an instance.
+#[derive(Default)]
+pub(super) struct Neighbors {
+    /// By address.
+    pub(super) named: BTreeMap<IpAddr, Arc<Neighbor>>,
+    /// Those that are only known by where they connect from.
+    pub(super) dynamic: Box<[Arc<DynamicNeighbors>]>,
+}
+
+impl Neighbors {
+    /// The keys of those that have one, by where the peers are.
+    fn passwords(&self) -> impl Iterator<Item = (IpPrefix, &Arc<[u8]>)> {
+        let named = self.named.values();
+        let named = named.map(|neighbor| (host_prefix(neighbor.address), &neighbor.password));
+        let dynamic = self.dynamic.iter();
+        let dynamic = dynamic.map(|range| (range.prefix, &range.settings.password));
+        named
+            .chain(dynamic)
+            .filter_map(|(peers, password)| match password {
+                Password::Key(key) => Some((peers, key)),
+                Password::None | Password::Missing(_) => None,
+            })
+    }
+}
 
 /// One listener for each address and port, whichever instances ask for it, with the keys of their
 /// neighbors. Where two instances sign the same peer differently, the first one's key holds.
@@ -22,12 +48,10 @@ pub(super) fn plan<'a>(
             if !listener.instances.contains(&id) {
                 listener.instances.push(id);
             }
-            for (peer, neighbor) in neighbors {
-                if let Password::Key(key) = &neighbor.password
-                    && peer.is_ipv6() == address.is_ipv6()
-                {
+            for (peers, key) in neighbors.passwords() {
+                if matches!(peers, IpPrefix::V6(_)) == address.is_ipv6() {
                     let passwords = &mut listener.passwords;
-                    passwords.entry(*peer).or_insert_with(|| Arc::clone(key));
+                    passwords.entry(peers).or_insert_with(|| Arc::clone(key));
                 }
             }
         }
@@ -55,14 +79,30 @@ mod tests {
         signed.password = Password::Key(Arc::from(*b"key"));
         let mut missing = neighbor("2001:db8::6");
         missing.password = Password::Missing("no such Secret".into());
-        let neighbors: Neighbors = [signed, missing, neighbor("10.0.0.7")]
-            .map(|neighbor| (neighbor.address, Arc::new(neighbor)))
-            .into();
+        let range = |text: &str, password| {
+            Arc::new(DynamicNeighbors {
+                prefix: text.parse::<ipnet::IpNet>().unwrap().into(),
+                max_peers: 1,
+                settings: crate::config::Neighbor {
+                    password,
+                    ..neighbor("10.0.0.0")
+                },
+            })
+        };
+        let neighbors = Neighbors {
+            named: [signed, missing, neighbor("10.0.0.7")]
+                .map(|neighbor| (neighbor.address, Arc::new(neighbor)))
+                .into(),
+            dynamic: Box::new([
+                range("10.1.0.0/16", Password::Key(Arc::from(*b"another"))),
+                range("10.2.0.0/16", Password::None),
+            ]),
+        };
         let (both, one) = (
             settings(&["0.0.0.0:179", "[::]:179"]),
             settings(&["0.0.0.0:179"]),
         );
-        let none = Neighbors::new();
+        let none = Neighbors::default();
         let plan = plan(
             [
                 (InstanceId(0), &both, &none),
@@ -72,7 +112,8 @@ mod tests {
         );
         let ipv4 = &plan.listeners[&"0.0.0.0:179".parse().unwrap()];
         assert_eq!(ipv4.instances, [InstanceId(0), InstanceId(1)]);
-        assert_eq!(ipv4.passwords.len(), 1);
+        let peers: Vec<String> = ipv4.passwords.keys().map(ToString::to_string).collect();
+        assert_eq!(peers, ["10.0.0.6/32", "10.1.0.0/16"]);
         let ipv6 = &plan.listeners[&"[::]:179".parse().unwrap()];
         assert_eq!(ipv6.instances, [InstanceId(0)]);
         assert!(ipv6.passwords.is_empty());

@@ -28,6 +28,8 @@ pub use dispatcher::Dispatcher;
 use dispatcher::Listening;
 pub use handle::{EngineHandle, Grounds, Resources};
 pub use placement::shard_of;
+#[cfg(test)]
+pub(crate) use placement::tests::neighbor as some_neighbor;
 
 use crate::interfaces::SystemInterfaces;
 use crate::ring::{
@@ -35,7 +37,7 @@ use crate::ring::{
     ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned,
     raise_descriptor_limit, spawn_shard, usable_cpus,
 };
-use crate::shard::{EstablishedPeers, Shard, ShardCommand, ShardOptions};
+use crate::shard::{DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use crate::time::Clock;
 
 /// How an engine is made.
@@ -118,6 +120,7 @@ impl Engine {
         let clock = Clock::system();
         let cpus = usable_cpus();
         let established = EstablishedPeers::default();
+        let dynamic_peers = DynamicPeers::default();
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let start = ShardStart {
                 name: format!("bgp-shard-{index}"),
@@ -130,7 +133,7 @@ impl Engine {
                     .copied()
                     .filter(|_| options.pin),
             };
-            let shard = make_shard(index, established.clone());
+            let shard = make_shard(index, established.clone(), dynamic_peers.clone());
             engine.shards.push(spawn_shard(start, shard)?);
         }
         let listening = Listening {
@@ -222,6 +225,7 @@ fn spawn_control(runtime: Runtime, stopped: oneshot::Receiver<()>) -> io::Result
 fn make_shard(
     index: usize,
     established: EstablishedPeers,
+    dynamic_peers: DynamicPeers,
 ) -> impl FnOnce() -> Shard + Send + 'static {
     // Jitter need not be repeatable on a real machine, only different: each hasher has new keys.
     let seed = std::collections::hash_map::RandomState::new()
@@ -234,6 +238,7 @@ fn make_shard(
             interfaces: Box::new(SystemInterfaces),
             backlog_max: crate::group::BACKLOG_MAX,
             established,
+            dynamic_peers,
         })
     }
 }

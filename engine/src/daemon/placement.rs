@@ -162,7 +162,7 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Import, Password, Timers};
 
-    pub(in crate::daemon) fn neighbor(address: &str) -> Neighbor {
+    pub(crate) fn neighbor(address: &str) -> Neighbor {
         Neighbor {
             address: address.parse().unwrap(),
             port: 179,

@@ -57,6 +57,7 @@ impl Node {
             listen: vec![self.address],
             memory_max: u64::MAX,
             neighbors: BTreeMap::new(),
+            dynamic_neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),
         });
         change(instance);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use codec::IpPrefix;
 use crossbeam_channel::Sender;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -21,13 +22,15 @@ use tokio::task::JoinHandle;
 
 use super::inbox::{InboxSender, Message};
 use super::{port_owner, socket};
-use crate::config::InstanceId;
+use crate::config::{InstanceId, longest_match};
 
 /// Which shard owns which peer, and what the instances are called.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     owners: HashMap<(InstanceId, IpAddr), u8>,
     names: BTreeMap<InstanceId, Arc<str>>,
+    /// Where dynamic peers connect from, and how many shards they are spread over.
+    dynamic: BTreeMap<InstanceId, (BTreeMap<IpPrefix, ()>, u8)>,
 }
 
 impl Directory {
@@ -39,6 +42,7 @@ impl Directory {
     /// Forgets an instance; its peers are removed one by one.
     pub fn remove_instance(&mut self, instance: InstanceId) {
         self.names.remove(&instance);
+        self.dynamic.remove(&instance);
     }
 
     /// The instances and their names.
@@ -56,9 +60,35 @@ impl Directory {
         self.owners.remove(&(instance, peer));
     }
 
-    /// The shard that owns a peer.
+    /// Names the prefixes of dynamic peers of an instance, which are spread over `shards`.
+    pub fn set_dynamic(
+        &mut self,
+        instance: InstanceId,
+        prefixes: impl Iterator<Item = IpPrefix>,
+        shards: u8,
+    ) {
+        let prefixes = prefixes.map(|prefix| (prefix, ())).collect();
+        self.dynamic.insert(instance, (prefixes, shards.max(1)));
+    }
+
+    /// The shard that owns a peer, or would if it connected.
     pub fn owner(&self, instance: InstanceId, peer: IpAddr) -> Option<u8> {
-        self.owners.get(&(instance, peer)).copied()
+        let owner = self.owners.get(&(instance, peer)).copied();
+        owner.or_else(|| self.dynamic_owner(instance, peer))
+    }
+
+    /// Whether a peer is a neighbor by its address, not by a prefix.
+    pub fn is_named(&self, instance: InstanceId, peer: IpAddr) -> bool {
+        self.owners.contains_key(&(instance, peer))
+    }
+
+    /// The shard of a peer that connects from a prefix of dynamic ones: the same one at all times,
+    /// whichever prefix it is.
+    pub fn dynamic_owner(&self, instance: InstanceId, peer: IpAddr) -> Option<u8> {
+        let (prefixes, shards) = self.dynamic.get(&instance)?;
+        longest_match(prefixes, peer)?;
+        let hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(peer);
+        Some((hash % u64::from(*shards)) as u8)
     }
 }
 
@@ -74,8 +104,9 @@ pub struct ListenPlan {
 pub struct ListenerPlan {
     /// The instances that listen here; the first that knows a peer gets it.
     pub instances: Vec<InstanceId>,
-    /// Keys of TCP MD5, of the listener's family.
-    pub passwords: BTreeMap<IpAddr, Arc<[u8]>>,
+    /// Keys of TCP MD5, of the listener's family, by where the peers are: of overlapping prefixes
+    /// the kernel takes the longest.
+    pub passwords: BTreeMap<IpPrefix, Arc<[u8]>>,
 }
 
 impl fmt::Debug for ListenerPlan {
@@ -191,7 +222,7 @@ struct Listeners<C> {
 struct Open {
     listener: Arc<TcpListener>,
     instances: Arc<ArcSwap<Vec<InstanceId>>>,
-    passwords: BTreeMap<IpAddr, Arc<[u8]>>,
+    passwords: BTreeMap<IpPrefix, Arc<[u8]>>,
     accepting: JoinHandle<()>,
 }
 
@@ -282,9 +313,9 @@ impl Open {
         }
     }
 
-    fn set_password(&self, address: SocketAddr, peer: IpAddr, password: Option<&[u8]>) {
-        if let Err(error) = socket::set_password(&self.listener, peer, password) {
-            tracing::error!(%address, %peer, "connections of this peer are not signed: {error}");
+    fn set_password(&self, address: SocketAddr, peers: IpPrefix, password: Option<&[u8]>) {
+        if let Err(error) = socket::set_password_of(&self.listener, peers, password) {
+            tracing::error!(%address, %peers, "connections of these peers are not signed: {error}");
         }
     }
 }

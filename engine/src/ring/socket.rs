@@ -9,9 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
+use codec::IpPrefix;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use super::core::{ConnectTarget, SocketOptions};
+use crate::config::host_prefix;
 
 /// Internetwork control, class selector 6 (RFC 4271 §5 leaves it open; RFC 4594 §3.1 says CS6).
 const CLASS_CS6: u32 = 0xC0;
@@ -29,10 +31,10 @@ pub enum PasswordUnusable {
     #[error("a password must have 1 to 80 octets, this one has {0}")]
     Length(usize),
     /// The kernel said no.
-    #[error("TCP MD5 signatures cannot be set for {address}: {error}{}", no_support(.error))]
+    #[error("TCP MD5 signatures cannot be set for {peers}: {error}{}", no_support(.error))]
     Refused {
-        /// The peer.
-        address: IpAddr,
+        /// The peer or peers.
+        peers: IpPrefix,
         /// Its answer.
         error: io::Error,
     },
@@ -170,8 +172,8 @@ struct TcpMd5Sig {
     key: [u8; MAX_PASSWORD_LEN],
 }
 
-/// Sets, changes or (none) removes the key for segments to and from `peer`, on a listener or a
-/// connection, unconnected or live.
+/// Sets, changes or (none) removes the key for segments to and from `peer` on a connection,
+/// unconnected or live.
 ///
 /// # Errors
 /// The key has no usable length, or the kernel refuses it.
@@ -180,28 +182,49 @@ pub fn set_password(
     peer: IpAddr,
     password: Option<&[u8]>,
 ) -> Result<(), PasswordUnusable> {
+    set_password_of(socket, host_prefix(peer), password)
+}
+
+/// The same for all `peers` of a prefix, on a listener. Of overlapping prefixes the longest counts.
+///
+/// # Errors
+/// As [`set_password`].
+pub(super) fn set_password_of(
+    socket: &impl AsFd,
+    peers: IpPrefix,
+    password: Option<&[u8]>,
+) -> Result<(), PasswordUnusable> {
+    const TCP_MD5SIG_EXT: i32 = 32;
+    const TCP_MD5SIG_FLAG_PREFIX: u8 = 1;
+    let (peer, is_host) = match peers {
+        IpPrefix::V4(prefix) => (IpAddr::V4(prefix.address()), peers.length() == 32),
+        IpPrefix::V6(prefix) => (IpAddr::V6(prefix.address()), peers.length() == 128),
+    };
     let key = password.unwrap_or_default();
     if key.len() > MAX_PASSWORD_LEN || password.is_some_and(<[u8]>::is_empty) {
         return Err(PasswordUnusable::Length(key.len()));
     }
     let mut option = TcpMd5Sig {
         address: SockAddr::from(SocketAddr::new(peer, 0)).as_storage(),
-        flags: 0,
-        prefix_len: 0,
+        flags: if is_host { 0 } else { TCP_MD5SIG_FLAG_PREFIX },
+        prefix_len: if is_host { 0 } else { peers.length() },
         key_len: key.len() as u16,
         interface: 0,
         key: [0; MAX_PASSWORD_LEN],
     };
     option.key[..key.len()].copy_from_slice(key);
-    match set_option(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &option) {
+    // Kernels before 4.13 have no prefixes.
+    let name = if is_host {
+        libc::TCP_MD5SIG
+    } else {
+        TCP_MD5SIG_EXT
+    };
+    match set_option(socket, libc::IPPROTO_TCP, name, &option) {
         // ENOENT: there was none to remove.
         Err(error) if password.is_none() && error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         // A kernel without TCP MD5 has no key to remove either.
         Err(error) if password.is_none() && !no_support(&error).is_empty() => Ok(()),
-        result => result.map_err(|error| PasswordUnusable::Refused {
-            address: peer,
-            error,
-        }),
+        result => result.map_err(|error| PasswordUnusable::Refused { peers, error }),
     }
 }
 

@@ -85,11 +85,24 @@ impl Connections {
     }
 
     pub(super) fn add(&mut self, peer: PeerId, slot: Slot) -> ConnectionId {
+        let id = self.free_id();
+        self.live.insert(id, Connection::new(peer, slot));
+        id
+    }
+
+    /// A connection that is closed once the driver sent a last message on it.
+    pub(super) fn add_closing(&mut self, message: Bytes) -> ConnectionId {
+        let id = self.free_id();
+        self.closing.insert(id, VecDeque::from([message]));
+        self.writable.push_back(id);
+        id
+    }
+
+    fn free_id(&mut self) -> ConnectionId {
         loop {
             let id = ConnectionId(self.next);
             self.next = self.next.wrapping_add(1);
             if !self.live.contains_key(&id) && !self.closing.contains_key(&id) {
-                self.live.insert(id, Connection::new(peer, slot));
                 return id;
             }
         }

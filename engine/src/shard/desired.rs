@@ -53,6 +53,7 @@ impl Shard {
                 for neighbor in neighbors {
                     match self.peers.find(id, neighbor.address) {
                         Some(peer) => {
+                            self.make_static(peer);
                             self.change_peer(now, peer, neighbor);
                             changed.push(peer);
                         }
@@ -66,6 +67,7 @@ impl Shard {
                     self.remove_peer(now, peer);
                 }
             }
+            Delta::DynamicNeighbors(id, ranges) => self.set_dynamic_neighbors(now, id, &ranges),
             Delta::Origins(id, changes) => self.originate(id, changes, None),
         }
     }
@@ -81,7 +83,7 @@ impl Shard {
         }
     }
 
-    fn peers_of(&self, instance: InstanceId) -> Vec<PeerId> {
+    pub(super) fn peers_of(&self, instance: InstanceId) -> Vec<PeerId> {
         let peers = self
             .peers
             .iter()
@@ -149,10 +151,18 @@ impl Shard {
         let Some(enabled) = self.instances.get(&instance).map(Instance::enabled) else {
             return;
         };
+        let id = self.peers.add(self.new_peer(instance, neighbor));
+        if enabled {
+            self.start(now, id);
+        }
+    }
+
+    /// A peer that is not started.
+    pub(super) fn new_peer(&self, instance: InstanceId, neighbor: Arc<Neighbor>) -> Peer {
         // Each session has jitter of its own, and the same one in every replay.
         let seeds = ahash::RandomState::with_seeds(self.seed, 1, 2, 3);
         let seed = seeds.hash_one((instance, neighbor.address));
-        let id = self.peers.add(Peer {
+        Peer {
             instance,
             session: Session::new(SessionConfig::of(&neighbor), seed),
             neighbor,
@@ -160,20 +170,18 @@ impl Shard {
             next_incoming: None,
             established: None,
             armed: None,
-        });
-        if enabled {
-            self.start(now, id);
+            dynamic: None,
         }
     }
 
-    fn remove_peer(&mut self, now: Time, id: PeerId) {
+    pub(super) fn remove_peer(&mut self, now: Time, id: PeerId) {
         self.stop(now, id, Notification::cease(cease::PEER_DECONFIGURED));
-        self.peers.remove(id);
+        self.forget_peer(id);
     }
 
     /// Follows new settings of a live neighbor: what can be changed under a session is, but for what
     /// it is told, which is [`Shard::regroup`]'s.
-    fn change_peer(&mut self, now: Time, id: PeerId, neighbor: Arc<Neighbor>) {
+    pub(super) fn change_peer(&mut self, now: Time, id: PeerId, neighbor: Arc<Neighbor>) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };

@@ -4,7 +4,7 @@
 //! Everything here is done in bounded quanta: originations, the paths of peers that went down,
 //! dirty prefixes, groups' walks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use rib::{
 
 use super::arrivals::Arrivals;
 use super::stale::Swept;
-use crate::config::{InstanceSettings, OriginAttributes, OriginChange};
+use crate::config::{DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange};
 use crate::group::{ExportView, Group, MemberId, Outbox};
 
 /// Prefixes that one kind of table work may touch in one turn.
@@ -25,6 +25,7 @@ const QUANTUM: usize = 4096;
 
 pub(super) struct Instance {
     pub(super) settings: Option<Arc<InstanceSettings>>,
+    pub(super) dynamic_neighbors: BTreeMap<IpPrefix, Arc<DynamicNeighbors>>,
     pub(super) writer: RibWriter,
     local: SourceId,
     /// Places of groups that emptied are reused.
@@ -85,6 +86,7 @@ impl Instance {
         });
         Instance {
             settings: None,
+            dynamic_neighbors: BTreeMap::new(),
             writer,
             local,
             groups: Vec::new(),

@@ -12,6 +12,7 @@ mod arrivals;
 mod command;
 mod connection;
 mod desired;
+mod dynamic;
 mod instance;
 mod memory;
 mod peer;
@@ -20,6 +21,8 @@ mod receive;
 mod reclaim;
 mod refresh;
 mod regroup;
+#[cfg(test)]
+mod rig;
 mod sessions;
 mod stale;
 
@@ -37,6 +40,7 @@ pub use command::{
     Action, ConnectTarget, ConnectionId, PrefixView, Query, Reply, ShardCommand, SocketOptions,
 };
 use connection::{Connections, next_message};
+pub use dynamic::DynamicPeers;
 use instance::Instance;
 pub use memory::EstablishedPeers;
 use memory::Memory;
@@ -59,6 +63,8 @@ pub struct ShardOptions {
     pub backlog_max: usize,
     /// Shared by all shards of an engine.
     pub established: EstablishedPeers,
+    /// Shared by all shards of an engine.
+    pub dynamic_peers: DynamicPeers,
 }
 
 /// One core's work. See the module's page.
@@ -71,6 +77,7 @@ pub struct Shard {
     connections: Connections,
     actions: VecDeque<Action>,
     established: EstablishedPeers,
+    dynamic_peers: DynamicPeers,
     memory: Memory,
     /// No session may come up again.
     shut_down: bool,
@@ -90,6 +97,7 @@ impl Shard {
             connections: Connections::new(options.backlog_max),
             actions: VecDeque::new(),
             established: options.established,
+            dynamic_peers: options.dynamic_peers,
             memory: Memory::default(),
             shut_down: false,
             #[cfg(test)]
@@ -171,24 +179,19 @@ impl Shard {
         local: SocketAddr,
         remote: SocketAddr,
     ) -> Option<ConnectionId> {
-        let id = self.peers.find(instance, remote.ip())?;
+        let id = match self.peers.find(instance, remote.ip()) {
+            Some(id) => id,
+            None => match self.admit(now, instance, remote.ip()) {
+                Ok(id) => id,
+                Err(notification) => return self.refuse(notification),
+            },
+        };
         let peer = self.peers.get_mut(id)?;
-        let accepted = peer.session.handle_accepted(now, local);
-        if accepted == Accept::Refused(None) {
+        if let Accept::Refused(notification) = peer.session.handle_accepted(now, local) {
             self.drain(now, id);
-            return None;
+            return self.refuse(notification);
         }
         let connection = self.connections.add(id, Slot::Incoming);
-        if let Accept::Refused(Some(notification)) = accepted {
-            let mut message = Vec::new();
-            codec::encode_notification(&notification, &mut message);
-            self.connections
-                .send(connection, Bytes::from(message), false);
-            self.connections.close(connection);
-            self.actions.push_back(Action::Close { connection });
-            self.drain(now, id);
-            return Some(connection);
-        }
         if let Some(peer) = self.peers.get_mut(id) {
             // It takes the slot by an action that is queued, behind the close of one that stands
             // there.
@@ -200,6 +203,15 @@ impl Shard {
             });
         }
         self.drain(now, id);
+        Some(connection)
+    }
+
+    /// Closes a connection that is nobody's, after the NOTIFICATION if there is one.
+    fn refuse(&mut self, notification: Option<Notification>) -> Option<ConnectionId> {
+        let mut message = Vec::new();
+        codec::encode_notification(&notification?, &mut message);
+        let connection = self.connections.add_closing(Bytes::from(message));
+        self.actions.push_back(Action::Close { connection });
         Some(connection)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use codec::{Family, PeerKind};
+use codec::{Family, IpPrefix, PeerKind};
 use rib::{IdSet, PATHS_OF_SOURCE_MAX, SourceId, SourceInfo, SourceKind};
 use smallvec::{SmallVec, smallvec};
 
@@ -32,6 +32,8 @@ pub(super) struct Peer {
     pub(super) established: Option<Box<Established>>,
     /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
+    /// The prefix that it is a dynamic peer of.
+    pub(super) dynamic: Option<IpPrefix>,
 }
 
 /// What a peer has while its session is up.

@@ -19,6 +19,7 @@ impl Shard {
             self.perform(now, id, action);
         }
         self.peers.arm(id);
+        self.forget_if_gone(id);
     }
 
     fn next_session_action(&mut self, id: PeerId) -> Option<SessionAction> {

@@ -19,7 +19,9 @@ use super::network::{End, LinkId, Network};
 use crate::config::{Delta, InstanceId, OriginChange};
 use crate::group::Interfaces;
 use crate::random::Random;
-use crate::shard::{Action, ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
+use crate::shard::{
+    Action, ConnectionId, DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions,
+};
 use crate::time::Time;
 
 /// The one instance.
@@ -92,6 +94,7 @@ impl Node {
         let rib = Rib::with_collector(options, Collector::new());
         rib.reclaim_from(IDLE_IDS_MIN);
         let established = EstablishedPeers::default();
+        let dynamic_peers = DynamicPeers::default();
         let hosts = (0..shards).map(|index| {
             let id = ShardId(u8::try_from(index).unwrap_or(u8::MAX));
             let mut shard = Shard::new(ShardOptions {
@@ -101,6 +104,7 @@ impl Node {
                 // Small tables: what is to be seen of slow peers must be seen in them.
                 backlog_max: BACKLOG_MAX,
                 established: established.clone(),
+                dynamic_peers: dynamic_peers.clone(),
             });
             let writer = rib.writer(id);
             shard.handle_command(Time::default(), ShardCommand::Instance(INSTANCE, writer));
@@ -137,7 +141,7 @@ impl Node {
         let count = self.shards.len();
         for delta in deltas {
             match delta {
-                Delta::Instance(..) | Delta::InstanceGone(..) => {
+                Delta::Instance(..) | Delta::InstanceGone(..) | Delta::DynamicNeighbors(..) => {
                     for shard in 0..count {
                         self.tell(now, shard, ShardCommand::Delta(delta.clone()));
                     }

@@ -178,6 +178,7 @@ impl Scenario {
             listen: vec![],
             memory_max: 1 << 30,
             neighbors: neighbors.iter().map(|n| (n.address, n.clone())).collect(),
+            dynamic_neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),
         };
         Scenario {

@@ -1,17 +1,21 @@
 //! Resources in force to the desired state of this node. Pure, but for password files.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+use codec::IpPrefix;
 
 use super::fault::{Fault, Severity};
 use super::host::Host;
 use super::manifest;
-use super::resource::{Auth, NeighborSpec};
+use super::resource::{Auth, NeighborSpec, Whom};
 use super::routes;
 use super::store::InForce;
 use super::view::View;
-use crate::config::{DesiredState, Instance, InstanceId, Neighbor, OriginAttributes, Password};
+use crate::config::{
+    DesiredState, DynamicNeighbors, Instance, InstanceId, Neighbor, OriginAttributes, Password,
+};
 
 /// What the watcher is told once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,15 +65,28 @@ pub fn evaluate(
         before.values().next().map(|origin| &origin.attributes),
     );
     let origins = routes::origins(&view, &wanted, before, &attributes, &mut warnings);
-    let neighbors = view.peering.neighbors.iter().map(|spec| {
+    let mut neighbors = BTreeMap::new();
+    let mut dynamic_neighbors = BTreeMap::new();
+    for spec in &view.peering.neighbors {
         let neighbor = neighbor(&view, spec, host, options);
         if let Password::Missing(why) = &neighbor.password {
             let at = (spec.line, spec.path.to_string());
             warnings.push(warning(&view, at, format!("stays idle: {why}")));
         }
-        (spec.address, Arc::new(neighbor))
-    });
-    let neighbors: BTreeMap<IpAddr, Arc<Neighbor>> = neighbors.collect();
+        match spec.whom {
+            Whom::Address(address) => {
+                neighbors.insert(address, Arc::new(neighbor));
+            }
+            Whom::Prefix(prefix) => {
+                let range = DynamicNeighbors {
+                    prefix,
+                    max_peers: spec.max_dynamic_peers,
+                    settings: neighbor,
+                };
+                dynamic_neighbors.insert(prefix, Arc::new(range));
+            }
+        }
+    }
     let port = view.overlay.listen_port.unwrap_or(view.peering.listen_port);
     let listen = view.peering.listen_addresses.iter();
     let instance = Instance {
@@ -81,6 +98,7 @@ pub fn evaluate(
             .collect(),
         memory_max: view.peering.memory_max,
         neighbors,
+        dynamic_neighbors,
         origins,
     };
     Evaluation {
@@ -125,17 +143,26 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
     let overlay = &view.overlay;
     let instance_asn = overlay.local_asn.or(view.peering.local_asn);
     let cluster_id = overlay.cluster_id.or(view.peering.cluster_id);
-    let local_address = overlay.local_addresses.get(&spec.address).copied();
+    let (address, is_dynamic) = match spec.whom {
+        Whom::Address(address) => (address, false),
+        Whom::Prefix(IpPrefix::V4(prefix)) => (prefix.address().into(), true),
+        Whom::Prefix(IpPrefix::V6(prefix)) => (prefix.address().into(), true),
+    };
+    let local_address = overlay.local_addresses.get(&address).copied();
     Neighbor {
-        address: spec.address,
+        address,
         port: spec.port,
         peer_asn: spec.peer_asn,
         // One of them is there, or the settings would not have been taken.
         local_asn: spec.local_asn.or(instance_asn).unwrap_or_default(),
         router_id: view.router_id,
         cluster_id: cluster_id.unwrap_or(view.router_id),
-        local_address: local_address.or(spec.local_address),
-        passive: spec.passive,
+        local_address: match is_dynamic {
+            // Nothing is bound, since nothing is dialled.
+            true => None,
+            false => local_address.or(spec.local_address),
+        },
+        passive: spec.passive || is_dynamic,
         password: password(view, spec, host, options),
         ebgp_multihop: spec.ebgp_multihop,
         ttl_security: spec.ttl_security,

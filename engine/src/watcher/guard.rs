@@ -11,7 +11,8 @@ use std::sync::LazyLock;
 use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
 
 use super::host::HostNetwork;
-use super::resource::{GuardSpec, PrefixMatch};
+use super::resource::{GuardSpec, PrefixMatch, Whom};
+use crate::config::host_prefix;
 
 /// Judges prefixes.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Guard {
     subnets: Vec<IpPrefix>,
     /// By family, ascending.
     holders: [Vec<(u128, Holder)>; 2],
+    /// Where dynamic neighbors connect from.
+    dynamic: Vec<IpPrefix>,
 }
 
 /// Whose address a prefix must not draw here.
@@ -41,6 +44,7 @@ pub(crate) enum Refusal {
     TooLong(u8),
     Connected(IpPrefix),
     Covers(Holder),
+    CoversPeers(IpPrefix),
 }
 
 /// What no node may announce, with everything within (RFC 6890 and the ranges that have no
@@ -68,7 +72,7 @@ impl Guard {
         spec: &GuardSpec,
         network: &HostNetwork,
         node_addresses: &[IpAddr],
-        neighbors: impl Iterator<Item = IpAddr>,
+        neighbors: impl Iterator<Item = Whom>,
         pod_cidrs: &[IpPrefix],
     ) -> Guard {
         let is_pod_network = |prefix: IpPrefix| pod_cidrs.iter().any(|pod| pod.contains(prefix));
@@ -76,12 +80,22 @@ impl Guard {
         let subnets = subnets.filter(|subnet| !is_pod_network(*subnet)).collect();
         let mut holders = [Vec::new(), Vec::new()];
         let own = network.addresses.iter().chain(node_addresses);
-        let all = neighbors
+        let mut dynamic = Vec::new();
+        let named = neighbors.filter_map(|whom| match whom {
+            Whom::Address(address) => Some(address),
+            Whom::Prefix(prefix) => {
+                dynamic.push(prefix);
+                None
+            }
+        });
+        let named: Vec<IpAddr> = named.collect();
+        let all = named
+            .into_iter()
             .map(Holder::Neighbor)
             .chain(network.gateways.iter().copied().map(Holder::Gateway))
             .chain(own.copied().map(Holder::Node));
         for holder in all {
-            let host = host_route(holder.address());
+            let host = host_prefix(holder.address());
             if !is_pod_network(host) {
                 holders[host.family().index()].push((left_aligned(host), holder));
             }
@@ -94,6 +108,7 @@ impl Guard {
             spec: spec.clone(),
             subnets,
             holders,
+            dynamic,
         }
     }
 
@@ -121,9 +136,12 @@ impl Guard {
         if let Some(subnet) = self.subnets.iter().find(|subnet| subnet.contains(prefix)) {
             return Err(Refusal::Connected(*subnet));
         }
-        match self.covered_holder(prefix) {
-            Some(holder) if !self.is_allowed_exactly(prefix) => Err(Refusal::Covers(holder)),
-            _ => Ok(()),
+        let peers = || self.dynamic.iter().find(|peers| prefix.contains(**peers));
+        let refusal = self.covered_holder(prefix).map(Refusal::Covers);
+        let refusal = refusal.or_else(|| peers().map(|peers| Refusal::CoversPeers(*peers)));
+        match refusal.filter(|_| !self.is_allowed_exactly(prefix)) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
         }
     }
 
@@ -133,7 +151,7 @@ impl Guard {
         let index = list.partition_point(|(bits, _)| *bits < first);
         let (_, holder) = list.get(index)?;
         prefix
-            .contains(host_route(holder.address()))
+            .contains(host_prefix(holder.address()))
             .then_some(*holder)
     }
 
@@ -182,6 +200,13 @@ impl fmt::Display for Refusal {
                     "it covers {holder}; guard.allow would have to name it exactly"
                 )
             }
+            Refusal::CoversPeers(peers) => {
+                write!(
+                    f,
+                    "it covers the neighbors of peerPrefix {peers}; guard.allow would have to \
+                     name it exactly"
+                )
+            }
         }
     }
 }
@@ -194,13 +219,6 @@ impl fmt::Display for PrefixMatch {
             write!(f, " ge {} le {}", self.shortest, self.longest)?;
         }
         Ok(())
-    }
-}
-
-pub(crate) fn host_route(address: IpAddr) -> IpPrefix {
-    match address {
-        IpAddr::V4(address) => Ipv4Prefix::masked(address, 32).erase(),
-        IpAddr::V6(address) => Ipv6Prefix::masked(address, 128).erase(),
     }
 }
 
@@ -257,7 +275,12 @@ mod tests {
             subnets: vec![prefix("10.0.0.0/24"), prefix("10.244.1.0/24")],
             gateways: vec!["10.0.0.1".parse().unwrap()],
         };
-        let neighbors = ["10.0.0.6".parse().unwrap(), "203.0.113.9".parse().unwrap()];
+        let address = |text: &str| Whom::Address(text.parse().unwrap());
+        let neighbors = [
+            address("10.0.0.6"),
+            address("203.0.113.9"),
+            Whom::Prefix(prefix("198.18.4.0/24")),
+        ];
         let pods = [prefix("10.244.1.0/24")];
         Guard::new(spec, &network, &[], neighbors.into_iter(), &pods)
     }

@@ -158,7 +158,7 @@ pub struct BgpPeering {
     pub advertise: Advertise,
     /// What it never originates.
     pub guard: GuardSpec,
-    /// One entry an address; the addresses differ.
+    /// One entry an address or prefix; these differ.
     pub neighbors: Vec<NeighborSpec>,
     /// What is different on single nodes, by their names.
     pub nodes: BTreeMap<Arc<str>, NodeOverlay>,
@@ -245,8 +245,10 @@ pub struct NeighborSpec {
     pub line: u32,
     /// For example `spec.bgpPeering.neighbors[0]`.
     pub path: Arc<str>,
-    /// Its address.
-    pub address: IpAddr,
+    /// Who it is.
+    pub whom: Whom,
+    /// With a prefix: how many there may be at a time.
+    pub max_dynamic_peers: u32,
     /// The port to connect to.
     pub port: u16,
     /// What AS it may have.
@@ -287,6 +289,34 @@ pub struct NeighborSpec {
     pub enhanced_refresh: bool,
     /// `allowOwnASN`.
     pub allow_own_asn: u8,
+}
+
+impl NeighborSpec {
+    /// Its address, if it has one of its own.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.whom {
+            Whom::Address(address) => Some(address),
+            Whom::Prefix(_) => None,
+        }
+    }
+}
+
+/// Which peers a neighbor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whom {
+    /// `peerAddress`.
+    Address(IpAddr),
+    /// `peerPrefix`: whoever connects from it.
+    Prefix(IpPrefix),
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Whom::Address(address) => address.fmt(f),
+            Whom::Prefix(prefix) => prefix.fmt(f),
+        }
+    }
 }
 
 /// Where the key of a session is.

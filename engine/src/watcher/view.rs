@@ -79,7 +79,7 @@ impl<'a> View<'a> {
             None => pod_networks.extend(map.iter().flat_map(|map| &map.cluster_cidrs)),
         }
         let addresses: Vec<IpAddr> = bodies().flat_map(|(_, b)| b.addresses.clone()).collect();
-        let neighbors = peering.neighbors.iter().map(|neighbor| neighbor.address);
+        let neighbors = peering.neighbors.iter().map(|neighbor| neighbor.whom);
         let guard = Guard::new(
             &peering.guard,
             network,

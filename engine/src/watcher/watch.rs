@@ -326,12 +326,11 @@ impl Turn {
 
     /// Whether the machine, or a file with a password, may have changed.
     fn surroundings_changed(&self) -> bool {
-        let neighbors = self
-            .state
-            .instances
-            .values()
-            .flat_map(|i| i.neighbors.values());
-        let mut passwords = neighbors.map(|neighbor| &neighbor.password);
+        let instances = || self.state.instances.values();
+        let named = instances().flat_map(|instance| instance.neighbors.values());
+        let dynamic = instances().flat_map(|instance| instance.dynamic_neighbors.values());
+        let named = named.map(|neighbor| &neighbor.password);
+        let mut passwords = named.chain(dynamic.map(|range| &range.settings.password));
         passwords.any(|password| *password != Password::None) || self.host.network() != self.network
     }
 

@@ -21,6 +21,7 @@ mod scripted;
 
 mod article;
 mod drivers;
+mod dynamic;
 mod files;
 mod live;
 mod malformed;

@@ -17,7 +17,9 @@ use crate::config::{
 };
 use crate::group::Interfaces;
 use crate::shard::receive;
-use crate::shard::{Action, ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
+use crate::shard::{
+    Action, ConnectionId, DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions,
+};
 use crate::time::Time;
 
 const INSTANCE: InstanceId = InstanceId(0);
@@ -112,6 +114,7 @@ impl Bed {
             interfaces: Box::new(Nothing),
             backlog_max: 1 << 20,
             established: EstablishedPeers::default(),
+            dynamic_peers: DynamicPeers::default(),
         });
         let now = Time(1_000_000_000);
         let writer = rib.writer(ShardId(0));

@@ -17,7 +17,7 @@ use crate::config::{
     AddPaths, Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities, Timers,
 };
 use crate::watcher::fault::Report;
-use crate::watcher::resource::{Auth, NeighborSpec};
+use crate::watcher::resource::{Auth, NeighborSpec, Whom};
 
 const SECONDS_MAX: u32 = 65_535;
 
@@ -35,19 +35,19 @@ pub(super) fn neighbors(
         return Vec::new();
     };
     fields.get("template");
-    let addresses = addresses(&mut fields, report);
-    let spec = settings(&mut fields, &addresses, instance_asn, report);
+    let whom = whom(&mut fields, report);
+    let spec = settings(&mut fields, &whom, instance_asn, report);
     if spec.local_asn.or(instance_asn).is_none() {
         let message = "is missing: our AS, here or as spec.bgpPeering.localASN";
         report.fault(fields.line, &fields.path_of("localASN"), message);
     }
     fields.close_strictly(report);
-    let with_address = |(address, line)| NeighborSpec {
-        address,
+    let of = |(whom, line)| NeighborSpec {
+        whom,
         line,
         ..spec.clone()
     };
-    addresses.into_iter().map(with_address).collect()
+    whom.into_iter().map(of).collect()
 }
 
 /// Reads a template by itself, so that one that nobody uses is looked at too.
@@ -62,15 +62,15 @@ pub(super) fn check_template(
     Some(())
 }
 
-/// Everything about a neighbor but its address.
+/// Everything about a neighbor but who it is.
 fn settings(
     fields: &mut Fields<'_>,
-    addresses: &[(IpAddr, u32)],
+    whom: &[(Whom, u32)],
     instance_asn: Option<u32>,
     report: &mut Report,
 ) -> NeighborSpec {
     let peer_asn = fields.get("peerASN");
-    if peer_asn.is_none() && !addresses.is_empty() {
+    if peer_asn.is_none() && !whom.is_empty() {
         let message = format!("is missing: {PEER_ASN}");
         report.fault(fields.line, &fields.path_of("peerASN"), message);
     }
@@ -91,11 +91,13 @@ fn settings(
     let spec = NeighborSpec {
         line: fields.line,
         path: fields.path.as_str().into(),
-        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        whom: Whom::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        max_dynamic_peers: number(fields, "maxDynamicPeers", 1..=MAX_DYNAMIC_PEERS_MAX, report)
+            .unwrap_or(MAX_DYNAMIC_PEERS),
         port: number(fields, "peerPort", 1..=u16::MAX, report).unwrap_or(BGP_PORT),
         peer_asn: peer_asn.unwrap_or(PeerAsn::Any),
         local_asn,
-        local_address: local_address(fields, addresses, report),
+        local_address: local_address(fields, whom, report),
         passive: flag(fields, "passive", report),
         auth: auth(fields, report),
         ebgp_multihop: number(fields, "ebgpMultihop", 1..=255, report).unwrap_or(1),
@@ -214,6 +216,47 @@ fn peer_asn_of(field: &Field<'_>, report: &mut Report) -> Option<PeerAsn> {
     asn
 }
 
+/// `maxDynamicPeers`, unless it is given.
+const MAX_DYNAMIC_PEERS: u32 = 1000;
+
+/// The most that it may be: as many sessions as a process may have descriptors.
+const MAX_DYNAMIC_PEERS_MAX: u32 = 1_000_000;
+
+/// Which peers are meant, each with its line.
+fn whom(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(Whom, u32)> {
+    let Some(prefix) = fields.get("peerPrefix") else {
+        let max = fields.get("maxDynamicPeers");
+        if let Some(field) = max.filter(|field| !fields.is_beneath(field)) {
+            field.fault(
+                report,
+                "is not for a neighbor with an address: only with peerPrefix",
+            );
+        }
+        let addresses = addresses(fields, report).into_iter();
+        return addresses
+            .map(|(address, line)| (Whom::Address(address), line))
+            .collect();
+    };
+    for other in ["peerAddress", "peerAddresses", "autoDiscovery"] {
+        if let Some(field) = fields.get(other) {
+            field.fault(report, "peerPrefix is there too: one of them");
+        }
+    }
+    for useless in ["peerPort", "localAddress"] {
+        if let Some(field) = fields
+            .get(useless)
+            .filter(|field| !fields.is_beneath(field))
+        {
+            field.fault(
+                report,
+                "is not for a peerPrefix: its peers are never connected to",
+            );
+        }
+    }
+    let whom = prefix.strict_prefix(report).map(Whom::Prefix);
+    whom.map(|whom| (whom, prefix.line)).into_iter().collect()
+}
+
 /// `peerAddress` or `peerAddresses`, each with its line.
 fn addresses(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(IpAddr, u32)> {
     let one = fields.get("peerAddress");
@@ -232,10 +275,11 @@ fn addresses(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(IpAddr, u32)>
             elements
         }
         (None, None) => {
-            // A neighbor by prefix or by discovery is refused as not supported, once.
-            if fields.get("peerPrefix").is_none() && fields.get("autoDiscovery").is_none() {
+            // A neighbor by discovery is refused as not supported, once.
+            if fields.get("autoDiscovery").is_none() {
                 let path = fields.path_of("peerAddress");
-                report.fault(fields.line, &path, "is missing: the neighbor's address");
+                let message = "is missing: the neighbor's address, or peerPrefix";
+                report.fault(fields.line, &path, message);
             }
             return Vec::new();
         }
@@ -271,13 +315,15 @@ fn peer_address(field: &Field<'_>, report: &mut Report) -> Option<IpAddr> {
 
 fn local_address(
     fields: &mut Fields<'_>,
-    addresses: &[(IpAddr, u32)],
+    whom: &[(Whom, u32)],
     report: &mut Report,
 ) -> Option<IpAddr> {
     let field = fields.get("localAddress")?;
     let local = own_address(&field, report)?;
-    for (peer, _) in addresses {
-        if peer.is_ipv4() != local.is_ipv4() {
+    for (whom, _) in whom {
+        if let Whom::Address(peer) = whom
+            && peer.is_ipv4() != local.is_ipv4()
+        {
             let message = format!("{local} and the peer's {peer} are not of one family");
             field.fault(report, message);
         }

@@ -16,7 +16,8 @@ pub(super) fn overlays(
     neighbors: &[NeighborSpec],
     report: &mut Report,
 ) -> BTreeMap<Arc<str>, NodeOverlay> {
-    let known: BTreeSet<IpAddr> = neighbors.iter().map(|neighbor| neighbor.address).collect();
+    let known = neighbors.iter().filter_map(NeighborSpec::address);
+    let known: BTreeSet<IpAddr> = known.collect();
     let mut overlays = BTreeMap::new();
     for element in field.list(report).unwrap_or_default() {
         let Some((name, overlay)) = overlay(&element, &known, report) else {

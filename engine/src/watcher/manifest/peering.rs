@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use codec::IpPrefix;
+
 use super::fields::Field;
 use super::templates::Templates;
 use super::{guard, neighbor, overlay, unsupported};
+use crate::config::host_prefix;
 use crate::watcher::fault::Report;
-use crate::watcher::resource::{BgpPeering, NeighborSpec};
+use crate::watcher::resource::{Auth, BgpPeering, NeighborSpec, Whom};
 
 /// The port of BGP (RFC 4271 §8.2.1).
 pub(super) const BGP_PORT: u16 = 179;
@@ -59,6 +62,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let limits = fields.get_written("limits", report);
     let memory_max = limits.and_then(|field| memory_max(&field, report));
     refuse_doubles(&neighbors, report);
+    refuse_unsigned(&neighbors, report);
     unsupported::in_peering(&mut fields, report);
     fields.close_strictly(report);
     Some(BgpPeering {
@@ -110,16 +114,47 @@ pub(super) fn identifier(field: &Field<'_>, report: &mut Report) -> Option<Ipv4A
 }
 
 fn refuse_doubles(neighbors: &[NeighborSpec], report: &mut Report) {
-    let mut first: BTreeMap<IpAddr, &NeighborSpec> = BTreeMap::new();
+    let mut first: BTreeMap<Whom, &NeighborSpec> = BTreeMap::new();
     for neighbor in neighbors {
-        let Some(before) = first.get(&neighbor.address) else {
-            first.insert(neighbor.address, neighbor);
+        let Some(before) = first.get(&neighbor.whom) else {
+            first.insert(neighbor.whom, neighbor);
             continue;
         };
+        let what = match neighbor.whom {
+            Whom::Address(_) => "address",
+            Whom::Prefix(_) => "prefix",
+        };
         let message = format!(
-            "{} is already the address of {} on line {}: one neighbor an address",
-            neighbor.address, before.path, before.line
+            "{} is already the {what} of {} on line {}: one neighbor for each {what}",
+            neighbor.whom, before.path, before.line
         );
         report.fault(neighbor.line, &neighbor.path, message);
+    }
+}
+
+/// A listener with a key for a prefix answers nobody within it who does not sign.
+fn refuse_unsigned(neighbors: &[NeighborSpec], report: &mut Report) {
+    let signed: Vec<(IpPrefix, &NeighborSpec)> = neighbors
+        .iter()
+        .filter(|neighbor| neighbor.auth != Auth::None)
+        .filter_map(|neighbor| match neighbor.whom {
+            Whom::Prefix(prefix) => Some((prefix, neighbor)),
+            Whom::Address(_) => None,
+        })
+        .collect();
+    for neighbor in neighbors.iter().filter(|n| n.auth == Auth::None) {
+        let own = match neighbor.whom {
+            Whom::Address(address) => host_prefix(address),
+            Whom::Prefix(prefix) => prefix,
+        };
+        let around = signed.iter().find(|(prefix, _)| prefix.contains(own));
+        if let Some((prefix, by)) = around {
+            let message = format!(
+                "{} has no password and lies within {prefix} of {} on line {}, which has one: its \
+                 connections would never be answered; give it one too",
+                neighbor.whom, by.path, by.line
+            );
+            report.fault(neighbor.line, &neighbor.path, message);
+        }
     }
 }

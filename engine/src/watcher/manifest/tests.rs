@@ -112,7 +112,7 @@ fn everything_supported_is_taken() {
     assert_eq!(deny, [(8, 8), (9, 32)]);
     assert_eq!(peering.guard.allow[0].longest, 32);
     assert_eq!(peering.neighbors.len(), 2);
-    assert_eq!(peering.neighbors[1].address.to_string(), "2001:db8::6");
+    assert_eq!(peering.neighbors[1].whom.to_string(), "2001:db8::6");
     assert_eq!(peering.neighbors[1].local_asn, Some(65010));
 }
 
@@ -278,10 +278,6 @@ fn what_is_wrong_with_a_neighbor_is_named() {
         assert_fault(&config(&body), expected);
     }
     assert_fault(
-        &config("localASN: 1\nneighbors: [{peerPrefix: 10.0.0.0/24, peerASN: 1}]"),
-        "peerPrefix: not supported yet",
-    );
-    assert_fault(
         &config("neighbors: [{peerAddress: 10.0.0.6, peerASN: 1}]"),
         "neighbors[0].localASN: is missing",
     );
@@ -393,8 +389,6 @@ fn off_is_accepted_for_what_is_not_built() {
 #[test]
 fn whatever_asks_for_what_is_not_built_is_a_fault() {
     let fields = [
-        "maxDynamicPeers: 10",
-        "maxDynamicPeers: 1000",
         "gracefulRestart: {helper: true}",
         "gracefulRestart: {restartTimeSeconds: 60}",
         "gracefulRestart: {staleTimeSeconds: 180}",
@@ -490,6 +484,75 @@ fn five_thousand_neighbors_are_ten_lines() {
             .iter()
             .all(|n| n.passive && n.peer_asn == PeerAsn::External)
     );
+}
+
+#[test]
+fn a_prefix_stands_for_whoever_connects_from_it() {
+    let contents = config(
+        "localASN: 65001\ntemplates: {tor: {peerASN: external, peerPort: 1790}}\nneighbors:\n\
+         - {peerPrefix: 10.0.0.0/24, maxDynamicPeers: 5, template: tor}\n\
+         - {peerPrefix: '2001:db8::/32', peerASN: any}\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    let neighbors = &peering(&contents).neighbors;
+    let of = |n: &crate::watcher::resource::NeighborSpec| (n.whom.to_string(), n.max_dynamic_peers);
+    assert_eq!(of(&neighbors[0]), ("10.0.0.0/24".into(), 5));
+    assert_eq!(of(&neighbors[1]), ("2001:db8::/32".into(), 1000));
+    let faults = [
+        (
+            "peerPrefix: 10.0.0.1/24",
+            "host bits are set, write 10.0.0.0/24",
+        ),
+        (
+            "peerPrefix: 10.0.0.0/24, peerAddress: 10.0.0.1",
+            "peerPrefix is there too",
+        ),
+        (
+            "peerPrefix: 10.0.0.0/24, peerPort: 1790",
+            "never connected to",
+        ),
+        (
+            "peerPrefix: 10.0.0.0/24, localAddress: 10.0.0.5",
+            "never connected to",
+        ),
+        (
+            "peerPrefix: 10.0.0.0/24, maxDynamicPeers: 0",
+            "a number from 1 to",
+        ),
+        (
+            "peerAddress: 10.0.0.6, maxDynamicPeers: 5",
+            "only with peerPrefix",
+        ),
+    ];
+    for (fields, expected) in faults {
+        let body = format!("localASN: 1\nneighbors: [{{{fields}, peerASN: 1}}]");
+        assert_fault(&config(&body), expected);
+    }
+    let twice =
+        "neighbors: [{peerPrefix: 10.0.0.0/24, peerASN: 1}, {peerPrefix: 10.0.0.0/24, peerASN: 2}]";
+    let expected = "10.0.0.0/24 is already the prefix of";
+    assert_fault(&config(&format!("localASN: 1\n{twice}")), expected);
+}
+
+#[test]
+fn nobody_within_a_signed_prefix_goes_unsigned() {
+    let with = |other: &str| {
+        config(&format!(
+            "localASN: 1\nneighbors:\n\
+             - {{peerPrefix: 10.0.0.0/16, peerASN: any, authSecretRef: a}}\n- {{{other}, peerASN: any}}\n"
+        ))
+    };
+    for inside in ["peerAddress: 10.0.7.6", "peerPrefix: 10.0.7.0/24"] {
+        let expected = "spec.bgpPeering.neighbors[1]: 10.0.7";
+        assert_fault(&with(inside), expected);
+        assert_fault(
+            &with(inside),
+            "lies within 10.0.0.0/16 of spec.bgpPeering.neighbors[0]",
+        );
+        let signed = format!("{inside}, authPasswordFile: /key");
+        assert_eq!(said(&with(&signed)), [""; 0]);
+    }
+    assert_eq!(said(&with("peerPrefix: 10.0.0.0/8")), [""; 0]);
 }
 
 #[test]

@@ -34,9 +34,7 @@ const PEERING: &[(&str, Off)] = &[(
 
 /// Fields of a neighbor.
 const NEIGHBOR: &[(&str, Off)] = &[
-    ("peerPrefix", Off::Never),
     ("autoDiscovery", Off::Never),
-    ("maxDynamicPeers", Off::Never),
     (
         "gracefulRestart",
         Off::Fields(&[

@@ -1,0 +1,219 @@
+//! A shard alone, for tests: the peers are played by the test, on a virtual clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use codec::{Capability, FamilySet, Message, Open};
+use rib::{Rib, RibOptions, Selection, ShardId};
+
+use super::*;
+use crate::config::{Delta, Export, Import, InstanceSettings, Neighbor, PeerAsn};
+
+pub(super) const INSTANCE: InstanceId = InstanceId(0);
+
+/// The shard, and what it asked of its driver.
+pub(super) struct Rig {
+    pub(super) shard: Shard,
+    pub(super) now: Time,
+    /// Connections that are not closed, with what was sent on them and not looked at.
+    pub(super) open: BTreeMap<ConnectionId, VecDeque<Vec<u8>>>,
+    /// What was sent on those that are closed.
+    pub(super) closed: BTreeMap<ConnectionId, Vec<Vec<u8>>>,
+    pub(super) options: Vec<(ConnectionId, Arc<SocketOptions>)>,
+    pub(super) dialled: Vec<SocketAddr>,
+}
+
+struct NoInterfaces;
+
+impl Interfaces for NoInterfaces {
+    fn beside(&self, _local: IpAddr) -> Vec<IpAddr> {
+        Vec::new()
+    }
+}
+
+/// AS 65001, the peer any other.
+pub(super) fn neighbor(address: &str) -> Neighbor {
+    Neighbor {
+        peer_asn: PeerAsn::External,
+        passive: true,
+        families: FamilySet::ALL,
+        import: Import::All,
+        export: Export::All,
+        ..crate::daemon::some_neighbor(address)
+    }
+}
+
+impl Rig {
+    pub(super) fn new() -> Rig {
+        let rib = Rib::new(RibOptions {
+            shards: 1,
+            selection: Selection::default(),
+        });
+        let mut shard = Shard::new(ShardOptions {
+            id: ShardId(0),
+            seed: 1,
+            interfaces: Box::new(NoInterfaces),
+            backlog_max: crate::group::BACKLOG_MAX,
+            established: EstablishedPeers::default(),
+            dynamic_peers: DynamicPeers::default(),
+        });
+        let now = Time::default();
+        shard.handle_command(
+            now,
+            ShardCommand::Instance(INSTANCE, rib.writer(ShardId(0))),
+        );
+        let mut rig = Rig {
+            shard,
+            now,
+            open: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            options: Vec::new(),
+            dialled: Vec::new(),
+        };
+        rig.tell(Delta::Instance(
+            INSTANCE,
+            Arc::new(InstanceSettings {
+                name: "default".into(),
+                enabled: true,
+                router_id: Ipv4Addr::new(10, 0, 0, 5),
+                listen: vec![],
+                memory_max: u64::MAX,
+            }),
+        ));
+        rig
+    }
+
+    pub(super) fn tell(&mut self, delta: Delta) {
+        self.command(ShardCommand::Delta(delta));
+    }
+
+    pub(super) fn command(&mut self, command: ShardCommand) {
+        self.shard.handle_command(self.now, command);
+        self.turn();
+    }
+
+    /// As a driver does after every input.
+    pub(super) fn turn(&mut self) {
+        while self.shard.work(self.now) {}
+        while let Some(action) = self.shard.poll_action() {
+            self.transmit();
+            match action {
+                Action::Connect { connection, to } => {
+                    self.dialled.push(to.remote);
+                    self.open.insert(connection, VecDeque::new());
+                }
+                Action::Close { connection } => {
+                    if let Some(sent) = self.open.remove(&connection) {
+                        self.closed.insert(connection, sent.into());
+                    }
+                }
+                Action::SetOptions {
+                    connection,
+                    options,
+                } => self.options.push((connection, options)),
+                Action::Pause { .. } | Action::Resume { .. } | Action::Wake(_) => {}
+            }
+        }
+        self.transmit();
+        self.shard.audit();
+    }
+
+    fn transmit(&mut self) {
+        while let Some(connection) = self.shard.poll_writable() {
+            let mut slices = Vec::new();
+            let octets = self
+                .shard
+                .poll_transmit(connection, &mut slices, usize::MAX);
+            self.shard.handle_written(self.now, connection, octets);
+            let sent = self.open.entry(connection).or_default();
+            for slice in slices {
+                let mut rest = &slice[..];
+                while let Ok(Some(length)) = codec::frame(rest, codec::MAX_LEN) {
+                    sent.push_back(rest[..length].to_vec());
+                    rest = &rest[length..];
+                }
+            }
+        }
+    }
+
+    /// A peer connects. None: it is closed without a word.
+    pub(super) fn connect(&mut self, peer: &str) -> Option<ConnectionId> {
+        let remote = SocketAddr::new(peer.parse().unwrap(), 40_000);
+        let local: IpAddr = match remote {
+            SocketAddr::V4(_) => [10, 0, 0, 5].into(),
+            SocketAddr::V6(_) => "2001:db8::5".parse().unwrap(),
+        };
+        let local = SocketAddr::new(local, 179);
+        let connection = self
+            .shard
+            .handle_accepted(self.now, INSTANCE, local, remote)?;
+        self.open.entry(connection).or_default();
+        self.turn();
+        Some(connection)
+    }
+
+    pub(super) fn say(&mut self, connection: ConnectionId, message: &[u8]) {
+        self.shard.handle_bytes(self.now, connection, message);
+        self.turn();
+    }
+
+    /// A peer connects and its session comes up.
+    pub(super) fn establish(&mut self, peer: &str, asn: u32) -> ConnectionId {
+        let connection = self.connect(peer).unwrap();
+        let mut message = Vec::new();
+        codec::encode_open(&open(peer, asn), &mut message);
+        codec::encode_keepalive(&mut message);
+        self.say(connection, &message);
+        connection
+    }
+
+    pub(super) fn closed_by_peer(&mut self, connection: ConnectionId) {
+        self.shard
+            .handle_closed(self.now, connection, "the peer closed".to_owned());
+        self.open.remove(&connection);
+        self.turn();
+    }
+
+    /// The rows of `peers`.
+    pub(super) fn peers(&mut self) -> Vec<crate::model::Peer> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reply: Reply<Vec<crate::model::Peer>> = Box::new(move |peers| {
+            sender.send(peers).unwrap();
+        });
+        self.command(ShardCommand::Query(Query::Peers(None, reply)));
+        receiver.recv().unwrap()
+    }
+
+    pub(super) fn addresses(&mut self) -> Vec<String> {
+        let peers = self.peers();
+        peers.into_iter().map(|peer| peer.peer_address).collect()
+    }
+
+    /// The NOTIFICATION that a closed connection ended with.
+    pub(super) fn notification(&self, connection: ConnectionId) -> Notification {
+        let message = self.closed[&connection].last().unwrap();
+        match codec::parse_message(message).unwrap() {
+            Message::Notification(notification) => notification,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn open(peer: &str, asn: u32) -> Open {
+    let identifier = match peer.parse().unwrap() {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 6),
+    };
+    Open {
+        version: 4,
+        asn,
+        hold_time: 90,
+        identifier,
+        capabilities: vec![
+            Capability::Multiprotocol { afi: 1, safi: 1 },
+            Capability::RouteRefresh,
+            Capability::FourOctetAs(asn),
+        ],
+    }
+}
