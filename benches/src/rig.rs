@@ -170,6 +170,8 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
             large: true,
             extended: true,
         },
+        graceful_restart: Default::default(),
+        long_lived: None,
         enhanced_refresh: true,
         allow_own_asn: 0,
     }

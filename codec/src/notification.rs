@@ -184,6 +184,13 @@ impl Notification {
         (self.code == CEASE && speaks && !words.is_empty()).then(|| String::from_utf8_lossy(words))
     }
 
+    /// A Hard Reset that wraps this (RFC 8538 §3.1). Data past what a NOTIFICATION can carry is cut.
+    pub fn in_hard_reset(&self) -> Notification {
+        let mut data = vec![self.code, self.subcode];
+        data.extend_from_slice(&self.data);
+        Notification::cease(cease::HARD_RESET).with_data(&data)
+    }
+
     /// What a Hard Reset wraps (RFC 8538 §3.1).
     pub fn hard_reset_reason(&self) -> Option<Notification> {
         if self.code != CEASE || self.subcode != cease::HARD_RESET || self.data.len() < 2 {

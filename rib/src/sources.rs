@@ -41,7 +41,7 @@ pub struct SourceInfo {
 
 impl SourceInfo {
     /// Whether selection could not tell the two apart.
-    pub(crate) fn selects_like(&self, other: &SourceInfo) -> bool {
+    pub fn selects_like(&self, other: &SourceInfo) -> bool {
         let plain = |info: &SourceInfo| SourceInfo {
             kind: match info.kind {
                 SourceKind::Client => SourceKind::Internal,

@@ -88,6 +88,11 @@ pub struct Neighbor {
     pub export: Export,
     /// Which kinds of communities go out.
     pub send_communities: SendCommunities,
+    /// Graceful restart of either side (RFC 4724, RFC 8538).
+    pub graceful_restart: GracefulRestart,
+    /// How long a peer's routes are kept at most once its restart takes too long (RFC 9494); none: not
+    /// at all, and long-lived graceful restart is not offered.
+    pub long_lived: Option<Duration>,
     /// Enhanced route refresh is offered (RFC 7313).
     pub enhanced_refresh: bool,
     /// How often our own AS may stand in a received AS_PATH before the route is a loop.
@@ -163,6 +168,36 @@ impl Default for Timers {
 pub struct AddPaths {
     /// Whether we take several.
     pub receive: bool,
+}
+
+/// Graceful restart, of either side of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GracefulRestart {
+    /// Peers are asked to keep our routes while we restart.
+    pub enabled: bool,
+    /// We keep a peer's routes while it restarts.
+    pub helper: bool,
+    /// Within this we are back, we tell peers; at most 4095 s.
+    pub restart_time: Duration,
+    /// How long a peer's routes are kept at most that it has not said again.
+    pub stale_time: Duration,
+    /// After our restart: how long we wait at most for what peers say, before we say anything.
+    pub selection_deferral: Duration,
+    /// Routes outlive a NOTIFICATION and an expired hold timer, if the peer does it so too (RFC 8538).
+    pub notification: bool,
+}
+
+impl Default for GracefulRestart {
+    fn default() -> GracefulRestart {
+        GracefulRestart {
+            enabled: false,
+            helper: true,
+            restart_time: Duration::from_secs(120),
+            stale_time: Duration::from_secs(180),
+            selection_deferral: Duration::from_secs(30),
+            notification: true,
+        }
+    }
 }
 
 /// The next hop of IPv6 routes that carry ourselves as next hop.

@@ -189,6 +189,8 @@ pub(super) mod tests {
                 large: true,
                 extended: true,
             },
+            graceful_restart: Default::default(),
+            long_lived: None,
             enhanced_refresh: true,
             allow_own_asn: 0,
         }

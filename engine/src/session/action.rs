@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::restart::Graceful;
 use bytes::Bytes;
 use codec::{Capability, FamilySet, Notification, RouteRefresh, WireFormat};
 use std::sync::Arc;
@@ -93,6 +94,9 @@ pub enum SessionAction {
     Connect,
     /// From here on [`Slot::Incoming`] means the connection that was taken last.
     Accepted,
+    /// From here on [`Slot::Outgoing`], which is free, means the connection that was
+    /// [`Slot::Incoming`]: the peer opened another one.
+    MakeRoom,
     /// Send a whole message.
     Transmit(Slot, Bytes),
     /// Close after what was transmitted is flushed, or end the attempt that is under way. The
@@ -117,6 +121,8 @@ pub struct Down {
     pub sent: Option<Notification>,
     /// The NOTIFICATION that the peer sent, if any.
     pub received: Option<Notification>,
+    /// The peer's routes may outlive it: it is held to restart.
+    pub graceful: bool,
 }
 
 /// What the two OPENs came to.
@@ -140,6 +146,8 @@ pub struct Negotiated {
     pub refresh: bool,
     /// Beginning and end of a refresh are told, both ways (RFC 7313).
     pub enhanced_refresh: bool,
+    /// Graceful restart, if both know it.
+    pub graceful: Option<Graceful>,
     /// What our OPEN offered.
     pub offered: Vec<Capability>,
     /// What the peer's OPEN offered.

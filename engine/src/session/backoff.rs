@@ -16,6 +16,8 @@ use std::time::Duration;
 use codec::Notification;
 use codec::notification::{self as code, cease};
 
+use super::exchange::reason;
+
 /// The first step of both ladders.
 pub(super) const FIRST: Duration = Duration::from_secs(1);
 /// The last step of the idle-hold ladder.
@@ -57,6 +59,7 @@ pub(super) enum Penalty {
 impl Penalty {
     /// After we sent `notification`.
     pub(super) fn of_sent(notification: &Notification) -> Penalty {
+        let notification = &reason(notification);
         match notification.code {
             code::HOLD_TIMER_EXPIRED | code::SEND_HOLD_TIMER_EXPIRED => Penalty::Dial,
             code::CEASE if is_planned(notification.subcode) => Penalty::Quick,
@@ -66,6 +69,7 @@ impl Penalty {
 
     /// After the peer sent `notification`.
     pub(super) fn of_received(notification: &Notification) -> Penalty {
+        let notification = &reason(notification);
         match notification.code {
             code::CEASE if is_planned(notification.subcode) => Penalty::Quick,
             code::CEASE | code::HOLD_TIMER_EXPIRED | code::SEND_HOLD_TIMER_EXPIRED => Penalty::Dial,

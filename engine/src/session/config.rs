@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use codec::{AS_TRANS, FamilySet};
 
-use crate::config::{AddPaths, Neighbor, Password, PeerAsn, Timers};
+use crate::config::{AddPaths, GracefulRestart, Neighbor, Password, PeerAsn, Timers};
 
 /// The part of a [`Neighbor`] that its session acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub struct SessionConfig {
     pub timers: Timers,
     /// The address families offered.
     pub families: FamilySet,
+    /// Graceful restart of either side.
+    pub graceful_restart: GracefulRestart,
+    /// Long-lived graceful restart is offered, with this time (RFC 9494).
+    pub long_lived: Option<Duration>,
     /// Enhanced route refresh is offered (RFC 7313).
     pub enhanced_refresh: bool,
     /// Several paths a prefix.
@@ -57,6 +62,8 @@ impl SessionConfig {
             keyed: matches!(neighbor.password, Password::Key(_)),
             timers: neighbor.timers,
             families: neighbor.families,
+            graceful_restart: neighbor.graceful_restart,
+            long_lived: neighbor.long_lived,
             enhanced_refresh: neighbor.enhanced_refresh,
             add_paths: neighbor.add_paths,
         }
@@ -74,6 +81,8 @@ impl SessionConfig {
             || self.families != old.families
             || self.enhanced_refresh != old.enhanced_refresh
             || self.add_paths.receive != old.add_paths.receive
+            || offered(&self.graceful_restart) != offered(&old.graceful_restart)
+            || self.long_lived != old.long_lived
             || self.timers.hold != old.timers.hold
     }
 
@@ -90,4 +99,18 @@ impl SessionConfig {
             PeerAsn::External => asn != self.local_asn,
         }
     }
+}
+
+/// What OPEN says of graceful restart.
+fn offered(settings: &GracefulRestart) -> (bool, bool, bool, Duration) {
+    let restart_time = match settings.enabled {
+        true => settings.restart_time,
+        false => Duration::ZERO,
+    };
+    (
+        settings.enabled,
+        settings.helper,
+        settings.notification,
+        restart_time,
+    )
 }

@@ -12,7 +12,7 @@ use super::action::{Down, SessionAction, Slot, State};
 use super::backoff::{Penalty, SETTLED};
 use super::collision::{self, Speaker};
 use super::connection::{Connection, Due, Phase};
-use super::{Cause, Failure, Session, Standing, open, words};
+use super::{Cause, Failure, Session, Standing, open, restart, words};
 use crate::time::Time;
 
 /// How a connection ended.
@@ -27,6 +27,10 @@ pub(super) enum Ending {
     Collided,
     /// The peer does not read (RFC 9687).
     Stuck(String),
+    /// The peer restarted and opened another one (RFC 4724 §4.2).
+    Replaced,
+    /// Our process ends, and the peer keeps our routes.
+    Leaving,
 }
 
 impl Ending {
@@ -34,8 +38,13 @@ impl Ending {
     fn cause(&self) -> Cause {
         let notification = match self {
             Ending::Sent(notification, _) | Ending::Received(notification) => notification,
-            Ending::Lost(_) | Ending::Collided | Ending::Stuck(_) => return Cause::Bare,
+            Ending::Lost(_)
+            | Ending::Collided
+            | Ending::Stuck(_)
+            | Ending::Replaced
+            | Ending::Leaving => return Cause::Bare,
         };
+        let notification = &reason(notification);
         match (notification.code, notification.subcode) {
             (code::HOLD_TIMER_EXPIRED | code::SEND_HOLD_TIMER_EXPIRED, _) => Cause::Bare,
             (
@@ -53,7 +62,7 @@ impl Session {
     pub(super) fn open_connection(&mut self, now: Time, slot: Slot, local: SocketAddr) {
         self.connections[slot.index()] = Some(Connection::new(now, local, &self.config));
         let mut message = Vec::new();
-        codec::encode_open(&open::offer(&self.config), &mut message);
+        codec::encode_open(&open::offer(&self.config, self.own_restart), &mut message);
         self.transmit(slot, message);
         self.counters.opens_sent += 1;
     }
@@ -67,7 +76,8 @@ impl Session {
             self.unexpected(now, slot, "a second OPEN");
             return;
         }
-        let negotiated = match open::negotiate(&self.config, open, connection.local) {
+        let own = self.own_restart;
+        let negotiated = match open::negotiate(&self.config, own, open, connection.local) {
             Ok(negotiated) => Arc::new(negotiated),
             Err(refusal) => {
                 self.end(now, slot, Ending::Sent(refusal.notification, refusal.words));
@@ -105,10 +115,21 @@ impl Session {
         let loser = match other_state {
             None | Some(State::OpenSent) => return true,
             Some(State::OpenConfirm) => collision::winner(ours, theirs).other(),
+            // RFC-DONE 4724 §4.2: a peer that opens a new session has restarted.
+            Some(_) if self.may_restart() => {
+                self.end(now, other, Ending::Replaced);
+                return true;
+            }
             Some(_) => slot,
         };
         self.end(now, loser, Ending::Collided);
         loser != slot
+    }
+
+    /// Whether the session is up with a peer whose routes are kept while it restarts.
+    pub(super) fn may_restart(&self) -> bool {
+        self.graceful()
+            .is_some_and(|graceful| !graceful.families.is_empty())
     }
 
     // Event 26.
@@ -137,6 +158,8 @@ impl Session {
         self.end(now, slot.other(), Ending::Collided);
         self.abandon_attempt();
         self.standing = Standing::Active { retry: None };
+        // What is told from here on stands, whatever becomes of the connection.
+        self.own_restart.forwarding = self.config.families;
         self.counters.established += 1;
     }
 
@@ -215,11 +238,13 @@ impl Session {
                     Ending::Received(notification) => Some(notification.clone()),
                     _ => None,
                 },
+                graceful: restart::survives(phase.negotiated.graceful.as_ref(), &ending),
             }));
         }
         self.close(slot, &ending);
         let alone = self.connections.iter().all(Option::is_none);
-        if alone || penalty != Penalty::Quick {
+        // Beside one that is up, what became of another one says nothing of the session.
+        if alone || (penalty != Penalty::Quick && self.established().is_none()) {
             self.fail(Failure {
                 words: words.clone(),
                 cause: ending.cause(),
@@ -249,6 +274,7 @@ impl Session {
             ),
             Ending::Lost(why) => (words::lost(peer, state, why), Penalty::Dial),
             Ending::Collided => (words::collided(peer), Penalty::Quick),
+            Ending::Replaced | Ending::Leaving => (words::restarted(peer), Penalty::Quick),
             Ending::Stuck(words) => (words.clone(), Penalty::Dial),
         }
     }
@@ -266,9 +292,18 @@ impl Session {
                 self.actions.push_back(SessionAction::Close(slot));
             }
             // A NOTIFICATION is never answered (RFC 4271 §6.4).
-            Ending::Received(_) => self.actions.push_back(SessionAction::Close(slot)),
+            Ending::Received(_) | Ending::Replaced | Ending::Leaving => {
+                self.actions.push_back(SessionAction::Close(slot))
+            }
             Ending::Stuck(_) => self.actions.push_back(SessionAction::Abort(slot)),
             Ending::Lost(_) => {}
         }
     }
+}
+
+/// What a NOTIFICATION says, or what it wraps (RFC 8538 §3.1).
+pub(super) fn reason(notification: &Notification) -> Notification {
+    notification
+        .hard_reset_reason()
+        .unwrap_or_else(|| notification.clone())
 }

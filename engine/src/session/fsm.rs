@@ -47,9 +47,8 @@ impl Session {
         if !self.started || self.config.withheld.is_some() {
             return Accept::Refused(Some(Notification::cease(cease::CONNECTION_REJECTED)));
         }
-        if self.established().is_some() {
-            // RFC 4271 §6.8: a connection in Established stays.
-            return Accept::Refused(Some(Notification::cease(cease::CONNECTION_COLLISION)));
+        if let Some((slot, _)) = self.established() {
+            return self.accept_beside(now, slot, local);
         }
         if let Standing::Idle { .. } = self.standing {
             return Accept::Refused(None);
@@ -64,6 +63,25 @@ impl Session {
         self.actions.push_back(SessionAction::Accepted);
         self.open_connection(now, Slot::Incoming, local);
         self.note(now, "accepted");
+        Accept::Taken
+    }
+
+    /// The peer connects though its session on `slot` is up.
+    ///
+    // RFC-DONE 4724 §4.2: a peer that is expected to restart may connect anew. Unlike there, the old
+    // connection stays until the new one's OPEN is good: a connection alone may be a late collision.
+    fn accept_beside(&mut self, now: Time, slot: Slot, local: SocketAddr) -> Accept {
+        if !self.may_restart() {
+            // RFC 4271 §6.8: a connection in Established stays.
+            return Accept::Refused(Some(Notification::cease(cease::CONNECTION_COLLISION)));
+        }
+        self.end(now, slot.other(), Ending::Collided);
+        if slot == Slot::Incoming {
+            self.connections.swap(0, 1);
+            self.actions.push_back(SessionAction::MakeRoom);
+        }
+        self.actions.push_back(SessionAction::Accepted);
+        self.open_connection(now, Slot::Incoming, local);
         Accept::Taken
     }
 

@@ -25,6 +25,7 @@ mod exchange;
 mod fsm;
 mod open;
 mod operator;
+mod restart;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -37,6 +38,7 @@ use codec::Notification;
 
 pub use action::{Accept, Counters, Down, Negotiated, Received, SessionAction, Slot, State};
 pub use config::SessionConfig;
+pub use restart::{Graceful, OwnRestart};
 
 use crate::random::Random;
 use crate::time::Time;
@@ -60,6 +62,7 @@ pub struct Session {
     since: Time,
     last_failure: Option<Failure>,
     counters: Counters,
+    own_restart: OwnRestart,
 }
 
 /// Why a session failed.
@@ -118,6 +121,7 @@ impl Session {
             since: Time::default(),
             last_failure: None,
             counters: Counters::default(),
+            own_restart: OwnRestart::default(),
         }
     }
 
@@ -205,8 +209,9 @@ impl Session {
         assert!(established <= 1, "two connections are Established");
         let connected = self.connections.iter().flatten().count();
         if established == 1 {
-            assert_eq!(
-                connected, 1,
+            let restarts = self.graceful().is_some_and(|g| !g.families.is_empty());
+            assert!(
+                connected == 1 || restarts,
                 "a second connection beside the Established one"
             );
             assert_eq!(

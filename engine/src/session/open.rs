@@ -17,6 +17,7 @@ use codec::{
 
 use super::action::Negotiated;
 use super::config::SessionConfig;
+use super::restart::{self, OwnRestart};
 use crate::config::PeerAsn;
 
 /// A refused OPEN: what the peer is told, and what the operator is told.
@@ -28,7 +29,7 @@ pub(super) struct Refusal {
 
 /// Our OPEN: multiprotocol for our families, route refresh, 4-octet AS, what the neighbor's settings
 /// ask for, and nothing that is not acted on.
-pub(super) fn offer(config: &SessionConfig) -> Open {
+pub(super) fn offer(config: &SessionConfig, own: OwnRestart) -> Open {
     let mut capabilities: Vec<Capability> = config.families.iter().map(multiprotocol).collect();
     capabilities.push(Capability::RouteRefresh);
     capabilities.push(Capability::FourOctetAs(config.local_asn));
@@ -36,6 +37,7 @@ pub(super) fn offer(config: &SessionConfig) -> Open {
         capabilities.push(Capability::EnhancedRouteRefresh);
     }
     capabilities.extend(add_paths(config));
+    restart::offer(config, own, &mut capabilities);
     Open {
         version: 4,
         asn: config.local_asn,
@@ -70,6 +72,7 @@ fn add_paths(config: &SessionConfig) -> Option<Capability> {
 /// What our offer and the peer's OPEN come to.
 pub(super) fn negotiate(
     config: &SessionConfig,
+    own: OwnRestart,
     open: Open,
     local_address: SocketAddr,
 ) -> Result<Negotiated, Refusal> {
@@ -110,7 +113,8 @@ pub(super) fn negotiate(
         families,
         refresh,
         enhanced_refresh: config.enhanced_refresh && enhanced,
-        offered: offer(config).capabilities,
+        graceful: restart::negotiate(config, &open, families),
+        offered: offer(config, own).capabilities,
         received: open.capabilities,
     })
 }

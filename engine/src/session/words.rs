@@ -8,11 +8,13 @@ use codec::notification::{self as code, cease, message_header, open};
 
 use super::action::State;
 use super::config::SessionConfig;
+use super::exchange::reason;
 
 /// The peer ended the session with this NOTIFICATION.
 pub(super) fn received(config: &SessionConfig, notification: &Notification) -> String {
     let peer = config.peer_address;
-    let mend = match (notification.code, notification.subcode) {
+    let reason = reason(notification);
+    let mend = match (reason.code, reason.subcode) {
         (code::MESSAGE_HEADER, _) => {
             "it could not read our messages; look for a middlebox that rewrites the connection"
                 .to_owned()
@@ -160,4 +162,9 @@ pub(super) fn stuck(peer: IpAddr, time: Duration) -> String {
 /// One of two connections was closed.
 pub(super) fn collided(peer: IpAddr) -> String {
     format!("two connections with peer {peer} met, one was closed; nothing to mend")
+}
+
+/// It opened another connection while one was up.
+pub(super) fn restarted(peer: IpAddr) -> String {
+    format!("peer {peer} opened a new session over the one that was up: it restarted")
 }

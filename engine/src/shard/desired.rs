@@ -111,10 +111,13 @@ impl Shard {
         }
     }
 
-    pub(super) fn stop(&mut self, now: Time, id: PeerId, notification: Notification) {
+    /// For good: neither side keeps the other's routes.
+    fn stop(&mut self, now: Time, id: PeerId, notification: Notification) {
         if let Some(peer) = self.peers.get_mut(id) {
+            let notification = peer.session.hard(notification);
             peer.session.handle_stop(now, notification);
             self.drain(now, id);
+            self.give_up(id);
         }
     }
 
@@ -128,8 +131,10 @@ impl Shard {
         for id in self.meant(instance, address) {
             if let Some(peer) = self.peers.get_mut(id) {
                 let notification = Notification::cease(cease::ADMINISTRATIVE_RESET);
+                let notification = peer.session.hard(notification);
                 peer.session.handle_reset(now, notification);
                 self.drain(now, id);
+                self.give_up(id);
                 count += 1;
             }
         }
@@ -169,6 +174,7 @@ impl Shard {
             connections: [None, None],
             next_incoming: None,
             established: None,
+            retained: None,
             armed: None,
             dynamic: None,
         }
@@ -199,6 +205,8 @@ impl Shard {
         }
         self.drain(now, id);
         if reset {
+            self.change_source(id);
+            self.give_up_unless_imported(id);
             return;
         }
         if options_changed {
@@ -230,22 +238,38 @@ impl Shard {
         let Some(peer) = self.peers.get(id) else {
             return;
         };
-        let (Some(established), Some(instance)) =
-            (&peer.established, self.instances.get_mut(&peer.instance))
+        let up = peer.established.as_ref();
+        let up = up.map(|up| (up.source, &up.negotiated, &up.adj_rib_in));
+        let away = peer.retained.as_ref();
+        let away = away.map(|kept| (kept.source, &kept.negotiated, &kept.adj_rib_in));
+        let (Some((source, negotiated, adj_rib_in)), Some(instance)) =
+            (up.or(away), self.instances.get_mut(&peer.instance))
         else {
             return;
         };
-        let new = source_info(&peer.neighbor, &established.negotiated);
-        let source = established.source;
+        let new = source_info(&peer.neighbor, negotiated);
         let rib = instance.writer.rib();
-        if *rib.source(source, &rib.guard()) == new {
+        let known = *rib.source(source, &rib.guard());
+        if known == new {
             return;
+        }
+        if !known.selects_like(&new) {
+            // Only of a peer that is away: its settings make another one of it.
+            return self.give_up(id);
         }
         instance.writer.set_source(source, new);
         for family in Family::ALL {
-            for prefix in established.adj_rib_in[family.index()].iter() {
+            for prefix in adj_rib_in[family.index()].iter() {
                 instance.writer.mark(family, prefix);
             }
+        }
+    }
+
+    /// What a peer that is away has is kept only as long as its routes are taken.
+    fn give_up_unless_imported(&mut self, id: PeerId) {
+        let import = self.peers.get(id).map(|peer| peer.neighbor.import);
+        if import == Some(Import::None) {
+            self.give_up(id);
         }
     }
 
@@ -253,6 +277,7 @@ impl Shard {
         if old == new {
             return;
         }
+        self.give_up_unless_imported(id);
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };

@@ -21,6 +21,7 @@ mod receive;
 mod reclaim;
 mod refresh;
 mod regroup;
+mod retained;
 #[cfg(test)]
 mod rig;
 mod sessions;
@@ -45,6 +46,7 @@ use instance::Instance;
 pub use memory::EstablishedPeers;
 use memory::Memory;
 use peer::{PeerId, Peers, socket_options};
+use stale::Cause;
 
 use crate::config::InstanceId;
 use crate::group::{Interfaces, MemberId, Outbox};
@@ -136,11 +138,16 @@ impl Shard {
         }
     }
 
-    /// Closes every session with Cease/Administrative Shutdown and opens none again.
+    /// The process ends. Closes every session with Cease/Administrative Shutdown, or without a word
+    /// where the peer keeps our routes until we are back (RFC 4724), and opens none again.
     pub fn handle_shutdown(&mut self, now: Time) {
         self.shut_down = true;
         for id in self.peers.ids() {
-            self.stop(now, id, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN));
+            if let Some(peer) = self.peers.get_mut(id) {
+                let notification = Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN);
+                peer.session.handle_leave(now, notification);
+                self.drain(now, id);
+            }
         }
     }
 
@@ -325,6 +332,7 @@ impl Shard {
                 peer.session.handle_timeout(now);
             }
             self.end_overdue(now, id);
+            self.end_absence(now, id);
             self.drain(now, id);
         }
     }
@@ -344,6 +352,12 @@ impl Shard {
     /// simulator.
     pub fn is_quiet(&self) -> bool {
         self.instances.values().all(Instance::is_quiet)
+    }
+
+    /// Whether routes of some peer are stale: it is expected back, or to say them again. For tests
+    /// and the simulator.
+    pub fn has_stale_routes(&self) -> bool {
+        self.peers.iter().any(|(_, peer)| peer.has_stale_routes())
     }
 
     /// The update group of each peer whose session is up. For tests and the simulator.
@@ -367,6 +381,10 @@ impl Shard {
             peer.session.audit();
             let established = peer.session.established().is_some();
             assert_eq!(peer.established.is_some(), established, "{id:?} is half up");
+            assert!(
+                peer.established.is_none() || peer.retained.is_none(),
+                "{id:?} is up and away"
+            );
             for (slot, connection) in Slot::ALL.into_iter().zip(peer.connections) {
                 let live = connection.and_then(|connection| self.connections.get(connection));
                 assert_eq!(
@@ -409,8 +427,10 @@ impl Shard {
                 let Some(instance) = self.instances.get_mut(&peer.instance) else {
                     return;
                 };
-                if let Err(notification) = receive::update(instance, peer, body) {
-                    self.handle_fault(now, id, slot, notification);
+                match receive::update(instance, peer, body) {
+                    Ok(None) => {}
+                    Ok(Some(family)) => self.end_stale(id, family, Cause::Restart),
+                    Err(notification) => self.handle_fault(now, id, slot, notification),
                 }
             }
             Received::RouteRefresh(refresh) => {

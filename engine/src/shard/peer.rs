@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::command::{ConnectionId, SocketOptions};
 use super::memory::Volume;
+use super::retained::Retained;
 use super::stale::StaleFamilies;
 use crate::config::{Client, InstanceId, Neighbor, Password};
 use crate::group::MemberId;
@@ -30,6 +31,8 @@ pub(super) struct Peer {
     pub(super) next_incoming: Option<ConnectionId>,
     /// Apart: most neighbors of a large configuration may be down.
     pub(super) established: Option<Box<Established>>,
+    /// What it has in the table while its session is down and it is expected back.
+    pub(super) retained: Option<Box<Retained>>,
     /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
     /// The prefix that it is a dynamic peer of.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use codec::{AttributeSet, Family, IpPrefix};
-use rib::{Guard, Path, PathFlags, PrefixId, Rib};
+use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceId};
 
 use super::command::{PrefixView, Query};
 use super::instance::Instance;
@@ -56,7 +56,13 @@ impl Shard {
                 let advertised = group.map_or(0, |g| g.announced_to(established.source, family));
                 FamilyCounts::new(family, received, accepted, advertised)
             }
-            None => FamilyCounts::new(family, 0, 0, 0),
+            None => {
+                let (received, accepted) = peer
+                    .retained
+                    .as_ref()
+                    .map_or((0, 0), |kept| kept.counts(family));
+                FamilyCounts::new(family, received, accepted, 0)
+            }
         };
         let since = now.saturating_since(match established {
             Some(established) => established.since,
@@ -120,9 +126,11 @@ impl Shard {
     fn walk(&self, page: &mut Page<'_>, id: InstanceId, instance: &Instance, peer: Option<&Peer>) {
         let established = match peer {
             None => None,
-            Some(peer) => match &peer.established {
-                Some(established) => Some((peer, &**established)),
-                None => return,
+            Some(peer) => match (&peer.established, page.query.kind) {
+                (Some(established), _) => Some((peer, &**established)),
+                // What a peer that restarts had said is still there.
+                (None, RoutesKind::Received) if peer.retained.is_some() => None,
+                (None, _) => return,
             },
         };
         if let Some((peer, _)) = established
@@ -155,6 +163,7 @@ impl Shard {
                     rib,
                     guard: &guard,
                     established,
+                    source: peer.and_then(Peer::source),
                 };
                 table.routes(page.query, *prefix_id, *prefix, &mut page.reply.routes);
                 if page.reply.routes.len() >= ROUTES_PAGE {
@@ -191,6 +200,7 @@ impl Shard {
                 rib,
                 guard: &guard,
                 established: None,
+                source: None,
             };
             let query = RoutesQuery::all(RoutesKind::Available);
             table.routes(&query, prefix_id, prefix, &mut paths);
@@ -203,6 +213,7 @@ impl Shard {
                 rib,
                 guard: &guard,
                 established: peer.established.as_deref().map(|up| (peer, up)),
+                source: peer.source(),
             };
             verdict(&table, peer, prefix_id, prefix)
         });
@@ -318,6 +329,8 @@ struct Table<'a> {
     rib: &'a Rib,
     guard: &'a Guard,
     established: Option<(&'a Peer, &'a Established)>,
+    /// Of whom the peer's paths are, be its session up or expected back.
+    source: Option<SourceId>,
 }
 
 impl Table<'_> {
@@ -333,11 +346,11 @@ impl Table<'_> {
                     advert.map(|advert| self.told(peer, established, (id, prefix), &advert)),
                 );
             }
-            (kind, established) => {
+            (kind, _) => {
                 let best = self.rib.best(family, id, self.guard);
                 for path in self.rib.paths(family, id, self.guard).iter() {
-                    let meant = match (kind, established) {
-                        (RoutesKind::Received, Some((_, up))) => path.source == up.source,
+                    let meant = match kind {
+                        RoutesKind::Received => self.source == Some(path.source),
                         _ => !path.flags.contains(PathFlags::REJECTED),
                     };
                     let source = self.rib.source(path.source, self.guard);

@@ -39,7 +39,8 @@ impl Rejection {
     }
 }
 
-/// Takes the body of an UPDATE. What it says is in the table once [`settle`] was called.
+/// Takes the body of an UPDATE. What it says is in the table once [`settle`] was called. Gives the
+/// family whose End-of-RIB it is.
 ///
 /// # Errors
 /// The NOTIFICATION that ends the session.
@@ -47,9 +48,9 @@ pub(super) fn update(
     instance: &mut Instance,
     peer: &mut Peer,
     body: &[u8],
-) -> Result<(), Notification> {
+) -> Result<Option<Family>, Notification> {
     let Some(established) = &mut peer.established else {
-        return Ok(());
+        return Ok(None);
     };
     let update = codec::parse_update(body, &established.negotiated.wire)?;
     let neighbor = &peer.neighbor;
@@ -77,7 +78,7 @@ pub(super) fn update(
             announce(instance, neighbor, established, &update, field, nlri);
         }
     }
-    Ok(())
+    Ok(update.end_of_rib())
 }
 
 /// Puts what UPDATEs of the peer said into the table: before anything else is done with the peer,

@@ -9,7 +9,7 @@ use super::command::{Action, ConnectTarget};
 use super::peer::{Established, PeerId, client_of, socket_options, source_info};
 use super::{Shard, Wire};
 use crate::group::{ExportView, own_next_hop};
-use crate::session::{Negotiated, SessionAction, Slot};
+use crate::session::{Down, Negotiated, SessionAction, Slot};
 use crate::time::Time;
 
 impl Shard {
@@ -45,6 +45,14 @@ impl Shard {
             SessionAction::Accepted => {
                 peer.connections[Slot::Incoming as usize] = peer.next_incoming.take();
             }
+            SessionAction::MakeRoom => {
+                let connection = peer.connections[Slot::Incoming as usize].take();
+                peer.connections[Slot::Outgoing as usize] = connection;
+                let live = connection.and_then(|id| self.connections.get_mut(id));
+                if let Some(live) = live {
+                    live.slot = Slot::Outgoing;
+                }
+            }
             SessionAction::Transmit(slot, message) => {
                 if let Some(connection) = peer.connection(slot) {
                     // A KEEPALIVE need not wait behind the table that it keeps alive.
@@ -60,7 +68,7 @@ impl Shard {
                 self.close(id, slot);
             }
             SessionAction::Established(slot, negotiated) => self.up(now, id, slot, negotiated),
-            SessionAction::Down(_) => self.down(id),
+            SessionAction::Down(down) => self.down(now, id, &down),
         }
     }
 
@@ -87,7 +95,7 @@ impl Shard {
         let source = instance
             .writer
             .add_source(source_info(&peer.neighbor, &negotiated));
-        peer.established = Some(Box::new(Established {
+        let mut established = Box::new(Established {
             connection,
             negotiated,
             source,
@@ -100,7 +108,12 @@ impl Shard {
             malformed_updates: 0,
             volume: Default::default(),
             paused: false,
-        }));
+        });
+        self.take_back(id, &mut established);
+        let source = established.source;
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.established = Some(established);
+        }
         self.established.one_more();
         let Some(view) = self.view_of(id) else {
             return;
@@ -122,9 +135,28 @@ impl Shard {
         if let Some(group) = instance.group_mut(place) {
             group.join(id, source, &mut outbox);
         }
+        self.adopt(id, place);
     }
 
-    fn down(&mut self, id: PeerId) {
+    /// A peer that restarted has paths already: what it is told instead of those of its own that are
+    /// the best, was not worked out while it was away.
+    fn adopt(&mut self, id: PeerId, place: usize) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let (Some(established), Some(instance)) =
+            (&peer.established, self.instances.get_mut(&peer.instance))
+        else {
+            return;
+        };
+        let guard = instance.writer.rib().guard();
+        let (writer, group) = instance.writer_and_group(place);
+        if let Some(group) = group.filter(|group| group.view().wants_others()) {
+            group.adopt(writer, &guard, &established.adj_rib_in);
+        }
+    }
+
+    fn down(&mut self, now: Time, id: PeerId, down: &Down) {
         self.settle_arrivals(id);
         let Some(peer) = self.peers.get_mut(id) else {
             return;
@@ -143,7 +175,11 @@ impl Shard {
             connections: &mut self.connections,
         };
         instance.leave(established.group, id, established.source, &mut outbox);
-        instance.tear_down(established.source, established.adj_rib_in, true);
+        if down.graceful {
+            self.retain(now, id, *established);
+        } else {
+            instance.tear_down(established.source, established.adj_rib_in, true);
+        }
     }
 
     /// What a peer whose session is up is told, as far as it changes bytes.

@@ -1,8 +1,8 @@
 //! Routes that a peer has yet to say again, or lose.
 //!
-//! A peer that begins to refresh a family (RFC 7313) says all of it anew. What it had said is marked
-//! stale: used like any other, but gone once the peer says that it is done, or takes too long. A path
-//! that comes again is not stale.
+//! A peer that begins to refresh a family (RFC 7313) or has restarted (RFC 4724, see `retained`) says
+//! all of it anew. What it had said is marked stale: used like any other, but gone once the peer says
+//! that it is done, or takes too long. A path that comes again is not stale.
 //!
 //! Invariants: `ids` of a [`Stale`] name prefixes that have a path of the peer; marks are set and
 //! stale paths removed in quanta, in the order in which they were asked for (`instance`), so that a
@@ -27,14 +27,16 @@ const REFRESH_TIME: Duration = Duration::from_secs(360);
 pub(super) enum Cause {
     /// The peer refreshes: EoRR.
     Refresh,
+    /// The peer restarted: End-of-RIB.
+    Restart,
 }
 
 /// What of a family a peer has yet to say again.
 pub(super) struct Stale {
     pub(super) ids: IdSet,
-    cause: Cause,
+    pub(super) cause: Cause,
     /// What is not said again by then is removed.
-    until: Time,
+    pub(super) until: Time,
 }
 
 /// By family.
@@ -49,11 +51,17 @@ pub(super) struct Swept {
 }
 
 impl Peer {
+    pub(super) fn has_stale_routes(&self) -> bool {
+        let up = self.established.as_ref();
+        self.retained.is_some() || up.is_some_and(|up| up.stale_until().is_some())
+    }
+
     /// When its session or what it has yet to say is due.
     pub(super) fn next_timeout(&self) -> Option<Time> {
         let session = self.session.poll_timeout();
         let stale = self.established.as_ref().and_then(|up| up.stale_until());
-        session.into_iter().chain(stale).min()
+        let away = self.retained.as_ref().map(|kept| kept.until());
+        session.into_iter().chain(stale).chain(away).min()
     }
 }
 
@@ -101,6 +109,7 @@ impl Shard {
     }
 
     // RFC-DONE 7313 §4: at EoRR what is stale still is removed.
+    // RFC-DONE 4724 §4.2: at End-of-RIB what a peer that restarted did not say again is removed, once.
     /// The peer has said a family anew.
     pub(super) fn end_stale(&mut self, id: PeerId, family: Family, cause: Cause) {
         self.settle_arrivals(id);
@@ -130,8 +139,8 @@ impl Shard {
                     peer = %peer.neighbor.address,
                     %family,
                     routes = stale.ids.len(),
-                    "the peer did not end the refresh of its routes in time: what it did not \
-                     say again is removed"
+                    cause = ?stale.cause,
+                    "the peer did not say all its routes again in time: what is missing is removed"
                 );
                 self.sweep(id, family, stale.ids);
             }

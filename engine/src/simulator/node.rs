@@ -208,6 +208,11 @@ impl Node {
         }
     }
 
+    /// Whether routes of some peer are stale: it is expected back, or to say them again.
+    pub(super) fn has_stale_routes(&self) -> bool {
+        self.shards.iter().any(|host| host.shard.has_stale_routes())
+    }
+
     /// Whether the shards have nothing to do and nothing to say.
     pub(super) fn is_quiet(&self) -> bool {
         let at_rest =

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use codec::{
-    AddPath, Capability, Family, FamilySet, IpPrefix, Message, NextHop, NlriField, Notification,
-    Open, PeerKind, RouteRefresh, Update, WireFormat,
+    AddPath, Capability, Family, FamilySet, GracefulRestartFamily, IpPrefix, Message, NextHop,
+    NlriField, Notification, Open, PeerKind, RouteRefresh, Update, WireFormat,
 };
 
 use super::network::{End, LinkId, Network};
@@ -44,6 +44,18 @@ pub(super) struct RouterSpec {
     /// Whether it sends several paths a prefix, and takes several (RFC 7911).
     pub(super) add_path_send: bool,
     pub(super) add_path_receive: bool,
+    /// It asks its peers to keep its routes while it restarts (RFC 4724).
+    pub(super) graceful: Option<RouterGraceful>,
+}
+
+/// How a router restarts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RouterGraceful {
+    pub(super) restart_time: u16,
+    /// Over a NOTIFICATION too (RFC 8538).
+    pub(super) notification: bool,
+    /// It forwards meanwhile as before.
+    pub(super) preserves: bool,
 }
 
 /// A router in the run.
@@ -56,6 +68,8 @@ pub(super) struct Router {
     connections: Vec<Connection>,
     dialling: Option<LinkId>,
     dial_at: Option<Time>,
+    /// It was up before.
+    restarted: bool,
     random: Random,
 }
 
@@ -99,6 +113,7 @@ impl Router {
             routes: Table::new(),
             connections: Vec::new(),
             dialling: None,
+            restarted: false,
             random: Random::new(seed),
         }
     }
@@ -176,12 +191,9 @@ impl Router {
         }
     }
 
-    /// What it says on the session that is up.
-    pub(super) fn said(&self) -> Table {
-        match self.session() {
-            Some(session) => told(&self.routes, &session.format),
-            None => Table::new(),
-        }
+    /// What it says on a session that came to this.
+    pub(super) fn said(&self, format: &WireFormat) -> Table {
+        told(&self.routes, format)
     }
 
     /// Asks for a family again.
@@ -242,6 +254,7 @@ impl Router {
     /// Power is back.
     pub(super) fn restart(&mut self, now: Time) {
         self.up = true;
+        self.restarted = true;
         self.redial(now);
     }
 
@@ -384,6 +397,21 @@ impl Router {
         if self.spec.enhanced_refresh {
             capabilities.push(Capability::EnhancedRouteRefresh);
         }
+        if let Some(graceful) = self.spec.graceful {
+            let families = self.spec.families.iter();
+            capabilities.push(Capability::GracefulRestart {
+                restarting: self.restarted,
+                notification: graceful.notification,
+                restart_time: graceful.restart_time,
+                families: families
+                    .map(|family| GracefulRestartFamily {
+                        afi: family.afi(),
+                        safi: family.safi(),
+                        forwarding: self.restarted && graceful.preserves,
+                    })
+                    .collect(),
+            });
+        }
         if self.spec.four_octet_as {
             capabilities.push(Capability::FourOctetAs(self.spec.asn));
         }
@@ -515,6 +543,7 @@ impl Router {
                         }
                     }
                 }
+                Capability::GracefulRestart { .. } => {}
                 other => return Err(format!("the engine offers {other:?}, which it does not do")),
             }
         }

@@ -14,10 +14,10 @@ use super::network::Weather;
 use super::node::INSTANCE;
 use super::oracle::NodeAddresses;
 use super::route::Route;
-use super::router::RouterSpec;
+use super::router::{RouterGraceful, RouterSpec};
 use crate::config::{
-    AddPaths, Client, DesiredState, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf,
-    Origin, OriginAttributes, Password, PeerAsn, SendCommunities, Timers,
+    AddPaths, Client, DesiredState, Export, GracefulRestart, Import, Instance, Neighbor,
+    NextHopIpv6, NextHopSelf, Origin, OriginAttributes, Password, PeerAsn, SendCommunities, Timers,
 };
 use crate::random::Random;
 
@@ -286,7 +286,8 @@ impl Scenario {
         let spec = &self.routers[router];
         let drawn = neighbor(spec, self.theme, self.cluster_id, &mut self.random);
         let mut changed = Neighbor::clone(&self.neighbors[router]);
-        match self.random.below(13) {
+        match self.random.below(14) {
+            12 => changed.graceful_restart = drawn.graceful_restart,
             0 => changed.export = drawn.export,
             1 => changed.import = drawn.import,
             2 => changed.families = drawn.families,
@@ -451,6 +452,11 @@ fn router(index: usize, theme: Theme, random: &mut Random) -> RouterSpec {
         enhanced_refresh: random.percent(70),
         add_path_send: random.percent(50),
         add_path_receive: random.percent(70),
+        graceful: random.percent(60).then(|| RouterGraceful {
+            restart_time: *random.pick(&[5, 60, 120]),
+            notification: random.percent(60),
+            preserves: random.percent(70),
+        }),
     }
 }
 
@@ -532,6 +538,14 @@ fn neighbor(
             large: random.percent(80),
             extended: true,
         },
+        graceful_restart: GracefulRestart {
+            enabled: random.percent(30),
+            helper: random.percent(80),
+            stale_time: Duration::from_secs(*random.pick(&[20, 180])),
+            notification: random.percent(70),
+            ..GracefulRestart::default()
+        },
+        long_lived: None,
         enhanced_refresh: random.percent(70),
         allow_own_asn: u8::from(random.percent(20)),
     };

@@ -59,6 +59,24 @@ fn past_the_memory_limit_only_the_greedy_are_not_read_and_nobody_is_lost() {
     assert!(0 < paused && paused < all, "{paused} of {all}");
 }
 
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn while_a_router_restarts_nobody_loses_a_route_of_its() {
+    let (mut restarted, mut forwarding) = (0, 0);
+    for seed in 0..60 {
+        let mut world = World::new(seed, false);
+        let run = world.run_restarts();
+        let [all, forwarded] =
+            run.unwrap_or_else(|why| panic!("seed {seed} at {:?}: {why}", world.now()));
+        restarted += all;
+        forwarding += forwarded;
+    }
+    assert!(
+        restarted > 40 && forwarding > 10,
+        "{restarted}, {forwarding}"
+    );
+}
+
 #[test]
 fn equal_seeds_give_equal_runs() {
     for seed in 0..20 {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use codec::{FamilySet, IpPrefix};
+use codec::{FamilySet, IpPrefix, WireFormat};
 
 use super::network::{Delivery, End, LinkId, Network};
 use super::node::Node;
@@ -50,6 +50,8 @@ pub(super) struct World {
     told: DesiredState,
     summary: Summary,
     trace: bool,
+    /// A router whose session is down and whose routes must stay, with what its session came to.
+    away: Option<(usize, WireFormat)>,
 }
 
 impl World {
@@ -73,6 +75,7 @@ impl World {
             told: DesiredState::default(),
             summary: Summary::default(),
             trace,
+            away: None,
             scenario,
         }
     }
@@ -152,6 +155,62 @@ impl World {
         self.rest()?;
         self.compare()?;
         Ok(([before, self.sessions()], paused))
+    }
+
+    /// A run in which everything comes up, and then one router after the other that may restart
+    /// does so. While it is away, and until it has said everything again if it forwards as before,
+    /// the others hold what they held. Returns how many restarted, and how many of those forwarded.
+    #[cfg(test)]
+    pub(super) fn run_restarts(&mut self) -> Result<[usize; 2], String> {
+        self.begin();
+        self.mend();
+        self.rest()?;
+        let mut counts = [0; 2];
+        for index in 0..self.routers.len() {
+            self.compare()?;
+            let router = &self.routers[index];
+            let (Some(graceful), Some((link, format))) =
+                (router.spec.graceful, router.established())
+            else {
+                continue;
+            };
+            let format = *format;
+            let settings = self
+                .expected_session(router)
+                .map(|(n, _)| n.graceful_restart);
+            let time = Duration::from_secs(u64::from(graceful.restart_time));
+            let helped = settings.filter(|settings| settings.helper);
+            let Some(stale_time) = helped.map(|settings| settings.stale_time) else {
+                continue;
+            };
+            self.network.reset(self.now, link);
+            // The node hears of it, and finds nobody.
+            self.routers[index].crash(self.now, &mut self.network);
+            self.run_until(self.now + Duration::from_secs(1))?;
+            self.away = Some((index, format));
+            let until = self.now + time.min(stale_time).min(Duration::from_secs(10)) / 2;
+            while self.now < until {
+                self.run_until(self.now + Duration::from_millis(300))?;
+                self.compare()?;
+            }
+            self.routers[index].restart(self.now);
+            counts[0] += 1;
+            let least = Duration::from_secs(60);
+            if graceful.preserves && time.min(stale_time) >= least {
+                counts[1] += 1;
+                while self.restless().is_some() {
+                    self.run_until(self.now + Duration::from_millis(100))?;
+                    self.compare()?;
+                    if self.now > until + least * 10 {
+                        break;
+                    }
+                }
+            }
+            self.away = None;
+            self.rest()?;
+        }
+        self.compare()?;
+        Ok(counts)
     }
 
     #[cfg(test)]
@@ -449,6 +508,9 @@ impl World {
                 return Some(format!("the node waits for {}", router.spec.address));
             }
         }
+        if self.node.has_stale_routes() {
+            return Some("the node waits for a router to say its routes again".to_owned());
+        }
         if !self.routers.iter().all(Router::is_quiet) {
             return Some("a router has something to say".to_owned());
         }
@@ -460,13 +522,17 @@ impl World {
 
     /// The session that a router must have: its neighbor, and the families.
     fn expected_session(&self, router: &Router) -> Option<(&Neighbor, FamilySet)> {
+        self.expected_session_of(router, router.up)
+    }
+
+    fn expected_session_of(&self, router: &Router, up: bool) -> Option<(&Neighbor, FamilySet)> {
         let instance = self.told.instances.values().next()?;
         let neighbor = instance.neighbors.get(&router.spec.address)?;
         let dialled = router.spec.dials || (!neighbor.passive && router.spec.listens);
         let families = neighbor.families.intersection(router.spec.families);
         let config = crate::session::SessionConfig::of(neighbor);
         let allowed = config.allows(router.spec.asn);
-        let wanted = router.up && instance.enabled && dialled && allowed && !families.is_empty();
+        let wanted = up && instance.enabled && dialled && allowed && !families.is_empty();
         wanted.then_some((&**neighbor, families))
     }
 
@@ -480,7 +546,16 @@ impl World {
             .ok_or("the node has no instance")?;
         let mut peerings = Vec::new();
         let mut held: Vec<(IpAddr, &Table)> = Vec::new();
+        let mut away = None;
         for router in &self.routers {
+            if let Some((index, format)) = &self.away
+                && *index == router.spec.index
+                && let Some((neighbor, families)) = self.expected_session_of(router, true)
+            {
+                // It is not told anything, and what it said before it went stands.
+                away = Some(self.peering(router, neighbor, families, format));
+                continue;
+            }
             let (Some((neighbor, families)), Some(table), Some((_, format))) = (
                 self.expected_session(router),
                 router.table(),
@@ -488,17 +563,11 @@ impl World {
             ) else {
                 continue;
             };
-            peerings.push(Peering {
-                neighbor,
-                asn: router.spec.asn,
-                router_id: router.spec.router_id,
-                routes: router.said(),
-                families,
-                format,
-                local: self.node.local_for(router.spec.address),
-            });
+            peerings.push(self.peering(router, neighbor, families, format));
             held.push((router.spec.address, table));
         }
+        let up = peerings.len();
+        peerings.extend(away);
         let expected = expected_tables(instance, &peerings, NODE);
         let mut compared = 0;
         for (expected, (address, held)) in expected.iter().zip(&held) {
@@ -507,9 +576,27 @@ impl World {
             }
             compared += held.len() as u64;
         }
-        self.compare_sharing(&peerings)?;
+        self.compare_sharing(&peerings[..up])?;
         self.summary.compared += compared;
         Ok(())
+    }
+
+    fn peering<'w>(
+        &self,
+        router: &'w Router,
+        neighbor: &'w Neighbor,
+        families: FamilySet,
+        format: &'w WireFormat,
+    ) -> Peering<'w> {
+        Peering {
+            neighbor,
+            asn: router.spec.asn,
+            router_id: router.spec.router_id,
+            routes: router.said(format),
+            families,
+            format,
+            local: self.node.local_for(router.spec.address),
+        }
     }
 
     /// Whoever is told the same octets on one shard shares a group, and nobody else does.

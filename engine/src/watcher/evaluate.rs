@@ -176,6 +176,8 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         import: spec.import,
         export: spec.export,
         send_communities: spec.send_communities,
+        graceful_restart: spec.graceful_restart,
+        long_lived: spec.long_lived,
         enhanced_refresh: spec.enhanced_refresh,
         allow_own_asn: spec.allow_own_asn,
     }

@@ -8,13 +8,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use codec::{FamilySet, IpPrefix};
 
 use super::selector::Selector;
 use crate::config::{
-    AddPaths, Client, Export, Import, NextHopIpv6, NextHopSelf, OriginAttributes, PeerAsn,
-    SendCommunities, Timers,
+    AddPaths, Client, Export, GracefulRestart, Import, NextHopIpv6, NextHopSelf, OriginAttributes,
+    PeerAsn, SendCommunities, Timers,
 };
 
 /// The labels of an object.
@@ -285,6 +286,10 @@ pub struct NeighborSpec {
     pub export: Export,
     /// `sendCommunities`.
     pub send_communities: SendCommunities,
+    /// `gracefulRestart`.
+    pub graceful_restart: GracefulRestart,
+    /// `longLivedGracefulRestart`: the stale time, if it is enabled.
+    pub long_lived: Option<Duration>,
     /// `capabilities.enhancedRefresh`.
     pub enhanced_refresh: bool,
     /// `allowOwnASN`.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use codec::FamilySet;
 
 use super::SessionConfig;
-use crate::config::{AddPaths, PeerAsn, Timers};
+use crate::config::{AddPaths, GracefulRestart, PeerAsn, Timers};
 use crate::time::Time;
 
 fn seconds(seconds: u64) -> Duration {
@@ -43,6 +43,11 @@ fn config() -> SessionConfig {
         keyed: false,
         timers: Timers::default(),
         families: FamilySet::ALL,
+        graceful_restart: GracefulRestart {
+            helper: false,
+            ..GracefulRestart::default()
+        },
+        long_lived: None,
         enhanced_refresh: true,
         add_paths: AddPaths::default(),
     }

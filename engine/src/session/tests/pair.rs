@@ -290,6 +290,7 @@ impl Pair {
                     assert!(slot.is_none(), "accepted over a connection");
                     *slot = accepting.take();
                 }
+                SessionAction::MakeRoom => self.sides[side].slots.swap(0, 1),
                 SessionAction::Transmit(slot, message) => {
                     let link = self.sides[side].slots[slot as usize]
                         .expect("messages go to connections that are there");

@@ -15,6 +15,7 @@ pub(super) fn drain(session: &mut Session) -> Vec<String> {
     while let Some(action) = session.poll_action() {
         done.push(match action {
             SessionAction::Accepted => continue,
+            SessionAction::MakeRoom => "make room".to_owned(),
             SessionAction::Connect => "connect".to_owned(),
             SessionAction::Transmit(slot, message) => format!("{} to {slot:?}", name(&message)),
             SessionAction::Close(slot) => format!("close {slot:?}"),

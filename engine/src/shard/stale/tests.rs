@@ -1,4 +1,6 @@
-//! A shard and one scripted router, on virtual time.
+//! A shard and one scripted router, on virtual time: refreshes here, restarts in `restarts`.
+
+mod restarts;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -74,6 +76,8 @@ fn neighbor() -> Neighbor {
             large: true,
             extended: true,
         },
+        graceful_restart: Default::default(),
+        long_lived: None,
         enhanced_refresh: true,
         allow_own_asn: 0,
     }
@@ -156,6 +160,10 @@ impl Bed {
 
     /// The router connects and says OPEN and KEEPALIVE.
     fn establish(&mut self, capabilities: Vec<Capability>) {
+        self.establish_as(Ipv4Addr::new(10, 0, 0, 6), capabilities);
+    }
+
+    fn establish_as(&mut self, identifier: Ipv4Addr, capabilities: Vec<Capability>) {
         let (local, remote) = (SocketAddr::new(LOCAL, 179), SocketAddr::new(PEER, 40_000));
         let accepted = self
             .shard
@@ -173,11 +181,30 @@ impl Bed {
             version: 4,
             asn: 65002,
             hold_time: 90,
-            identifier: Ipv4Addr::new(10, 0, 0, 6),
+            identifier,
             capabilities,
         };
         codec::encode_open(&open, &mut octets);
         codec::encode_keepalive(&mut octets);
+        self.say(&octets);
+    }
+
+    /// The router's end of the connection closes.
+    fn lose(&mut self) {
+        let words = "connection reset".to_owned();
+        self.shard.handle_closed(self.now, self.connection, words);
+        self.turn();
+    }
+
+    fn end_of_rib(&mut self) {
+        let mut octets = Vec::new();
+        codec::encode_end_of_rib(FAMILY, &mut octets);
+        self.say(&octets);
+    }
+
+    fn notify(&mut self, notification: &Notification) {
+        let mut octets = Vec::new();
+        codec::encode_notification(notification, &mut octets);
         self.say(&octets);
     }
 
@@ -268,9 +295,10 @@ impl Bed {
                 Message::Open(_) => "open".to_owned(),
                 Message::Keepalive => "keepalive".to_owned(),
                 Message::Update(_) => "update".to_owned(),
-                Message::Notification(Notification { code, subcode, .. }) => {
-                    format!("{code}/{subcode}")
-                }
+                Message::Notification(said) => match said.hard_reset_reason() {
+                    Some(reason) => format!("6/9 around {}/{}", reason.code, reason.subcode),
+                    None => format!("{}/{}", said.code, said.subcode),
+                },
                 Message::RouteRefresh(refresh) => format!("refresh {}", refresh.subtype),
             };
             self.heard.push(heard);
@@ -312,6 +340,11 @@ impl Bed {
 
     fn fresh(&self, numbers: impl IntoIterator<Item = u8>) {
         let wanted: Vec<_> = numbers.into_iter().map(|number| (number, false)).collect();
+        assert_eq!(self.routes(), wanted);
+    }
+
+    fn stale(&self, numbers: impl IntoIterator<Item = u8>) {
+        let wanted: Vec<_> = numbers.into_iter().map(|number| (number, true)).collect();
         assert_eq!(self.routes(), wanted);
     }
 

@@ -7,6 +7,7 @@ mod capabilities;
 mod cilium;
 mod client;
 mod fields;
+mod graceful;
 mod guard;
 mod kubernetes;
 mod metadata;

@@ -9,6 +9,7 @@ use codec::{Family, FamilySet};
 use super::capabilities::capabilities;
 use super::client::client;
 use super::fields::{Field, Fields};
+use super::graceful::graceful_restart;
 use super::node::Value;
 use super::peering::BGP_PORT;
 use super::templates::Templates;
@@ -118,6 +119,8 @@ fn settings(
         import,
         export,
         send_communities: send_communities(fields, report),
+        graceful_restart: graceful_restart(fields, report),
+        long_lived: None,
         enhanced_refresh: capabilities.enhanced_refresh,
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
     };

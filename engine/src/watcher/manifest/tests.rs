@@ -1,9 +1,10 @@
 //! What each kind gets for good and for bad text.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
-use crate::config::{Client, Import, NextHopIpv6, PeerAsn};
+use crate::config::{Client, GracefulRestart, Import, NextHopIpv6, PeerAsn};
 use crate::watcher::resource::{Auth, BgpPeering, CidrTarget, PodCidrs};
 
 fn read_text(text: &str) -> Contents {
@@ -216,8 +217,8 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "a RoutePolicy by name is not supported yet",
         ),
         (
-            "peerASN: 1\ngracefulRestart: {enabled: true}",
-            "gracefulRestart.enabled: true is not",
+            "peerASN: 1\ngracefulRestart: {enabled: 1}",
+            "gracefulRestart.enabled: 1 is not accepted: true or false",
         ),
         (
             "peerASN: 1\ngracefulRestart: {enbled: false}",
@@ -375,9 +376,37 @@ fn several_paths_are_asked_for_each_way() {
 }
 
 #[test]
+fn graceful_restart_is_read_with_its_defaults_and_bounds() {
+    let read = |more: &str| peering(&with(more)).neighbors[0].graceful_restart;
+    let defaults = GracefulRestart::default();
+    assert!(!defaults.enabled && defaults.helper && defaults.notification);
+    assert_eq!(read(""), defaults);
+    assert_eq!(read("  gracefulRestart: {}\n"), defaults);
+    let wanted = GracefulRestart {
+        enabled: true,
+        helper: false,
+        restart_time: Duration::from_secs(4095),
+        stale_time: Duration::from_secs(7),
+        notification: false,
+        ..defaults
+    };
+    let written = "  gracefulRestart: {enabled: true, helper: false, restartTimeSeconds: 4095, \
+                   staleTimeSeconds: 7, notification: false}\n";
+    assert_eq!(read(written), wanted);
+    assert_fault(
+        &with("  gracefulRestart: {restartTimeSeconds: 4096}\n"),
+        "gracefulRestart.restartTimeSeconds: 4096 is not accepted: a number from 1 to 4095",
+    );
+    assert_fault(
+        &with("  gracefulRestart: {restartTime: 60}\n"),
+        "gracefulRestart.restartTime: unknown field",
+    );
+}
+
+#[test]
 fn off_is_accepted_for_what_is_not_built() {
     let contents = with(
-        "  gracefulRestart: {enabled: false, helper: false}\n  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
+        "  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
          restartAfterSeconds: 0}\n  timers: {advertisementIntervalSeconds: 0}\n  \
          roleStrict: false\n  \
          longLivedGracefulRestart: {enabled: false}\nrpki: \
@@ -389,11 +418,7 @@ fn off_is_accepted_for_what_is_not_built() {
 #[test]
 fn whatever_asks_for_what_is_not_built_is_a_fault() {
     let fields = [
-        "gracefulRestart: {helper: true}",
-        "gracefulRestart: {restartTimeSeconds: 60}",
-        "gracefulRestart: {staleTimeSeconds: 180}",
         "gracefulRestart: {selectionDeferralSeconds: 30}",
-        "gracefulRestart: {enabled: false, notification: true}",
         "longLivedGracefulRestart: {staleTimeSeconds: 3600}",
         "capabilities: {fqdn: true}",
         "maxPrefixes: {action: warn}",

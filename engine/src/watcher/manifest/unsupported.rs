@@ -36,17 +36,6 @@ const PEERING: &[(&str, Off)] = &[(
 const NEIGHBOR: &[(&str, Off)] = &[
     ("autoDiscovery", Off::Never),
     (
-        "gracefulRestart",
-        Off::Fields(&[
-            ("enabled", Off::False),
-            ("helper", Off::False),
-            ("restartTimeSeconds", Off::Never),
-            ("staleTimeSeconds", Off::Never),
-            ("selectionDeferralSeconds", Off::Never),
-            ("notification", Off::False),
-        ]),
-    ),
-    (
         "longLivedGracefulRestart",
         Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
     ),
@@ -79,8 +68,12 @@ const CAPABILITIES: &[(&str, Off)] = &[
     ("extendedNextHop", Off::False),
     ("fqdn", Off::False),
 ];
+
 /// Fields of a neighbor's `addPaths`.
 const ADD_PATHS: &[(&str, Off)] = &[("send", Off::Zero)];
+
+/// Fields of a neighbor's `gracefulRestart`.
+const GRACEFUL_RESTART: &[(&str, Off)] = &[("selectionDeferralSeconds", Off::Never)];
 
 /// Fields of a neighbor's `timers`.
 const TIMERS: &[(&str, Off)] = &[("advertisementIntervalSeconds", Off::Zero)];
@@ -103,6 +96,11 @@ pub(super) fn in_capabilities(fields: &mut Fields<'_>, report: &mut Report) {
 /// Says which fields of a neighbor's `addPaths` are not built yet.
 pub(super) fn in_add_paths(fields: &mut Fields<'_>, report: &mut Report) {
     refuse(fields, ADD_PATHS, report);
+}
+
+/// Says which fields of a neighbor's `gracefulRestart` are not built yet.
+pub(super) fn in_graceful_restart(fields: &mut Fields<'_>, report: &mut Report) {
+    refuse(fields, GRACEFUL_RESTART, report);
 }
 
 /// Says which fields of a neighbor's `timers` are not built yet.

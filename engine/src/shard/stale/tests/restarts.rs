@@ -1,0 +1,398 @@
+//! A router that restarts, or does not come back, or comes back as another.
+
+use codec::notification::cease;
+use codec::{GracefulRestartFamily, Notification};
+
+use super::*;
+use crate::config::GracefulRestart;
+
+const RESTART_TIME: Duration = Duration::from_secs(100);
+const STALE_TIME: Duration = Duration::from_secs(300);
+
+/// What the router says of its restarts.
+struct Says {
+    restarting: bool,
+    notification: bool,
+    named: bool,
+    forwarding: bool,
+}
+
+const RESTARTS: Says = Says {
+    restarting: false,
+    notification: false,
+    named: true,
+    forwarding: false,
+};
+
+const RESTARTED: Says = Says {
+    restarting: true,
+    notification: false,
+    named: true,
+    forwarding: true,
+};
+
+fn graceful(says: &Says) -> Vec<Capability> {
+    let family = GracefulRestartFamily {
+        afi: FAMILY.afi(),
+        safi: FAMILY.safi(),
+        forwarding: says.forwarding,
+    };
+    vec![Capability::GracefulRestart {
+        restarting: says.restarting,
+        notification: says.notification,
+        restart_time: RESTART_TIME.as_secs() as u16,
+        families: if says.named { vec![family] } else { vec![] },
+    }]
+}
+
+fn with_notification(says: Says) -> Says {
+    Says {
+        notification: true,
+        ..says
+    }
+}
+
+fn helper() -> Neighbor {
+    Neighbor {
+        graceful_restart: GracefulRestart {
+            stale_time: STALE_TIME,
+            ..GracefulRestart::default()
+        },
+        ..neighbor()
+    }
+}
+
+/// Ten routes of a router that restarts so.
+fn told(says: &Says) -> Bed {
+    let mut bed = Bed::new(helper());
+    bed.establish(graceful(says));
+    bed.announce(0..10);
+    bed.end_of_rib();
+    bed.fresh(0..10);
+    bed.heard.clear();
+    bed
+}
+
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn the_routes_of_a_router_that_restarts_stay_until_it_has_said_what_it_has_now() {
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(60));
+    bed.stale(0..10);
+    bed.establish(graceful(&RESTARTED));
+    bed.stale(0..10);
+    bed.announce(0..7);
+    bed.announce(30..31);
+    assert_eq!(bed.routes().iter().filter(|(_, stale)| *stale).count(), 3);
+    bed.end_of_rib();
+    bed.fresh((0..7).chain(30..31));
+    assert_eq!(bed.received(), 8);
+    // Once: what comes after it has nothing to sweep.
+    bed.pass(STALE_TIME * 2);
+    bed.end_of_rib();
+    bed.fresh((0..7).chain(30..31));
+}
+
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn a_router_that_does_not_come_back_in_time_loses_its_routes() {
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.pass(RESTART_TIME - Duration::from_secs(1));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+    bed.establish(graceful(&RESTARTED));
+    bed.announce(0..1);
+    bed.fresh(0..1);
+}
+
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn a_router_that_never_says_end_of_rib_loses_what_it_did_not_say_again() {
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.pass(Duration::from_secs(50));
+    bed.establish(graceful(&RESTARTED));
+    bed.announce(0..2);
+    bed.pass(STALE_TIME - Duration::from_secs(51));
+    assert_eq!(bed.routes().len(), 10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh(0..2);
+}
+
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn what_a_router_does_not_forward_or_name_any_more_goes_as_soon_as_it_is_back() {
+    let not_forwarding = Says {
+        forwarding: false,
+        ..RESTARTED
+    };
+    let not_named = Says {
+        named: false,
+        ..RESTARTED
+    };
+    for capabilities in [
+        graceful(&not_forwarding),
+        graceful(&not_named),
+        vec![Capability::RouteRefresh],
+    ] {
+        let mut bed = told(&RESTARTS);
+        bed.lose();
+        bed.stale(0..10);
+        bed.establish(capabilities);
+        bed.fresh([]);
+        assert_eq!(bed.received(), 0);
+    }
+}
+
+#[test]
+fn another_router_at_the_address_inherits_nothing() {
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.establish_as(Ipv4Addr::new(10, 0, 0, 66), graceful(&RESTARTED));
+    bed.fresh([]);
+    bed.announce(0..1);
+    bed.fresh(0..1);
+}
+
+#[test]
+fn who_offers_no_restart_or_is_not_helped_loses_its_routes_with_its_session() {
+    let nameless = Says {
+        named: false,
+        ..RESTARTS
+    };
+    let mut bed = told(&nameless);
+    bed.lose();
+    bed.fresh([]);
+    let mut settings = helper();
+    settings.graceful_restart.helper = false;
+    let mut bed = Bed::new(settings);
+    bed.establish(graceful(&RESTARTS));
+    bed.announce(0..3);
+    bed.lose();
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 8538 §4
+#[test]
+fn routes_outlive_a_notification_only_where_both_said_so() {
+    let reset = Notification::cease(cease::ADMINISTRATIVE_RESET);
+    let mut bed = told(&RESTARTS);
+    bed.notify(&reset);
+    bed.fresh([]);
+    let mut bed = told(&with_notification(RESTARTS));
+    bed.notify(&reset);
+    bed.stale(0..10);
+    let mut settings = helper();
+    settings.graceful_restart.notification = false;
+    let mut bed = Bed::new(settings);
+    bed.establish(graceful(&with_notification(RESTARTS)));
+    bed.announce(0..3);
+    bed.notify(&reset);
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 8538 §4
+#[test]
+fn routes_outlive_an_expired_hold_timer_where_both_said_so() {
+    for (says, left) in [(RESTARTS, 0), (with_notification(RESTARTS), 10)] {
+        let mut bed = told(&says);
+        for _ in 0..90 {
+            bed.now = bed.now + Duration::from_secs(1);
+            bed.shard.handle_timeout(bed.now, &mut |_| false);
+            bed.turn();
+        }
+        assert_eq!(bed.heard.last().unwrap(), "4/0");
+        bed.stale(0..left);
+    }
+}
+
+// RFC-SHOWN 8538 §3.1
+#[test]
+fn a_hard_reset_ends_it_and_its_reason_is_told() {
+    let mut bed = told(&with_notification(RESTARTS));
+    let reason = Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN)
+        .with_shutdown_communication("maintenance");
+    bed.notify(&reason.in_hard_reset());
+    bed.fresh([]);
+    let (_, peer) = bed.shard.peers.iter().next().unwrap();
+    let error = peer.session.last_error().unwrap();
+    assert!(
+        error.contains("maintenance") && error.contains("it was shut down over there"),
+        "{error}"
+    );
+}
+
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn a_second_restart_before_the_first_is_over_keeps_only_what_was_said_in_between() {
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.establish(graceful(&RESTARTED));
+    bed.announce(0..4);
+    bed.lose();
+    bed.stale(0..4);
+    bed.establish(graceful(&RESTARTED));
+    bed.announce(0..1);
+    bed.end_of_rib();
+    bed.fresh(0..1);
+}
+
+// RFC-SHOWN 8538 §4
+#[test]
+fn restart_after_restart_keeps_routes_no_longer_than_the_first_where_notifications_are_no_end() {
+    let mut bed = told(&with_notification(RESTARTS));
+    let mut left = STALE_TIME;
+    while left > Duration::from_secs(40) {
+        bed.lose();
+        bed.pass(Duration::from_secs(40));
+        left -= Duration::from_secs(40);
+        bed.stale(0..10);
+        bed.establish(graceful(&with_notification(RESTARTED)));
+        bed.stale(0..10);
+    }
+    bed.pass(left);
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn a_new_session_over_the_one_that_is_up_is_a_restart() {
+    let mut bed = told(&RESTARTS);
+    let first = bed.connection;
+    bed.establish(graceful(&RESTARTED));
+    assert_ne!(bed.connection, first);
+    assert_eq!(bed.closed, [first], "the old connection goes");
+    assert!(
+        !bed.heard.iter().any(|heard| heard.contains('/')),
+        "{:?}",
+        bed.heard
+    );
+    bed.stale(0..10);
+    bed.announce(0..2);
+    bed.end_of_rib();
+    bed.fresh(0..2);
+    // And once more, over one that took the other's place.
+    bed.establish(graceful(&RESTARTED));
+    bed.announce(0..1);
+    bed.end_of_rib();
+    bed.fresh(0..1);
+}
+
+#[test]
+fn a_connection_without_a_good_open_leaves_the_session_alone() {
+    let mut bed = told(&RESTARTS);
+    let first = bed.connection;
+    let (local, remote) = (SocketAddr::new(LOCAL, 179), SocketAddr::new(PEER, 40_001));
+    let second = bed
+        .shard
+        .handle_accepted(bed.now, INSTANCE, local, remote)
+        .unwrap();
+    bed.turn();
+    bed.shard
+        .handle_closed(bed.now, second, "connection reset".to_owned());
+    bed.turn();
+    bed.announce(10..12);
+    bed.fresh(0..12);
+    assert_eq!(bed.connection, first);
+    let (_, peer) = bed.shard.peers.iter().next().unwrap();
+    assert_eq!(peer.session.last_error(), None);
+    // Nor does one that waits for ever.
+    let third = bed.shard.handle_accepted(bed.now, INSTANCE, local, remote);
+    bed.pass(Duration::from_secs(250));
+    assert!(bed.closed.contains(&third.unwrap()));
+    bed.fresh(0..12);
+}
+
+#[test]
+fn without_graceful_restart_a_second_connection_is_refused() {
+    let mut bed = Bed::new(helper());
+    bed.establish(vec![]);
+    bed.announce(0..3);
+    bed.heard.clear();
+    let (local, remote) = (SocketAddr::new(LOCAL, 179), SocketAddr::new(PEER, 40_001));
+    bed.shard.handle_accepted(bed.now, INSTANCE, local, remote);
+    bed.turn();
+    assert_eq!(bed.heard, ["6/7"]);
+    bed.fresh(0..3);
+}
+
+// RFC-SHOWN 8538 §3.1
+#[test]
+fn what_ends_a_session_for_good_is_a_hard_reset_and_keeps_no_routes() {
+    let gone = || ShardCommand::Delta(Delta::NeighborGone(INSTANCE, PEER));
+    let reset = || ShardCommand::Reset {
+        instance: None,
+        peer: None,
+        reply: Box::new(|_| {}),
+    };
+    let disabled = || {
+        let settings = InstanceSettings {
+            name: "default".into(),
+            enabled: false,
+            router_id: Ipv4Addr::new(10, 0, 0, 5),
+            listen: vec![],
+            memory_max: u64::MAX,
+        };
+        ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings)))
+    };
+    let commands: [(&dyn Fn() -> ShardCommand, u8); 3] = [
+        (&gone, cease::PEER_DECONFIGURED),
+        (&reset, cease::ADMINISTRATIVE_RESET),
+        (&disabled, cease::ADMINISTRATIVE_SHUTDOWN),
+    ];
+    for (command, subcode) in commands {
+        let mut bed = told(&with_notification(RESTARTS));
+        bed.command(command());
+        assert_eq!(
+            *bed.heard.last().unwrap(),
+            format!("6/9 around 6/{subcode}")
+        );
+        bed.fresh([]);
+        let mut bed = told(&RESTARTS);
+        bed.command(command());
+        assert_eq!(*bed.heard.last().unwrap(), format!("6/{subcode}"));
+        bed.fresh([]);
+        // While it is away too: at once, whatever time it had.
+        let mut bed = told(&RESTARTS);
+        bed.lose();
+        bed.stale(0..10);
+        bed.command(command());
+        bed.fresh([]);
+    }
+}
+
+#[test]
+fn new_settings_that_need_a_new_session_keep_the_routes_over_it() {
+    let mut bed = told(&with_notification(RESTARTS));
+    let mut settings = helper();
+    settings.timers.hold = Duration::from_secs(30);
+    bed.change(settings.clone());
+    assert_eq!(bed.heard.last().unwrap(), "6/6");
+    bed.stale(0..10);
+    settings.import = Import::None;
+    bed.change(settings);
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 4724 §4
+#[test]
+fn a_process_that_ends_says_nothing_to_who_keeps_its_routes() {
+    let mut settings = helper();
+    settings.graceful_restart.enabled = true;
+    let mut bed = Bed::new(settings);
+    bed.establish(graceful(&RESTARTS));
+    bed.heard.clear();
+    bed.shard.handle_shutdown(bed.now);
+    bed.turn();
+    assert_eq!(bed.heard, [""; 0]);
+    assert_eq!(bed.closed, [bed.connection]);
+    // Not asked for, or not by both.
+    let mut bed = told(&RESTARTS);
+    bed.shard.handle_shutdown(bed.now);
+    bed.turn();
+    assert_eq!(bed.heard, ["6/2"]);
+}
