@@ -7,7 +7,7 @@
 //!
 //! Next hops count as reachable at equal cost: step e does not tell paths apart.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::net::IpAddr;
 
 use crate::summary::Summary;
@@ -63,10 +63,7 @@ pub fn select(selection: Selection, candidates: &[Candidate]) -> Option<usize> {
         }
     }
     // RFC 4271 §9.1.2.2 c: of each neighbor AS only the paths with its lowest MED stay.
-    let group = |candidate: &Candidate| match selection.always_compare_med {
-        true => 0,
-        false => candidate.summary.neighbor_as,
-    };
+    let group = |candidate: &Candidate| group(selection, candidate);
     if same_med {
         return Some(best);
     }
@@ -78,6 +75,48 @@ pub fn select(selection: Selection, candidates: &[Candidate]) -> Option<usize> {
     let stays = |c: &Candidate| !preferred().any(|(_, other)| beats(other, c));
     let left = preferred().filter(|(_, c)| stays(c));
     Some(left.min_by_key(|(_, c)| tie_break(c))?.0)
+}
+
+/// Whether `best`, which [`select`] chose from a set, is its choice still once `gone`, another one
+/// of the set, is taken out. False also where that can't be told from the two.
+pub(crate) fn outlives(selection: Selection, best: &Candidate, gone: &Candidate) -> bool {
+    // What goes may have kept others out by its MED: of its own neighbor AS, in which `best`, where
+    // it is of it too, keeps out the same ones, having no higher MED.
+    !gone.usable
+        || preference(gone) > preference(best)
+        || group(selection, gone) == group(selection, best)
+}
+
+/// Which of the two [`select`] chooses once `new` joins a set from which it chose `best`: whether
+/// it is `new`. `None`: that can't be told from the two.
+pub(crate) fn overtakes(selection: Selection, best: &Candidate, new: &Candidate) -> Option<bool> {
+    if !new.usable {
+        return Some(false);
+    }
+    match preference(new).cmp(&preference(best)) {
+        Ordering::Less => return Some(true),
+        Ordering::Greater => return Some(false),
+        Ordering::Equal => {}
+    }
+    let is_first = tie_break(new) < tie_break(best);
+    if group(selection, new) != group(selection, best) {
+        // Neither keeps the other out; whether a third one keeps `new` out, only the set tells.
+        return if is_first { None } else { Some(false) };
+    }
+    match new.summary.med.cmp(&best.summary.med) {
+        // `best` is out, and with it whatever it stood before.
+        Ordering::Less => None,
+        Ordering::Equal => Some(is_first),
+        Ordering::Greater => Some(false),
+    }
+}
+
+/// Paths of which MED takes all but those with the lowest (RFC 4271 §9.1.2.2 c).
+fn group(selection: Selection, candidate: &Candidate) -> u32 {
+    match selection.always_compare_med {
+        true => 0,
+        false => candidate.summary.neighbor_as,
+    }
 }
 
 /// RFC 4271 §9.1.1 and §9.1.2.2 a, b, as one number of which the smallest wins: own routes, degree
@@ -370,6 +409,35 @@ mod tests {
                 // Paths alike in all that the steps compare may differ only in what they do not.
                 prop_assert_eq!(routes(best), routes(expected));
             }
+        }
+
+        /// What is told from two paths alone is what the whole set says.
+        #[test]
+        fn shortcuts_agree_with_the_set(
+            set in prop::collection::vec(any_candidate(), 1..8),
+            new in any_candidate(),
+            gone in any::<prop::sample::Index>(),
+            always_compare_med: bool,
+        ) {
+            let selection = Selection { always_compare_med };
+            let Some(best) = select(selection, &set) else { return Ok(()) };
+            let routes = |c: &Candidate| (tie_break(c), preference(c));
+            let gone = gone.index(set.len());
+            if gone != best && outlives(selection, &set[best], &set[gone]) {
+                let mut left = set.clone();
+                left.remove(gone);
+                let now = select(selection, &left).map(|at| routes(&left[at]));
+                prop_assert_eq!(now, Some(routes(&set[best])));
+            }
+            let expected = match overtakes(selection, &set[best], &new) {
+                Some(true) => new,
+                Some(false) => set[best],
+                None => return Ok(()),
+            };
+            let mut more = set.clone();
+            more.push(new);
+            let now = select(selection, &more).map(|at| routes(&more[at]));
+            prop_assert_eq!(now, Some(routes(&expected)));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::mem;
 use codec::Family;
 use smallvec::SmallVec;
 
-use crate::best::{Candidate, select};
+use crate::best::{Candidate, outlives, overtakes, select};
 use crate::epoch::Pinned;
 use crate::ids::SourceId;
 use crate::path::{PATHS_OF_SOURCE_MAX, Path, PathBuffer, PathFlags};
@@ -29,6 +29,17 @@ pub(crate) struct Edited {
     pub(crate) others_changed: bool,
     /// How many more slots are idle for it: one, none or one less.
     pub(crate) idle: i64,
+}
+
+/// What an edit does to the paths of a slot.
+#[derive(Clone, Copy)]
+enum Change {
+    /// Adds this one, where there may have been another of its source and path id.
+    Put(Path),
+    /// Takes some out.
+    Take,
+    /// Anything: which is best is open.
+    Any,
 }
 
 /// Why a path was not put in.
@@ -101,7 +112,7 @@ impl Rib {
             }
         }
         let left = Cell::new(OfSource::default());
-        let edited = self.edit(family, slot, pinned, |paths, removed| {
+        let edited = self.edit(family, slot, Change::Put(path), pinned, |paths, removed| {
             let changed = put(paths, removed, path);
             left.set(OfSource::among(paths, path.source));
             // Only by a path that is new can they be too many.
@@ -145,7 +156,7 @@ impl Rib {
             return None;
         }
         let left = Cell::new(OfSource::default());
-        let edited = self.edit(family, slot, pinned, |paths, removed| {
+        let edited = self.edit(family, slot, Change::Take, pinned, |paths, removed| {
             take(paths, removed, source, path_id);
             left.set(OfSource::among(paths, source));
             !removed.is_empty()
@@ -163,7 +174,7 @@ impl Rib {
         flags: PathFlags,
         pinned: Pinned<'_>,
     ) -> Option<Edited> {
-        let edited = self.edit(family, slot, pinned, |paths, _| {
+        let edited = self.edit(family, slot, Change::Any, pinned, |paths, _| {
             let mut changed = false;
             let meant = |path: &&mut Path| path.source == source && Some(path.path_id) != but;
             for path in paths.iter_mut().filter(meant) {
@@ -186,7 +197,7 @@ impl Rib {
         pinned: Pinned<'_>,
     ) -> Option<(Edited, OfSource)> {
         let left = Cell::new(OfSource::default());
-        let edited = self.edit(family, slot, pinned, |paths, removed| {
+        let edited = self.edit(family, slot, Change::Take, pinned, |paths, removed| {
             let goes = |path: &Path| path.source == source && path.flags.contains(flags);
             removed.extend(paths.iter().copied().filter(goes));
             paths.retain(|path| !goes(path));
@@ -197,12 +208,13 @@ impl Rib {
     }
 
     /// Applies `change` to a slot's paths until no other writer is faster. `change` gets the paths
-    /// in order and keeps them so; it puts what it takes out into its second argument, and says
-    /// whether it changed anything. `None`: it did not.
+    /// in order and keeps them so; it puts what it takes out into its second argument, does
+    /// nothing but what `what` says, and says whether it changed anything. `None`: it did not.
     fn edit(
         &self,
         family: Family,
         slot: &Slot,
+        what: Change,
         pinned: Pinned<'_>,
         change: impl Fn(&mut PathBuffer, &mut SmallVec<[Path; 1]>) -> bool,
     ) -> Result<Option<Edited>, Refused> {
@@ -217,7 +229,7 @@ impl Rib {
             if !change(&mut paths, &mut removed) {
                 return Ok(None);
             }
-            let best = self.select(&paths, pinned);
+            let best = self.select_anew(before.best(), &paths, &removed, what, pinned);
             match slot.replace(before, &paths, best, pinned) {
                 Ok(()) => {
                     let best = best.map(|best| paths[best]);
@@ -293,6 +305,49 @@ impl Rib {
             }
         }
         changed
+    }
+
+    /// As [`Rib::select`], for paths that were another set of which `best` was the best: mostly two
+    /// of them tell, and the attributes of the others need not be read.
+    ///
+    /// Where `best` was chosen from what a source said before, whoever chose it chooses again (see
+    /// [`Rib::settle`]), after this.
+    fn select_anew(
+        &self,
+        best: Option<Path>,
+        paths: &[Path],
+        removed: &[Path],
+        what: Change,
+        pinned: Pinned<'_>,
+    ) -> Option<usize> {
+        self.still_best(best, removed, what, pinned)
+            .and_then(|best| paths.binary_search_by_key(&best.key(), Path::key).ok())
+            .or_else(|| self.select(paths, pinned))
+    }
+
+    /// The best path after a change, where the one before and what changed tell.
+    fn still_best(
+        &self,
+        best: Option<Path>,
+        removed: &[Path],
+        what: Change,
+        pinned: Pinned<'_>,
+    ) -> Option<Path> {
+        let best = best.filter(|best| removed.iter().all(|gone| gone.key() != best.key()))?;
+        let selection = self.options().selection;
+        let candidate = self.candidate(&best, pinned);
+        let outlives = |gone: &Path| outlives(selection, &candidate, &self.candidate(gone, pinned));
+        if !removed.iter().all(outlives) {
+            return None;
+        }
+        match what {
+            Change::Any => None,
+            Change::Take => Some(best),
+            Change::Put(added) => {
+                let is_new = overtakes(selection, &candidate, &self.candidate(&added, pinned))?;
+                Some(if is_new { added } else { best })
+            }
+        }
     }
 
     /// The place of the best path among `paths`.

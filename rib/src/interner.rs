@@ -23,6 +23,8 @@ pub(crate) struct Interner {
     hasher: RandomState,
     /// By index: paths of this shard in slots, and what callers of `intern` hold.
     counts: Vec<u32>,
+    /// By index: the hash of the bytes, so that a table that grows need not read them all.
+    hashes: Vec<u32>,
     /// All that callers of `intern` hold.
     held: u64,
     free: Vec<u32>,
@@ -37,6 +39,7 @@ impl Interner {
             table: HashTable::new(),
             hasher: RandomState::new(),
             counts: Vec::new(),
+            hashes: Vec::new(),
             held: 0,
             free: Vec::new(),
             released: Vec::new(),
@@ -55,16 +58,20 @@ impl Interner {
             let set = store.get(AttributeId::new(shard, index), pinned);
             set.map_or(&[], |set| set.bytes)
         };
-        let hash = self.hasher.hash_one(bytes);
-        let found = self.table.find(hash, |index| bytes_of(*index) == bytes);
+        let hash = self.hash(bytes);
+        let hashes = &self.hashes;
+        let found = self.table.find(spread(hash), |index| {
+            hashes[*index as usize] == hash && bytes_of(*index) == bytes
+        });
         let index = match found {
             Some(index) => *index,
             None => {
                 let index = self.claim()?;
                 store.enter(AttributeId::new(shard, index), bytes, pinned);
-                let hasher = &self.hasher;
+                self.hashes[index as usize] = hash;
+                let hashes = &self.hashes;
                 self.table
-                    .insert_unique(hash, index, |index| hasher.hash_one(bytes_of(*index)));
+                    .insert_unique(spread(hash), index, |index| spread(hashes[*index as usize]));
                 index
             }
         };
@@ -82,7 +89,12 @@ impl Interner {
             return Err(Full::Attributes);
         }
         self.counts.push(0);
+        self.hashes.push(0);
         Ok(index)
+    }
+
+    fn hash(&self, bytes: &[u8]) -> u32 {
+        self.hasher.hash_one(bytes) as u32
     }
 
     /// Counts one more path.
@@ -106,30 +118,24 @@ impl Interner {
     }
 
     /// Counts one path less.
-    pub(crate) fn drop_path(
-        &mut self,
-        id: AttributeId,
-        store: &AttributeStore,
-        pinned: Pinned<'_>,
-    ) {
+    pub(crate) fn drop_path(&mut self, id: AttributeId) {
         let count = &mut self.counts[id.index() as usize];
         *count = count.checked_sub(1).expect("each path was counted");
         if *count == 0 {
-            self.release_unused(id, store, pinned);
+            self.release_unused(id);
         }
     }
 
     /// Gives back a count that [`Interner::intern`] gave.
-    pub(crate) fn release(&mut self, id: AttributeId, store: &AttributeStore, pinned: Pinned<'_>) {
+    pub(crate) fn release(&mut self, id: AttributeId) {
         let held = self.held.checked_sub(1);
         self.held = held.expect("each count is given back once");
-        self.drop_path(id, store, pinned);
+        self.drop_path(id);
     }
 
-    fn release_unused(&mut self, id: AttributeId, store: &AttributeStore, pinned: Pinned<'_>) {
+    fn release_unused(&mut self, id: AttributeId) {
         let index = id.index();
-        let set = store.get(id, pinned).expect("a counted set is there");
-        let hash = self.hasher.hash_one(set.bytes);
+        let hash = spread(self.hashes[index as usize]);
         let found = self.table.find_entry(hash, |at| *at == index);
         found.expect("a counted set is in the table").remove();
         self.released.push(index);
@@ -158,11 +164,9 @@ impl Interner {
         // What was a large table once need not stay one.
         let length = self.table.len();
         if self.table.capacity() > 8 * length.max(SMALL) {
-            let (shard, hasher) = (self.shard, &self.hasher);
-            self.table.shrink_to(2 * length, |index| {
-                let set = store.get(AttributeId::new(shard, *index), pinned);
-                hasher.hash_one(set.map_or(&[][..], |set| set.bytes))
-            });
+            let hashes = &self.hashes;
+            self.table
+                .shrink_to(2 * length, |index| spread(hashes[*index as usize]));
         }
     }
 
@@ -189,8 +193,9 @@ impl Interner {
             let id = AttributeId::new(self.shard, index as u32);
             let set = store.get(id, pinned).expect("a used set is there");
             assert_eq!(*set.summary, Summary::of(set.bytes), "summary of {id:?}");
-            let hash = self.hasher.hash_one(set.bytes);
-            let found = self.table.find(hash, |at| *at == index as u32);
+            let hash = self.hash(set.bytes);
+            assert_eq!(hash, self.hashes[index], "hash of {id:?}");
+            let found = self.table.find(spread(hash), |at| *at == index as u32);
             assert!(found.is_some(), "{id:?} is not found by its bytes");
         }
         assert_eq!(held, self.held, "counts that callers hold");
@@ -200,4 +205,10 @@ impl Interner {
             "the table has sets that are not in use"
         );
     }
+}
+
+/// Of the 32 bits of a hash, 64 that the table can use: it takes low ones for the place and the
+/// seven highest to tell neighbors apart.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -96,7 +96,7 @@ impl BitOr for PathFlags {
 }
 
 /// Paths on their way in or out of a slot: few, so on the stack.
-pub(crate) type PathBuffer = SmallVec<[Path; 4]>;
+pub(crate) type PathBuffer = SmallVec<[Path; 12]>;
 
 /// All paths of a prefix at one moment, ordered by (source, path id), and which of them is best.
 ///

@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use codec::AttributeSet;
+use codec::{AsPath, AttributeSet, RawAttribute, code};
 
 /// Every interned set has one.
 const _: () = assert!(size_of::<Summary>() <= 24);
@@ -30,19 +30,49 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of attributes in canonical form.
+    /// Of attributes in canonical form. One walk: every set that is interned takes it.
     pub fn of(canonical: &[u8]) -> Summary {
-        let set = AttributeSet::new(canonical);
-        let as_path = set.as_path();
+        let mut summary = Summary::default();
+        for attribute in AttributeSet::new(canonical).iter() {
+            summary.take(&attribute);
+        }
+        summary
+    }
+
+    fn take(&mut self, attribute: &RawAttribute<'_>) {
+        let number = || attribute.value.try_into().map(u32::from_be_bytes);
         let clamped = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+        match attribute.code {
+            code::ORIGIN => {
+                if let [octet @ 0..=2] = attribute.value {
+                    self.origin = *octet;
+                }
+            }
+            code::AS_PATH => {
+                let as_path = AsPath::new(attribute.value);
+                self.neighbor_as = as_path.neighbor_as().unwrap_or(0);
+                self.path_length = clamped(as_path.path_length());
+            }
+            code::MED => self.med = number().unwrap_or(self.med),
+            code::LOCAL_PREF => self.local_pref = number().unwrap_or(self.local_pref),
+            code::ORIGINATOR_ID => self.originator_id = number().ok().map(Ipv4Addr::from),
+            code::CLUSTER_LIST => self.cluster_list_length = clamped(attribute.value.len() / 4),
+            _ => {}
+        }
+    }
+}
+
+impl Default for Summary {
+    /// Of no attributes.
+    fn default() -> Summary {
         Summary {
-            local_pref: set.local_pref().unwrap_or(100),
-            med: set.med().unwrap_or(0),
-            neighbor_as: as_path.neighbor_as().unwrap_or(0),
-            path_length: clamped(as_path.path_length()),
-            originator_id: set.originator_id(),
-            cluster_list_length: clamped(set.cluster_list().count()),
-            origin: set.origin().map_or(u8::MAX, |origin| origin as u8),
+            local_pref: 100,
+            med: 0,
+            neighbor_as: 0,
+            path_length: 0,
+            originator_id: None,
+            cluster_list_length: 0,
+            origin: u8::MAX,
         }
     }
 }

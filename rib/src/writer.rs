@@ -211,10 +211,11 @@ impl RibWriter {
     /// Gives a count back. Panics if the caller has none, or the attributes are another shard's.
     pub fn release(&mut self, id: AttributeId) {
         self.assert_own(id);
-        let guard = self.rib.guard();
-        let pinned = self.rib.pinned(&guard);
-        self.interner.release(id, &self.rib.attributes, pinned);
-        self.bound_released(&guard);
+        self.interner.release(id);
+        if self.interner.released() >= MAX_RELEASED {
+            let guard = self.rib.guard();
+            self.retire_released(&guard);
+        }
     }
 
     pub(crate) fn bound_released(&mut self, guard: &Guard) {
@@ -255,7 +256,7 @@ impl RibWriter {
             let id = match table.claim(key, from, pinned, spare) {
                 Ok(id) => id,
                 Err(full) => {
-                    self.uncount(path.attributes, pinned);
+                    self.interner.drop_path(path.attributes);
                     return Err(full);
                 }
             };
@@ -264,14 +265,14 @@ impl RibWriter {
                 Ok(put) => break (PrefixId(id), put),
                 Err(Refused::Buried) => table.unlink(id, pinned),
                 Err(Refused::Full) => {
-                    self.uncount(path.attributes, pinned);
+                    self.interner.drop_path(path.attributes);
                     return Err(Full::Paths);
                 }
             }
             from = Place::default();
         };
         let Some(edited) = edited else {
-            self.uncount(path.attributes, pinned);
+            self.interner.drop_path(path.attributes);
             return Ok(Upserted {
                 id,
                 new_path: false,
@@ -280,18 +281,13 @@ impl RibWriter {
             });
         };
         self.source_paths[path.source.index()] += 1;
-        self.settle(family, id, &edited, pinned);
+        self.settle(family, id, &edited);
         Ok(Upserted {
             id,
             new_path: edited.removed.is_empty(),
             best_changed: edited.best_changed,
             usable_of_source: of_source.usable,
         })
-    }
-
-    fn uncount(&mut self, attributes: AttributeId, pinned: Pinned<'_>) {
-        let store = &self.rib.attributes;
-        self.interner.drop_path(attributes, store, pinned);
     }
 
     /// Takes out the path of this path id, or all paths, of a source.
@@ -305,7 +301,7 @@ impl RibWriter {
     ) -> Option<Withdrawn> {
         let slot = self.rib.table(family).slot(id.0)?;
         let (edited, left) = self.rib.take(family, slot, source, path_id, pinned)?;
-        self.settle(family, id, &edited, pinned);
+        self.settle(family, id, &edited);
         Some(Withdrawn {
             id,
             best_changed: edited.best_changed,
@@ -324,7 +320,7 @@ impl RibWriter {
     ) -> Option<Withdrawn> {
         let slot = self.rib.table(family).slot(id.0)?;
         let (edited, left) = self.rib.take_flagged(family, slot, source, flags, pinned)?;
-        self.settle(family, id, &edited, pinned);
+        self.settle(family, id, &edited);
         Some(Withdrawn {
             id,
             best_changed: edited.best_changed,
@@ -345,12 +341,12 @@ impl RibWriter {
         let slot = self.rib.table(family).slot(id.0);
         let edited = slot.and_then(|slot| self.rib.flag(family, slot, meant, flags, pinned));
         if let Some(edited) = edited {
-            self.settle(family, id, &edited, pinned);
+            self.settle(family, id, &edited);
         }
     }
 
     /// Counts and marks what an edit did.
-    fn settle(&mut self, family: Family, id: PrefixId, edited: &Edited, pinned: Pinned<'_>) {
+    fn settle(&mut self, family: Family, id: PrefixId, edited: &Edited) {
         self.edits += 1;
         if edited.idle != 0 {
             let cycle = self.rib.cycle(family);
@@ -358,7 +354,7 @@ impl RibWriter {
         }
         for path in &edited.removed {
             self.source_paths[path.source.index()] -= 1;
-            self.uncount(path.attributes, pinned);
+            self.interner.drop_path(path.attributes);
         }
         if edited.best_changed || edited.others_changed {
             self.mark(family, id);

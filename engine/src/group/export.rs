@@ -167,11 +167,11 @@ fn write(
         {
             reflect::write(view, originator, set, &mut writer);
         }
-        match (attribute.code, set.aggregator()) {
-            (code::EXTENDED_COMMUNITIES, _) if external && !transparent => {
+        match attribute.code {
+            code::EXTENDED_COMMUNITIES if external && !transparent => {
                 write_transitive(&mut writer, set);
             }
-            (code::AGGREGATOR, Some(aggregator)) => {
+            code::AGGREGATOR if let Some(aggregator) = set.aggregator() => {
                 writer.aggregator(&aggregator, view.four_octet_as);
             }
             _ => writer.raw(attribute.flags, attribute.code, attribute.value),

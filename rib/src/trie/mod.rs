@@ -60,7 +60,12 @@ impl Key {
     /// The five bits at `depth`; zeroes past the end.
     #[inline]
     fn chunk(self, depth: u8) -> u32 {
-        (self.bits << depth >> (128 - STRIDE)) as u32
+        // Shifts of 128 bits are dear, and all of IPv4 and most of IPv6 stands in the upper half.
+        if depth <= 64 - STRIDE {
+            (((self.bits >> 64) as u64) << depth >> (64 - STRIDE)) as u32
+        } else {
+            (self.bits << depth >> (128 - STRIDE)) as u32
+        }
     }
 
     /// If the prefix ends in the node at `depth`: its bit in that node's prefix bitmap.
