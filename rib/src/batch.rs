@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::epoch::Pinned;
 use crate::ids::{Full, PrefixId, SourceId};
 use crate::path::{Path, PathFlags};
+use crate::slot::Snapshot;
 use crate::table::key_of;
 use crate::trie::{Key, WINDOW};
 use crate::writer::{RibWriter, Upserted, Withdrawn};
@@ -178,8 +179,7 @@ impl RibWriter {
         mut visit: impl FnMut(&mut RibWriter, PrefixId),
     ) {
         for ids in ids.chunks(WINDOW) {
-            let known = std::array::from_fn(|at| ids.get(at).map(|id| id.0));
-            self.read_ahead(family, known, pinned);
+            self.read_ahead(family, ids.iter().map(|id| id.0), pinned);
             for id in ids {
                 visit(self, *id);
             }
@@ -208,7 +208,7 @@ impl RibWriter {
         let pinned = self.rib().pinned(guard);
         let trie = &self.rib().table(family).trie;
         let places = trie.find_all(&window.keys, pinned);
-        self.read_ahead(family, places.map(|place| place.id), pinned);
+        self.read_ahead(family, places.iter().filter_map(|place| place.id), pinned);
         let lanes = window.keys.iter().zip(places).zip(&window.what);
         for (at, ((key, place), path)) in lanes.enumerate() {
             self.assert_own(path.attributes);
@@ -229,7 +229,7 @@ impl RibWriter {
         let pinned = self.rib().pinned(guard);
         let trie = &self.rib().table(family).trie;
         let places = trie.find_all(&window.keys, pinned);
-        self.read_ahead(family, places.map(|place| place.id), pinned);
+        self.read_ahead(family, places.iter().filter_map(|place| place.id), pinned);
         for (at, (place, path_id)) in places.iter().zip(&window.what).enumerate() {
             let id = place.id.map(PrefixId);
             let withdrawn = id.and_then(|id| self.take(family, id, source, Some(*path_id), pinned));
@@ -237,21 +237,24 @@ impl RibWriter {
         }
     }
 
-    /// Reads what edits of these ids will read.
-    fn read_ahead(&self, family: Family, ids: [Option<u32>; WINDOW], pinned: Pinned<'_>) {
+    /// Reads what edits of these ids, at most a window of them, will read.
+    fn read_ahead(&self, family: Family, ids: impl Iterator<Item = u32>, pinned: Pinned<'_>) {
         let table = self.rib().table(family);
-        let slots = ids.map(|id| table.slot(id?));
-        let snapshots = slots.map(|slot| Some(slot?.load(pinned)));
+        let slots = ids.filter_map(|id| table.slot(id));
+        let snapshots: SmallVec<[Snapshot<'_>; WINDOW]> =
+            slots.map(|slot| slot.load(pinned)).collect();
         let mut read = 0;
-        for snapshot in snapshots.into_iter().flatten() {
+        for snapshot in snapshots {
             match snapshot.only() {
                 // Its count will be taken off.
                 Some(path) => read ^= self.interner().count(path.attributes),
-                // They will be chosen from.
-                None => snapshot.for_each(|path| {
-                    let set = self.rib().attributes.get(path.attributes, pinned);
+                // What comes and goes will be compared with it.
+                None => {
+                    let best = snapshot.best();
+                    let set =
+                        best.and_then(|best| self.rib().attributes.get(best.attributes, pinned));
                     read ^= set.map_or(0, |set| set.summary.local_pref);
-                }),
+                }
             }
         }
         black_box(read);

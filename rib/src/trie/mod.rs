@@ -166,13 +166,13 @@ impl Trie {
             *place = self.start(*key);
         }
         let mut open = (1u32 << keys.len().min(WINDOW)) - 1;
+        let mut nodes = [Node::EMPTY; WINDOW];
         while open != 0 {
             // Nothing here depends on what another key's node holds.
-            let nodes = places.map(|place| self.node(place.number, pinned));
-            let mut left = open;
-            while left != 0 {
-                let at = left.trailing_zeros() as usize;
-                left &= left - 1;
+            for at in bits(open) {
+                nodes[at] = self.node(places[at].number, pinned);
+            }
+            for at in bits(open) {
                 if places[at].step(keys[at], nodes[at]) {
                     open &= !(1 << at);
                 }
@@ -340,6 +340,15 @@ impl Place {
         self.depth += STRIDE;
         false
     }
+}
+
+/// The places of the bits that are set, lowest first.
+fn bits(mut word: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = (word != 0).then_some(word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(at)
+    })
 }
 
 struct Walk<'t, 'g> {

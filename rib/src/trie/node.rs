@@ -130,6 +130,14 @@ impl Drop for NodeCell {
 }
 
 impl Node<'_> {
+    /// A node with nothing in it.
+    pub(crate) const EMPTY: Node<'static> = Node {
+        block: ptr::null_mut(),
+        prefixes: 0,
+        children: 0,
+        guard: PhantomData,
+    };
+
     /// The id of the prefix at a bit of the prefix bitmap.
     #[inline]
     pub(crate) fn prefix(&self, bit: u32) -> Option<u32> {
