@@ -71,8 +71,9 @@ const COHORTS_MAX: usize = 32;
 /// Prefixes that one cohort is told of in one turn.
 const QUANTUM: usize = 4096;
 
-/// Adverts that may await freeing before open messages are sent early.
-const UNREFERENCED_MAX: usize = 65_536;
+/// Adverts that may await freeing before open messages are sent early. Each holds an attribute set:
+/// sixteen times as many made churn take 34 MB in place of 24, and packed no better.
+const UNREFERENCED_MAX: usize = 4_096;
 
 /// Peers that are told the same.
 pub struct Group {
