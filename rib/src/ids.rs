@@ -74,7 +74,8 @@ impl AttributeId {
         AttributeId(bits)
     }
 
-    pub(crate) fn bits(self) -> u32 {
+    /// As one number, which no other set in use has.
+    pub fn bits(self) -> u32 {
         self.0
     }
 

@@ -3,9 +3,9 @@
 //! Lives in the shard's writer, so nothing here is shared. Invariants: every index that is counted
 //! has its entry in the store and is in the table once; an index whose counts fell to zero is out
 //! of the table at once, keeps its entry until every guard of that moment is gone, and only then is
-//! free for other attributes.
+//! free for other attributes. A set that was made of another one holds a count on that.
 
-use ahash::RandomState;
+use ahash::{AHashMap, RandomState};
 use hashbrown::HashTable;
 
 use crate::attributes::AttributeStore;
@@ -18,9 +18,11 @@ const SMALL: usize = 256;
 
 pub(crate) struct Interner {
     shard: ShardId,
-    /// Indices by the hash of their bytes.
+    /// Indices by the hash of their bytes and of what they were made of.
     table: HashTable<u32>,
     hasher: RandomState,
+    /// Of sets that were made of another one: that one.
+    made_of: AHashMap<u32, u32>,
     /// By index: paths of this shard in slots, and what callers of `intern` hold.
     counts: Vec<u32>,
     /// By index: the hash of the bytes, so that a table that grows need not read them all.
@@ -38,6 +40,7 @@ impl Interner {
             shard,
             table: HashTable::new(),
             hasher: RandomState::new(),
+            made_of: AHashMap::new(),
             counts: Vec::new(),
             hashes: Vec::new(),
             held: 0,
@@ -46,22 +49,27 @@ impl Interner {
         }
     }
 
-    /// The id of these bytes, with one more count for the caller.
+    /// The id of these bytes, with one more count for the caller. Sets that were made of different
+    /// ones are different, though their bytes be the same.
     pub(crate) fn intern(
         &mut self,
         bytes: &[u8],
+        made_of: Option<AttributeId>,
         store: &AttributeStore,
         pinned: Pinned<'_>,
     ) -> Result<AttributeId, Full> {
         let shard = self.shard;
+        let made_of = made_of.map(|of| of.index());
         let bytes_of = |index: u32| -> &[u8] {
             let set = store.get(AttributeId::new(shard, index), pinned);
             set.map_or(&[], |set| set.bytes)
         };
-        let hash = self.hash(bytes);
+        let hash = self.hash(bytes, made_of);
         let hashes = &self.hashes;
         let found = self.table.find(spread(hash), |index| {
-            hashes[*index as usize] == hash && bytes_of(*index) == bytes
+            hashes[*index as usize] == hash
+                && bytes_of(*index) == bytes
+                && self.made_of.get(index).copied() == made_of
         });
         let index = match found {
             Some(index) => *index,
@@ -72,6 +80,10 @@ impl Interner {
                 let hashes = &self.hashes;
                 self.table
                     .insert_unique(spread(hash), index, |index| spread(hashes[*index as usize]));
+                if let Some(of) = made_of {
+                    self.made_of.insert(index, of);
+                    self.add_path(AttributeId::new(shard, of));
+                }
                 index
             }
         };
@@ -93,8 +105,19 @@ impl Interner {
         Ok(index)
     }
 
-    fn hash(&self, bytes: &[u8]) -> u32 {
-        self.hasher.hash_one(bytes) as u32
+    /// The hash of a set; most were made of no other.
+    fn hash(&self, bytes: &[u8], made_of: Option<u32>) -> u32 {
+        let hash = match made_of {
+            None => self.hasher.hash_one(bytes),
+            Some(of) => self.hasher.hash_one((bytes, of)),
+        };
+        hash as u32
+    }
+
+    /// What a set was made of: another one, or nothing but itself.
+    pub(crate) fn made_of(&self, id: AttributeId) -> AttributeId {
+        let of = self.made_of.get(&id.index());
+        of.map_or(id, |of| AttributeId::new(self.shard, *of))
     }
 
     /// Counts one more path.
@@ -139,6 +162,9 @@ impl Interner {
         let found = self.table.find_entry(hash, |at| *at == index);
         found.expect("a counted set is in the table").remove();
         self.released.push(index);
+        if let Some(of) = self.made_of.remove(&index) {
+            self.drop_path(AttributeId::new(self.shard, of));
+        }
     }
 
     /// What was released and still waits for readers to move on.
@@ -193,12 +219,24 @@ impl Interner {
             let id = AttributeId::new(self.shard, index as u32);
             let set = store.get(id, pinned).expect("a used set is there");
             assert_eq!(*set.summary, Summary::of(set.bytes), "summary of {id:?}");
-            let hash = self.hash(set.bytes);
+            let made_of = self.made_of.get(&(index as u32)).copied();
+            let hash = self.hash(set.bytes, made_of);
             assert_eq!(hash, self.hashes[index], "hash of {id:?}");
             let found = self.table.find(spread(hash), |at| *at == index as u32);
             assert!(found.is_some(), "{id:?} is not found by its bytes");
         }
-        assert_eq!(held, self.held, "counts that callers hold");
+        for (index, of) in &self.made_of {
+            assert!(
+                self.counts[*index as usize] > 0,
+                "attribute set {index} is in use"
+            );
+            assert!(
+                !self.made_of.contains_key(of),
+                "a set is made of one as received"
+            );
+        }
+        let links = self.made_of.len() as u64;
+        assert_eq!(held, self.held + links, "counts that callers and sets hold");
         assert_eq!(
             used,
             self.table.len(),

@@ -40,7 +40,9 @@ impl Path {
 
     /// Whether export would tell the two apart: source, path id or attributes differ.
     pub(crate) fn same_route(&self, other: &Path) -> bool {
-        self.key() == other.key() && self.attributes == other.attributes
+        self.key() == other.key()
+            && self.attributes == other.attributes
+            && self.flags.rules() == other.flags.rules()
     }
 }
 
@@ -59,6 +61,19 @@ impl PathFlags {
     pub const LOCAL: PathFlags = PathFlags(4);
     /// It came with a path identifier, which may be 0 (RFC 7911).
     pub const IDENTIFIED: PathFlags = PathFlags(8);
+
+    const RULES: u8 = 0x70;
+
+    /// Of what kinds the rules are that ask for an own path: three bits, which export may tell
+    /// apart.
+    pub fn of_rules(kinds: u8) -> PathFlags {
+        PathFlags(kinds << 4 & PathFlags::RULES)
+    }
+
+    /// The bits that [`PathFlags::of_rules`] was given.
+    pub fn rules(self) -> u8 {
+        (self.0 & PathFlags::RULES) >> 4
+    }
 
     /// Bits that a packed path has room for.
     pub(crate) const MASK: u8 = 0x7f;

@@ -199,7 +199,28 @@ impl RibWriter {
         let guard = self.rib.guard();
         let pinned = self.rib.pinned(&guard);
         self.interner
-            .intern(canonical, &self.rib.attributes, pinned)
+            .intern(canonical, None, &self.rib.attributes, pinned)
+    }
+
+    /// As [`RibWriter::intern`], for attributes that policy made of others as they were received:
+    /// these stay as long as those, and [`RibWriter::received`] finds them. Panics if they are not in
+    /// use, are another shard's, or were made of others themselves.
+    pub fn intern_made_of(
+        &mut self,
+        canonical: &[u8],
+        received: AttributeId,
+    ) -> Result<AttributeId, Full> {
+        self.assert_own(received);
+        assert_eq!(self.received(received), received, "made of what was made");
+        let guard = self.rib.guard();
+        let pinned = self.rib.pinned(&guard);
+        self.interner
+            .intern(canonical, Some(received), &self.rib.attributes, pinned)
+    }
+
+    /// What attributes of this shard were before policy changed them; themselves where it did not.
+    pub fn received(&self, id: AttributeId) -> AttributeId {
+        self.interner.made_of(id)
     }
 
     /// One more count on attributes that are in use. Panics if they are not, or are another shard's.
