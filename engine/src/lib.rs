@@ -23,6 +23,7 @@ pub mod group;
 pub mod interfaces;
 pub mod model;
 pub mod node;
+pub mod policy;
 mod random;
 pub mod ring;
 pub mod session;

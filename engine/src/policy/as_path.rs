@@ -1,0 +1,156 @@
+//! Regular expressions over AS_PATHs.
+//!
+//! An expression is looked for in the path as text: AS numbers in decimal, one space apart, an
+//! AS_SET as `{1 2}`; `_` stands for a boundary: the beginning, the end, or what is between two
+//! numbers. Matching takes time in step with the text, whatever the expression; its size, and what
+//! is built of it, are bounded.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// Octets of an expression.
+const LENGTH_MAX: usize = 1024;
+
+/// Octets that one expression may take when it is compiled.
+const COMPILED_MAX: usize = 256 << 10;
+
+/// One expression. Two of the same text are equal.
+#[derive(Clone, Debug)]
+pub struct AsPathRegex {
+    text: Arc<str>,
+    regex: Regex,
+}
+
+impl AsPathRegex {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// What is wrong with it, in one line.
+    pub fn new(text: &str) -> Result<AsPathRegex, String> {
+        if text.len() > LENGTH_MAX {
+            return Err(format!("it is longer than {LENGTH_MAX} octets"));
+        }
+        let built = RegexBuilder::new(&with_boundaries(text))
+            .unicode(false)
+            .size_limit(COMPILED_MAX)
+            .dfa_size_limit(COMPILED_MAX)
+            .build();
+        let regex = built.map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "it takes too much memory: write it shorter".into(),
+            other => last_line(&other.to_string()),
+        })?;
+        Ok(AsPathRegex {
+            text: text.into(),
+            regex,
+        })
+    }
+
+    /// Whether it is found in a path.
+    pub fn matches(&self, as_path: &str) -> bool {
+        self.regex.is_match(as_path.as_bytes())
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for AsPathRegex {
+    fn eq(&self, other: &AsPathRegex) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for AsPathRegex {}
+
+impl Hash for AsPathRegex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+/// The parser draws a picture above the line that says what is wrong.
+fn last_line(message: &str) -> String {
+    let line = message.lines().rev().find(|line| !line.trim().is_empty());
+    let line = line.unwrap_or(message).trim();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// `_` as what it stands for, but in a class of characters and behind a backslash.
+fn with_boundaries(text: &str) -> String {
+    const BOUNDARY: &str = r"(?:^|$|[ {}()\[\]]+)";
+    let mut out = String::with_capacity(text.len() + BOUNDARY.len());
+    let mut classes = 0usize;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                out.push(c);
+                out.extend(chars.next());
+            }
+            '[' => {
+                classes += 1;
+                out.push(c);
+                out.extend(chars.next_if_eq(&'^'));
+                // Here it is the first of the class, not its end.
+                if chars.next_if_eq(&']').is_some() {
+                    out.push_str("\\]");
+                }
+            }
+            ']' => {
+                classes = classes.saturating_sub(1);
+                out.push(c);
+            }
+            '_' if classes == 0 => out.push_str(BOUNDARY),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_find_paths() {
+        for (regex, path, wanted) in [
+            ("^$", "", true),
+            ("^$", "65001", false),
+            ("^65002( .*)?$", "65002", true),
+            ("^65002( .*)?$", "65002 65003", true),
+            ("^65002( .*)?$", "650021", false),
+            ("_65002_", "65001 65002 65003", true),
+            ("_65002_", "65002", true),
+            ("_65002_", "65001 165002 650020", false),
+            ("_65002$", "65001 65002", true),
+            ("_65001_65002_", "65001 65002", true),
+            ("_2_", "65001 {1 2}", true),
+            ("_1_2_", "65001 {1 2}", true),
+            ("_65001_1_", "65001 {1 2}", true),
+            (r"\{1 2\}$", "65001 {1 2}", true),
+            ("[_]", "65001 65002", false),
+            (r"\_", "65001 65002", false),
+            ("[]_a]", "65001 65002", false),
+            ("^(65001 )+65002$", "65001 65001 65002", true),
+        ] {
+            let compiled = AsPathRegex::new(regex).unwrap();
+            assert_eq!(compiled.matches(path), wanted, "{regex} in {path:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        assert_eq!(AsPathRegex::new("(65001").unwrap_err(), "unclosed group");
+        assert!(
+            AsPathRegex::new(&"1".repeat(2000))
+                .unwrap_err()
+                .contains("longer")
+        );
+        let big = AsPathRegex::new("((65001){1000}){1000}").unwrap_err();
+        assert!(big.contains("too much memory"), "{big}");
+    }
+}

@@ -1,0 +1,365 @@
+//! Communities as people write them: values and patterns of each kind.
+//!
+//! A part of a pattern is a number, `*` for any, or digits with `*` in between, which stand for the
+//! number as it is written in decimal: `65000:9*` is every community of AS 65000 whose second half
+//! begins with a 9. Extended communities are compared as the text in which they are shown.
+
+use std::net::Ipv4Addr;
+
+/// A pattern over communities of one kind.
+pub(super) trait Pattern {
+    /// The communities it is about.
+    type Value: Copy + PartialEq;
+
+    /// Whether it means this one.
+    fn matches(&self, value: Self::Value) -> bool;
+}
+
+/// A pattern over one number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// Any number.
+    Any,
+    /// This one.
+    Exactly(u32),
+    /// Those whose decimal form is like this, `*` standing for any digits.
+    Like(Box<str>),
+}
+
+impl Part {
+    fn parse(text: &str, max: u32) -> Option<Part> {
+        if text == "*" {
+            return Some(Part::Any);
+        }
+        if let Some(number) = number(text, max) {
+            return Some(Part::Exactly(number));
+        }
+        let is_like = text.len() <= 10
+            && text.contains('*')
+            && text.bytes().all(|b| b.is_ascii_digit() || b == b'*');
+        is_like.then(|| Part::Like(text.into()))
+    }
+
+    fn matches(&self, number: u32) -> bool {
+        match self {
+            Part::Any => true,
+            Part::Exactly(wanted) => *wanted == number,
+            Part::Like(pattern) => like(pattern, &number.to_string()),
+        }
+    }
+}
+
+/// A pattern over RFC 1997 communities.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Standard([Part; 2]);
+
+impl Standard {
+    /// `65000:1`, `65000:*`, or the name of a well-known one.
+    pub fn parse(text: &str) -> Option<Standard> {
+        if let Some(value) = well_known(text) {
+            return Some(Standard::exactly(value));
+        }
+        let (high, low) = text.split_once(':')?;
+        let part = |text| Part::parse(text, u32::from(u16::MAX));
+        Some(Standard([part(high)?, part(low)?]))
+    }
+
+    /// Of one community.
+    pub fn exactly(value: u32) -> Standard {
+        Standard([Part::Exactly(value >> 16), Part::Exactly(value & 0xffff)])
+    }
+}
+
+impl Pattern for Standard {
+    type Value = u32;
+
+    fn matches(&self, value: u32) -> bool {
+        let [high, low] = &self.0;
+        high.matches(value >> 16) && low.matches(value & 0xffff)
+    }
+}
+
+/// A pattern over RFC 8092 communities.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Large([Part; 3]);
+
+impl Large {
+    /// `65000:1:2`, `65000:*:2`.
+    pub fn parse(text: &str) -> Option<Large> {
+        let mut parts = text.splitn(3, ':').map(|part| Part::parse(part, u32::MAX));
+        let parts = [parts.next()??, parts.next()??, parts.next()??];
+        Some(Large(parts))
+    }
+}
+
+impl Pattern for Large {
+    type Value = [u32; 3];
+
+    fn matches(&self, value: [u32; 3]) -> bool {
+        let pairs = self.0.iter().zip(value);
+        pairs.into_iter().all(|(part, number)| part.matches(number))
+    }
+}
+
+/// A pattern over RFC 4360 communities.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Extended {
+    /// This one.
+    Exactly([u8; 8]),
+    /// Those whose text is like this.
+    Like(Box<str>),
+}
+
+impl Extended {
+    /// `rt:65000:1`, `soo:65000:*`, `0x…`.
+    pub fn parse(text: &str) -> Option<Extended> {
+        const LENGTH_MAX: usize = 40;
+        if let Some(value) = extended(text) {
+            return Some(Extended::Exactly(value));
+        }
+        let known = ["rt:", "soo:", "0x"]
+            .iter()
+            .any(|head| text.starts_with(head));
+        let fits = text.len() <= LENGTH_MAX && text.contains('*') && text.is_ascii();
+        (known && fits).then(|| Extended::Like(text.into()))
+    }
+}
+
+impl Pattern for Extended {
+    type Value = [u8; 8];
+
+    fn matches(&self, value: [u8; 8]) -> bool {
+        match self {
+            Extended::Exactly(wanted) => *wanted == value,
+            Extended::Like(pattern) => like(pattern, &extended_text(value)),
+        }
+    }
+}
+
+/// The value of `65000:1`, or of a well-known community by name.
+pub fn standard(text: &str) -> Option<u32> {
+    if let Some(value) = well_known(text) {
+        return Some(value);
+    }
+    let (high, low) = text.split_once(':')?;
+    let half = |text| number(text, u32::from(u16::MAX));
+    Some(half(high)? << 16 | half(low)?)
+}
+
+/// The value of `65000:1:2`.
+pub fn large(text: &str) -> Option<[u32; 3]> {
+    let mut parts = text.splitn(3, ':').map(|part| number(part, u32::MAX));
+    Some([parts.next()??, parts.next()??, parts.next()??])
+}
+
+/// The value of what [`extended_text`] writes.
+pub fn extended(text: &str) -> Option<[u8; 8]> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        let is_hex = digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let value = u64::from_str_radix(digits, 16).ok()?;
+        return is_hex.then(|| value.to_be_bytes());
+    }
+    let (name, rest) = text.split_once(':')?;
+    let subtype = match name {
+        "rt" => ROUTE_TARGET,
+        "soo" => SITE_OF_ORIGIN,
+        _ => return None,
+    };
+    let (global, local) = rest.split_once(':')?;
+    if let Ok(address) = global.parse::<Ipv4Addr>() {
+        let local = number(local, u32::from(u16::MAX))? as u16;
+        return Some(wide(IPV4_ADDRESS, subtype, address.octets(), local));
+    }
+    let (digits, marked) = match global.strip_suffix('L') {
+        Some(digits) => (digits, true),
+        None => (global, false),
+    };
+    let asn = number(digits, u32::MAX)?;
+    match u16::try_from(asn) {
+        Ok(asn) if !marked => {
+            let ([a, b], [c, d, e, f]) =
+                (asn.to_be_bytes(), number(local, u32::MAX)?.to_be_bytes());
+            Some([TWO_OCTET_AS, subtype, a, b, c, d, e, f])
+        }
+        _ => {
+            let local = number(local, u32::from(u16::MAX))? as u16;
+            Some(wide(FOUR_OCTET_AS, subtype, asn.to_be_bytes(), local))
+        }
+    }
+}
+
+fn wide(kind: u8, subtype: u8, [a, b, c, d]: [u8; 4], local: u16) -> [u8; 8] {
+    let [e, f] = local.to_be_bytes();
+    [kind, subtype, a, b, c, d, e, f]
+}
+
+/// An extended community as `rt:65000:1` or `soo:192.0.2.1:1`; what has no such form as 16
+/// hexadecimal digits after `0x`.
+///
+/// A four-octet AS number that would fit in two octets is marked with an `L`, since the other form
+/// of it is another value (RFC 5668).
+pub fn extended_text(value: [u8; 8]) -> String {
+    let [kind, subtype, a, b, c, d, e, f] = value;
+    let plain = || format!("0x{:016x}", u64::from_be_bytes(value));
+    let name = match subtype {
+        ROUTE_TARGET => "rt",
+        SITE_OF_ORIGIN => "soo",
+        _ => return plain(),
+    };
+    let low = u16::from_be_bytes([e, f]);
+    match kind {
+        TWO_OCTET_AS => {
+            let asn = u16::from_be_bytes([a, b]);
+            format!("{name}:{asn}:{}", u32::from_be_bytes([c, d, e, f]))
+        }
+        IPV4_ADDRESS => format!("{name}:{}:{low}", Ipv4Addr::new(a, b, c, d)),
+        FOUR_OCTET_AS => {
+            let asn = u32::from_be_bytes([a, b, c, d]);
+            let mark = if asn <= u32::from(u16::MAX) { "L" } else { "" };
+            format!("{name}:{asn}{mark}:{low}")
+        }
+        _ => plain(),
+    }
+}
+
+// RFC 4360 §3, RFC 5668 §2: types and sub-types of transitive extended communities.
+const TWO_OCTET_AS: u8 = 0x00;
+const IPV4_ADDRESS: u8 = 0x01;
+const FOUR_OCTET_AS: u8 = 0x02;
+const ROUTE_TARGET: u8 = 0x02;
+const SITE_OF_ORIGIN: u8 = 0x03;
+
+/// GRACEFUL_SHUTDOWN (RFC 8326).
+pub const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+
+/// Names of well-known communities (IANA's registry, RFC 1997 and later), as Cilium gives them, and
+/// what else they are called.
+pub const WELL_KNOWN: &[(&str, u32)] = &[
+    ("internet", 0x0000_0000),
+    ("planned-shut", GRACEFUL_SHUTDOWN),
+    ("graceful-shutdown", GRACEFUL_SHUTDOWN),
+    ("accept-own", 0xffff_0001),
+    ("route-filter-translated-v4", 0xffff_0002),
+    ("route-filter-v4", 0xffff_0003),
+    ("route-filter-translated-v6", 0xffff_0004),
+    ("route-filter-v6", 0xffff_0005),
+    ("llgr-stale", 0xffff_0006),
+    ("no-llgr", 0xffff_0007),
+    ("blackhole", 0xffff_029a),
+    ("no-export", 0xffff_ff01),
+    ("no-advertise", 0xffff_ff02),
+    ("no-export-subconfed", 0xffff_ff03),
+    ("no-peer", 0xffff_ff04),
+];
+
+fn well_known(text: &str) -> Option<u32> {
+    let mut all = WELL_KNOWN.iter();
+    Some(all.find(|(name, _)| *name == text)?.1)
+}
+
+/// A decimal number without signs, spaces or leading zeroes, so that each has one form.
+fn number(text: &str, max: u32) -> Option<u32> {
+    let is_plain =
+        text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let number: u32 = text.parse().ok().filter(|_| is_plain)?;
+    (number <= max).then_some(number)
+}
+
+/// Whether `text` is like `pattern`, in which `*` stands for anything.
+fn like(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let head = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(head) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
+        rest = &rest[at + part.len()..];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> u32 {
+        standard(text).unwrap()
+    }
+
+    #[test]
+    fn standard_patterns() {
+        for (pattern, text, wanted) in [
+            ("65000:1", "65000:1", true),
+            ("65000:1", "65000:11", false),
+            ("65000:*", "65000:0", true),
+            ("65000:*", "65001:0", false),
+            ("*:666", "3356:666", true),
+            ("*:666", "3356:667", false),
+            ("65000:9*", "65000:9", true),
+            ("65000:9*", "65000:90", true),
+            ("65000:9*", "65000:19", false),
+            ("65000:*9", "65000:19", true),
+            ("65000:1*3*5", "65000:12345", true),
+            ("65000:1*3*5", "65000:1245", false),
+            ("no-export", "65535:65281", true),
+            ("graceful-shutdown", "65535:0", true),
+        ] {
+            let pattern = Standard::parse(pattern).unwrap();
+            assert_eq!(pattern.matches(value(text)), wanted, "{pattern:?} {text}");
+        }
+        for wrong in [
+            "",
+            "1",
+            "65536:1",
+            "1:65536",
+            "a:b",
+            "1:2:3",
+            "01:1",
+            "+1:1",
+            "no-expert",
+            "1:1a*",
+        ] {
+            assert_eq!(Standard::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn large_and_extended_patterns() {
+        let pattern = Large::parse("65000:*:1").unwrap();
+        assert!(pattern.matches([65000, 4_294_967_295, 1]));
+        assert!(!pattern.matches([65000, 0, 2]));
+        assert_eq!(Large::parse("1:2"), None);
+        assert_eq!(large("1:2:3"), Some([1, 2, 3]));
+        let pattern = Extended::parse("rt:65000:*").unwrap();
+        assert!(pattern.matches(extended("rt:65000:77").unwrap()));
+        assert!(!pattern.matches(extended("soo:65000:77").unwrap()));
+        assert!(!pattern.matches(extended("rt:6500:77").unwrap()));
+        assert_eq!(Extended::parse("rx:1:1"), None);
+        assert_eq!(Extended::parse("*"), None);
+    }
+
+    #[test]
+    fn extended_values_are_read_as_they_are_shown() {
+        for text in [
+            "rt:65000:1",
+            "soo:192.0.2.1:7",
+            "rt:65000L:7",
+            "soo:65536:7",
+            "0x030b000000000001",
+        ] {
+            assert_eq!(extended_text(extended(text).unwrap()), text);
+        }
+        assert_eq!(extended("rt:1:4294967296"), None);
+        assert_eq!(extended("0x03"), None);
+    }
+}
