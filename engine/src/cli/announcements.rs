@@ -10,6 +10,7 @@ use std::sync::Arc;
 use codec::{Family, IpPrefix};
 use serde::Serialize;
 
+use super::policies::Policies;
 use crate::admin::render;
 use crate::config::{DesiredState, Export, Instance, Neighbor, Origin, Password};
 use crate::group::{Interfaces, own_next_hop};
@@ -32,15 +33,15 @@ pub(super) struct Announcement {
 }
 
 /// Whether a neighbor is told own routes of one family once its session stands.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Receiver {
-    peer_address: String,
-    announced: bool,
+pub(super) struct Receiver {
+    pub(super) peer_address: String,
+    pub(super) announced: bool,
     /// None if not announced, or if only the session will tell.
-    next_hop: Option<String>,
+    pub(super) next_hop: Option<String>,
     /// Why it is not announced.
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 /// Every own route, by instance and prefix.
@@ -52,9 +53,11 @@ pub(super) fn announcements(
     enabled
         .flat_map(|instance| {
             let by_family = Family::ALL.map(|family| receivers(instance, family, interfaces));
+            let mut policies = Policies::new(instance);
             let origins = instance.origins.iter();
             origins.map(move |(prefix, origin)| {
                 let peers = Arc::clone(&by_family[prefix.family().index()]);
+                let peers = policies.judge(*prefix, origin, peers);
                 announcement(instance, *prefix, origin, peers)
             })
         })
@@ -85,13 +88,17 @@ fn announcement(
     }
 }
 
-fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Arc<[Receiver]> {
+/// Every neighbor with what it is called.
+pub(super) fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor)> {
     let named = instance.neighbors.values();
     let named = named.map(|neighbor| (neighbor.address.to_string(), &**neighbor));
     let dynamic = instance.dynamic_neighbors.values();
     let dynamic = dynamic.map(|range| (range.prefix.to_string(), &range.settings));
-    named
-        .chain(dynamic)
+    named.chain(dynamic)
+}
+
+fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Arc<[Receiver]> {
+    neighbors(instance)
         .map(|(peer_address, neighbor)| {
             let (announced, next_hop, reason) = match told(neighbor, family, interfaces) {
                 Ok(next_hop) => (true, next_hop, None),
@@ -205,6 +212,10 @@ mod tests {
     }
 
     fn desired(neighbors: &str) -> DesiredState {
+        desired_under(neighbors, "{statements: []}")
+    }
+
+    fn desired_under(neighbors: &str, spec: &str) -> DesiredState {
         let directory = tempfile::tempdir().unwrap();
         let config = format!(
             "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\n\
@@ -217,6 +228,10 @@ mod tests {
                       spec: {endpointSelector: {}, egress: [{toCIDR: [10.0.1.0/24, '2001:db8:1::/48']}]}\n";
         std::fs::write(directory.path().join("c.yaml"), config).unwrap();
         std::fs::write(directory.path().join("p.yaml"), policy).unwrap();
+        let policy = format!(
+            "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {{name: out}}\nspec: {spec}\n"
+        );
+        std::fs::write(directory.path().join("r.yaml"), policy).unwrap();
         let options = crate::watcher::Options {
             node_name: "node-1".to_owned(),
             allow_second_speaker: false,
@@ -246,6 +261,23 @@ mod tests {
         let json = serde_json::to_value(&announcements).unwrap();
         assert_eq!(json[0]["peers"][0]["nextHop"], "127.0.0.1");
         assert_eq!(json[1]["peers"][0]["nextHop"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn what_export_policy_rejects_is_shown_with_the_statement() {
+        let neighbors = "[{peerAddress: 127.0.0.2, peerASN: 65001, localAddress: 127.0.0.1, \
+                         export: out}]";
+        let mut desired = desired_under(
+            neighbors,
+            "{statements: [{name: no, action: Reject, match: {prefixes: [10.0.1.0/24]}}]}",
+        );
+        let shown = text(&announcements(&desired, &NoInterfaces));
+        let why = "not to 127.0.0.2: rejected by RoutePolicy out, statement no\n";
+        assert!(shown.contains(why), "{shown}");
+        let instance = desired.instances.values_mut().next().unwrap();
+        instance.origins.retain(|prefix, _| prefix.length() == 48);
+        let shown = text(&announcements(&desired, &NoInterfaces));
+        assert!(!shown.contains("statement no"), "{shown}");
     }
 
     #[test]

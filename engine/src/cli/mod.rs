@@ -9,6 +9,7 @@ mod check;
 mod log;
 mod node_name;
 mod output;
+mod policies;
 mod run;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use codec::IpPrefix;
 
 use super::{DynamicNeighbors, Instance, InstanceId, Neighbor, Origin, OriginAttributes};
+use crate::policy::Sources;
 
 /// Everything that the resources ask of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct InstanceSettings {
     pub listen: Vec<SocketAddr>,
     /// Octets of the process's memory past which peers that use more than their share are not read.
     pub memory_max: u64,
+    /// Whether it originates anything.
+    pub originates: bool,
 }
 
 /// One step from an old desired state towards a new one.
@@ -59,6 +62,8 @@ pub struct OriginChange {
     pub prefix: IpPrefix,
     /// What it is announced with from now on; none: it is withdrawn.
     pub attributes: Option<Arc<OriginAttributes>>,
+    /// Of what kinds the resources are that ask for it.
+    pub kinds: Sources,
 }
 
 /// The steps that lead from `old` to `new`, in the order in which they must be applied.
@@ -121,6 +126,7 @@ fn diff_origins(
     let withdrawn = |prefix| OriginChange {
         prefix,
         attributes: None,
+        kinds: Sources::NONE,
     };
     for (prefix, origin) in new {
         while let Some((gone, _)) = old.next_if(|(before, _)| *before < prefix) {
@@ -133,6 +139,7 @@ fn diff_origins(
             changes.push(OriginChange {
                 prefix: *prefix,
                 attributes: Some(Arc::clone(&origin.attributes)),
+                kinds: origin.kinds,
             });
         }
     }
@@ -141,7 +148,8 @@ fn diff_origins(
 }
 
 fn same_attributes(old: &Origin, new: &Origin) -> bool {
-    Arc::ptr_eq(&old.attributes, &new.attributes) || old.attributes == new.attributes
+    let alike = Arc::ptr_eq(&old.attributes, &new.attributes) || old.attributes == new.attributes;
+    alike && old.kinds == new.kinds
 }
 
 impl Instance {
@@ -153,6 +161,7 @@ impl Instance {
             router_id: self.router_id,
             listen: self.listen.clone(),
             memory_max: self.memory_max,
+            originates: !self.origins.is_empty(),
         }
     }
 }
@@ -181,6 +190,7 @@ mod tests {
                 let origin = Origin {
                     attributes: attributes(*preference),
                     sources: vec![],
+                    kinds: Sources::NETWORK_POLICY,
                 };
                 (prefix(text), origin)
             })
@@ -219,6 +229,10 @@ mod tests {
         ]
         .map(|(text, attributes)| OriginChange {
             prefix: prefix(text),
+            kinds: match attributes {
+                Some(_) => Sources::NETWORK_POLICY,
+                None => Sources::NONE,
+            },
             attributes,
         });
         assert_eq!(

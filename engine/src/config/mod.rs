@@ -10,7 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use codec::{FamilySet, IpPrefix};
+use codec::{AttributeWriter, FamilySet, IpPrefix};
+
+use crate::policy::{Policy, Sources};
 
 mod delta;
 mod dynamic;
@@ -97,6 +99,33 @@ pub struct Neighbor {
     pub enhanced_refresh: bool,
     /// How often our own AS may stand in a received AS_PATH before the route is a loop.
     pub allow_own_asn: u8,
+    /// What is refused on receipt whatever `import` says.
+    pub builtin_filters: BuiltinFilters,
+}
+
+/// Checks on what comes in, each of which can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuiltinFilters {
+    /// Prefixes that no route may have: 0.0.0.0/8 and longer, 127.0.0.0/8, 224.0.0.0/4, 240.0.0.0/4,
+    /// `::`, `::1`, fe80::/10, ff00::/8, and what lies within them.
+    pub martians: bool,
+    /// An AS_SET in the AS_PATH (RFC 9774).
+    pub as_set: bool,
+    /// An external peer's AS_PATH that does not begin with its AS (RFC 4271 §6.3).
+    pub first_as: bool,
+    /// Prefixes that we originate ourselves.
+    pub own_prefixes: bool,
+}
+
+impl Default for BuiltinFilters {
+    fn default() -> BuiltinFilters {
+        BuiltinFilters {
+            martians: true,
+            as_set: true,
+            first_as: true,
+            own_prefixes: true,
+        }
+    }
 }
 
 /// What AS number a peer may have.
@@ -234,16 +263,18 @@ pub enum Client {
 }
 
 /// Which received routes are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Import {
     /// None is kept; they are counted.
     None,
     /// All.
     All,
+    /// What a policy lets through, as it makes it. A policy that is not there lets nothing through.
+    Policy(Arc<Policy>),
 }
 
 /// Which routes are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Export {
     /// What this node originates.
     Originated,
@@ -251,6 +282,8 @@ pub enum Export {
     All,
     /// Nothing.
     None,
+    /// What a policy lets through, as it makes it. A policy that is not there lets nothing through.
+    Policy(Arc<Policy>),
 }
 
 /// Which kinds of communities are sent.
@@ -271,6 +304,8 @@ pub struct Origin {
     pub attributes: Arc<OriginAttributes>,
     /// The resources that ask for it, sorted; the route goes with the last of them.
     pub sources: Vec<RouteSource>,
+    /// Of what kinds those are, for policies.
+    pub kinds: Sources,
 }
 
 /// Attributes of originated routes; ORIGIN is IGP, there is no MED.
@@ -282,6 +317,20 @@ pub struct OriginAttributes {
     pub large_communities: Vec<[u32; 3]>,
     /// Sent to internal peers.
     pub local_preference: u32,
+}
+
+impl OriginAttributes {
+    /// What own routes carry before export. It lacks a next hop: each peer is told its own.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = AttributeWriter::new(&mut out);
+        writer.origin(codec::Origin::Igp);
+        writer.empty_as_path();
+        writer.local_pref(self.local_preference);
+        writer.communities(&self.communities);
+        writer.large_communities(&self.large_communities);
+        out
+    }
 }
 
 /// Which rule of which resource asks for a route.

@@ -74,6 +74,7 @@ mod tests {
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
             memory_max: u64::MAX,
+            originates: false,
         };
         let mut signed = neighbor("10.0.0.6");
         signed.password = Password::Key(Arc::from(*b"key"));

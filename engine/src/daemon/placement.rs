@@ -52,7 +52,7 @@ impl View {
             next_hop_ipv6: neighbor.next_hop_ipv6,
             next_hop_self: neighbor.next_hop_self,
             client: neighbor.client,
-            export: neighbor.export,
+            export: neighbor.export.clone(),
             send_communities: neighbor.send_communities,
         }
     }
@@ -193,6 +193,7 @@ pub(super) mod tests {
             long_lived: None,
             enhanced_refresh: true,
             allow_own_asn: 0,
+            builtin_filters: crate::config::BuiltinFilters::default(),
         }
     }
 

@@ -77,6 +77,7 @@ impl Node {
                     let origin = Origin {
                         attributes: Arc::clone(&attributes),
                         sources: vec![],
+                        kinds: crate::policy::Sources::NETWORK_POLICY,
                     };
                     (route(number), origin)
                 })

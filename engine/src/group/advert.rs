@@ -21,6 +21,7 @@ use rib::{AttributeId, Attributes, Guard, Rib, RibWriter, SourceId, SourceKind};
 use super::export::{Refusal, export};
 use super::reflect::PathSource;
 use super::view::ExportView;
+use crate::policy::NextHopChoice;
 
 /// Index of an advert in its group. [`AdvertId::NONE`] means "not announced".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +165,8 @@ impl Advert {
             said: PathSource {
                 kind: SourceKind::Local,
                 originator: None,
+                next_hop: NextHopChoice::BySettings,
+                sets_med: false,
             },
             family: None,
         }
@@ -199,7 +202,7 @@ impl Adverts {
         (id, attributes): (AttributeId, &Attributes<'_>),
         (source, said): (SourceId, PathSource),
     ) -> Result<AdvertId, Refusal> {
-        let edition = edition(attributes, said.kind);
+        let edition = edition(attributes, said);
         if let Some(advert) = self.remembered(family, id, edition, source) {
             return Ok(advert);
         }
@@ -420,9 +423,11 @@ impl Adverts {
 }
 
 /// What may differ where the source and the id of an attribute set are the same: the set, since ids
-/// are reused, and the source's being a client (RFC 4456), which changes under its paths.
-fn edition(attributes: &Attributes<'_>, kind: SourceKind) -> u32 {
-    attributes.generation << 2 | kind as u32
+/// are reused, the source's being a client (RFC 4456), which changes under its paths, and what policy
+/// made of the next hop and the MED.
+fn edition(attributes: &Attributes<'_>, said: PathSource) -> u32 {
+    let by_policy = (said.next_hop as u32) << 1 | u32::from(said.sets_med);
+    attributes.generation << 5 | by_policy << 2 | said.kind as u32
 }
 
 fn key(hash: u64, source: SourceId) -> u64 {

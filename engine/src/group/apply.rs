@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use codec::{Family, IpPrefix};
-use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
+use rib::{AttributeId, Guard, Path, PrefixId, Rib, RibWriter, SourceId};
 use smallvec::SmallVec;
 
 #[cfg(test)]
@@ -15,13 +15,19 @@ use super::Group;
 use super::advert::{AdvertId, Exporter, Told};
 use super::entry::Entry;
 use super::pack::{Audience, Packer};
+use super::policy::{self, Asked};
 use super::reflect::PathSource;
+
+/// What tells paths apart for export: attributes, source, and what asks for an own route.
+type Key = (AttributeId, SourceId, u8);
 
 /// Prefixes that follow each other and share attributes and source.
 #[derive(Default)]
 struct Run {
-    key: Option<(AttributeId, SourceId)>,
+    key: Option<Key>,
     advert: AdvertId,
+    /// Whether it is the advert of other prefixes with the key too.
+    settled: bool,
     /// How many of them were not announced before, and are not counted yet.
     fresh: u32,
 }
@@ -85,12 +91,12 @@ impl Group {
         let rib = &Arc::clone(writer.rib());
         for id in ids {
             let path = rib.best(family, *id, guard);
-            let key = path.map(|path| (path.attributes, path.source));
-            if key != run.key {
+            let key = path.map(|path| (path.attributes, path.source, path.flags.rules()));
+            if key != run.key || !run.settled {
                 self.end_run(&mut run, counts);
                 run.key = key;
-                run.advert = key.map_or(AdvertId::NONE, |key| {
-                    self.evaluate(writer, guard, family, key)
+                (run.advert, run.settled) = path.map_or((AdvertId::NONE, true), |path| {
+                    self.evaluate(writer, guard, (family, *id), path)
                 });
             }
             let new = Entry::of(run.advert);
@@ -173,18 +179,42 @@ impl Group {
         &mut self,
         writer: &mut RibWriter,
         guard: &Guard,
-        family: Family,
-        (attributes, source): (AttributeId, SourceId),
-    ) -> AdvertId {
+        (family, id): (Family, PrefixId),
+        path: Path,
+    ) -> (AdvertId, bool) {
         let rib = &Arc::clone(writer.rib());
-        let found = rib.attributes(attributes, guard);
-        let info = rib.source(source, guard);
+        let found = rib.attributes(path.attributes, guard);
+        let info = rib.source(path.source, guard);
         let view = &self.view;
         let said = PathSource::of(view, info, found.summary);
         let from = Exporter { view, rib, guard };
-        self.adverts
-            .intern(writer, from, family, (attributes, &found), (source, said))
-            .unwrap_or_default()
+        let Some(evaluator) = &mut self.policy else {
+            let attributes = (path.attributes, &found);
+            let advert = self
+                .adverts
+                .intern(writer, from, family, attributes, (path.source, said));
+            return (advert.unwrap_or_default(), true);
+        };
+        let asked = Asked {
+            path,
+            attributes: found,
+            said,
+            prefix: rib.prefix(family, id),
+        };
+        let (verdict, settled) = asked.judge(evaluator);
+        let Ok(passed) = policy::pass(writer, &asked, &verdict) else {
+            return (AdvertId::NONE, settled);
+        };
+        let found = rib.attributes(passed.attributes, guard);
+        let attributes = (passed.attributes, &found);
+        let source = (path.source, passed.said);
+        let advert = self
+            .adverts
+            .intern(writer, from, family, attributes, source);
+        if passed.counted {
+            writer.release(passed.attributes);
+        }
+        (advert.unwrap_or_default(), settled)
     }
 
     /// The first path in order of preference that export does not refuse; and where a member said
@@ -205,7 +235,7 @@ impl Group {
             if first_source == Some(path.source) {
                 continue;
             }
-            let advert = self.evaluate(writer, guard, family, (path.attributes, path.source));
+            let (advert, _) = self.evaluate(writer, guard, (family, id), path);
             if advert == AdvertId::NONE {
                 continue;
             }

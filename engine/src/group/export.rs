@@ -14,6 +14,7 @@ use super::advert::begin_form;
 use super::reflect::{self, PathSource};
 use super::view::ExportView;
 use crate::config::{Export, NextHopSelf};
+use crate::policy::NextHopChoice;
 
 /// LOCAL_PREF of routes that came without one (RFC 4271 §9.1.1 leaves it to us; everybody's 100).
 const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -27,12 +28,16 @@ const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;
 pub enum Refusal {
     /// The neighbor's `export` does not cover it.
     ExportPolicy,
+    /// A statement of the export policy, or its `defaultAction`.
+    Statement(Option<u16>),
     /// Internal peers hear from internal peers only through a reflector (RFC 4271 §9.2, RFC 4456).
     InternalToInternal,
     /// NO_ADVERTISE, NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
     WellKnownCommunity,
     /// No next hop can be given.
     NoNextHop,
+    /// The table has no room for what export policy made of it.
+    NoRoom,
     /// An attribute grew past what its length field can say.
     TooLong,
 }
@@ -41,12 +46,14 @@ impl Refusal {
     /// For people.
     pub fn words(self) -> &'static str {
         match self {
+            Refusal::Statement(_) => "export policy rejects it",
             Refusal::ExportPolicy => "the neighbor's `export` does not cover it",
             Refusal::InternalToInternal => {
                 "it was learned from an internal peer, and internal peers of which neither is a routeReflectorClient hear each other directly (RFC 4456 §6)"
             }
             Refusal::WellKnownCommunity => "a well-known community forbids it (RFC 1997)",
             Refusal::NoNextHop => "there is no next hop of its family for this session",
+            Refusal::NoRoom => "the table has no room for what export policy made of it",
             Refusal::TooLong => "its attributes do not fit a message",
         }
     }
@@ -66,7 +73,7 @@ pub fn export(
 ) -> Result<(), Refusal> {
     let set = AttributeSet::new(canonical);
     admit(view, source, &set)?;
-    let next_hop = next_hop(view, family, source.kind, &set)?;
+    let next_hop = next_hop(view, family, source, &set)?;
     let mp_next_hop = match (family, next_hop) {
         (Family::Ipv4Unicast, NextHop::V4(_)) => None,
         _ => Some(next_hop),
@@ -80,8 +87,9 @@ pub fn export(
 }
 
 fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Result<(), Refusal> {
-    match (view.export, source.kind) {
-        (Export::Originated, SourceKind::Local) | (Export::All, _) => {}
+    match (&view.export, source.kind) {
+        // Policy was asked before.
+        (Export::Originated, SourceKind::Local) | (Export::All | Export::Policy(_), _) => {}
         (Export::None | Export::Originated, _) => return Err(Refusal::ExportPolicy),
     }
     let internal = source.is_internal() && view.peer == PeerKind::Internal;
@@ -108,13 +116,19 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
 fn next_hop(
     view: &ExportView,
     family: Family,
-    source: SourceKind,
+    source: PathSource,
     set: &AttributeSet<'_>,
 ) -> Result<NextHop, Refusal> {
-    let own = match (source, view.next_hop_self) {
+    let by_settings = || match (source.kind, view.next_hop_self) {
         (SourceKind::Local, _) | (_, NextHopSelf::Always) => true,
         (_, NextHopSelf::Never) => false,
-        (_, NextHopSelf::Auto) => view.peer == PeerKind::External && !view.is_transparent(source),
+        (kind, NextHopSelf::Auto) => view.peer == PeerKind::External && !view.is_transparent(kind),
+    };
+    let own = match source.next_hop {
+        NextHopChoice::BySettings => by_settings(),
+        NextHopChoice::Own => true,
+        // An own route has none until policy gives it one.
+        NextHopChoice::Unchanged => set.next_hop().is_none() && by_settings(),
     };
     if own {
         return view.own_next_hop[family.index()].ok_or(Refusal::NoNextHop);
@@ -152,7 +166,7 @@ fn write(
         writer.next_hop(address);
     }
     // RFC 4271 §5.1.4: a received MED stops at the border of our AS.
-    let keeps_med = !external || transparent;
+    let keeps_med = !external || transparent || source.sets_med;
     if let (true, Some(med)) = (keeps_med, set.med()) {
         writer.med(med);
     }

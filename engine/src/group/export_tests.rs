@@ -27,6 +27,7 @@ fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
         client,
         cluster_id: (peer == PeerKind::Internal).then_some(CLUSTER),
         export: Export::All,
+        policy: None,
         send_communities: SendCommunities {
             standard: true,
             large: true,

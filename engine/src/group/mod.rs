@@ -18,6 +18,7 @@ mod export;
 mod fault;
 mod holds;
 mod pack;
+mod policy;
 mod reflect;
 mod view;
 mod walk;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use codec::{Family, FamilySet, RouteRefresh};
 use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 
+use crate::policy::Evaluator;
 pub use advert::{AdvertId, split as split_form};
 use advert::{Adverts, Exporter};
 pub use cohort::MemberId;
@@ -41,6 +43,7 @@ use entry::Seconds;
 pub use export::{Refusal, export};
 #[cfg(test)]
 pub use fault::Fault;
+pub use policy::{export_path, origin_rules};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow, refresh_message};
@@ -78,6 +81,8 @@ const UNREFERENCED_MAX: usize = 4_096;
 /// Peers that are told the same.
 pub struct Group {
     view: ExportView,
+    /// Runs the view's policy.
+    policy: Option<Evaluator>,
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
     /// What the members that those adverts came from are told instead.
     seconds: Seconds,
@@ -106,6 +111,7 @@ impl Group {
         };
         let unevaluated = Family::ALL.map(limit);
         Group {
+            policy: view.policy.clone().map(Evaluator::new),
             view,
             adj_rib_out: Default::default(),
             seconds: Seconds::default(),
@@ -142,6 +148,10 @@ impl Group {
     /// where it differs. Returns the old view. The families have to be the same.
     pub fn change_view(&mut self, view: ExportView, rib: &Rib) -> ExportView {
         assert_eq!(self.view.families, view.families);
+        if self.view.policy != view.policy {
+            self.count_hits();
+            self.policy = view.policy.clone().map(Evaluator::new);
+        }
         self.adverts.forget();
         for family in view.families.iter() {
             self.unevaluated[family.index()] = 0..rib.id_limit(family);
@@ -330,6 +340,13 @@ impl Group {
             self.flush_all(outbox);
         }
         self.reap();
+    }
+
+    /// Adds what the view's policy met to its hits.
+    pub fn count_hits(&mut self) {
+        if let Some(policy) = &mut self.policy {
+            policy.flush();
+        }
     }
 
     /// Whether every member has been told everything.

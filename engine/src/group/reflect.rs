@@ -16,6 +16,7 @@ use rib::{SourceInfo, SourceKind, Summary};
 
 use super::view::ExportView;
 use crate::config::Client;
+use crate::policy::NextHopChoice;
 
 /// What export must know of where a path came from.
 ///
@@ -27,6 +28,10 @@ pub struct PathSource {
     pub kind: SourceKind,
     /// The ORIGINATOR_ID that the path is reflected with; none: it is not reflected.
     pub originator: Option<Ipv4Addr>,
+    /// What export policy made of the next hop.
+    pub next_hop: NextHopChoice,
+    /// Whether export policy set MULTI_EXIT_DISC.
+    pub sets_med: bool,
 }
 
 impl PathSource {
@@ -38,6 +43,8 @@ impl PathSource {
         PathSource {
             kind: source.kind,
             originator: reflects(view, source.kind).then_some(originator),
+            next_hop: NextHopChoice::BySettings,
+            sets_med: false,
         }
     }
 

@@ -129,6 +129,7 @@ fn view() -> ExportView {
         client: None,
         cluster_id: None,
         export: Export::All,
+        policy: None,
         send_communities: SendCommunities {
             standard: true,
             large: true,

@@ -9,7 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use codec::{Family, FamilySet, NextHop, PeerKind};
 use rib::SourceKind;
 
+use super::export::Refusal;
 use crate::config::{Client, Export, Neighbor, NextHopIpv6, NextHopSelf, SendCommunities};
+use crate::policy::Applied;
 
 /// What decides the bytes of an UPDATE for a peer. Message size is not in it: all are sent 4,096.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,11 +34,23 @@ pub struct ExportView {
     pub cluster_id: Option<Ipv4Addr>,
     /// Which routes go out at all.
     pub export: Export,
+    /// Where that is a policy: as these peers meet it.
+    pub policy: Option<Applied>,
     /// Which kinds of communities go out.
     pub send_communities: SendCommunities,
 }
 
 impl ExportView {
+    /// Why a path is not told to these peers, for people.
+    pub fn words(&self, refusal: Refusal) -> String {
+        match (refusal, &self.policy) {
+            (Refusal::Statement(statement), Some(applied)) => {
+                format!("rejected by {}", applied.policy().words(statement))
+            }
+            _ => refusal.words().to_owned(),
+        }
+    }
+
     /// Whether the peers are told what external peers said as a route server tells it, that is,
     /// unchanged (RFC 7947 §2.2).
     pub(super) fn is_transparent(&self, source: SourceKind) -> bool {

@@ -22,6 +22,23 @@ pub(super) struct Arrivals {
     withdrawn: Vec<(IpPrefix, u32)>,
 }
 
+impl Arrivals {
+    /// Takes over one count on attributes of paths that are announced.
+    pub(super) fn keep(&mut self, attributes: AttributeId) {
+        self.attributes.push(attributes);
+    }
+
+    /// Adds paths whose attributes are kept. Only after [`Instance::begin_announcements`].
+    pub(super) fn announce(&mut self, paths: impl IntoIterator<Item = (IpPrefix, Path)>) {
+        self.announced.extend(paths);
+    }
+
+    /// How many were added.
+    pub(super) fn announced(&self) -> usize {
+        self.announced.len()
+    }
+}
+
 impl Instance {
     /// The peer withdraws a path.
     pub(super) fn take_withdrawal(
@@ -36,18 +53,17 @@ impl Instance {
         self.arrivals.withdrawn.push((prefix, path_id));
     }
 
-    /// The peer announces paths with `attributes`, of which the caller hands over one count.
-    pub(super) fn take_announcements(
+    /// The peer announces paths with `attributes`, of which the caller hands over one count: the
+    /// paths are added from here on.
+    pub(super) fn begin_announcements(
         &mut self,
         established: &mut Established,
         attributes: AttributeId,
-        paths: impl Iterator<Item = (IpPrefix, Path)>,
     ) {
         if !self.arrivals.withdrawn.is_empty() || self.arrivals.announced.len() >= ARRIVALS_MAX {
             self.settle_arrivals(established);
         }
-        self.arrivals.attributes.push(attributes);
-        self.arrivals.announced.extend(paths);
+        self.arrivals.keep(attributes);
     }
 
     /// Puts what was collected into the table.
@@ -55,12 +71,12 @@ impl Instance {
         if !self.arrivals.withdrawn.is_empty() {
             self.settle_withdrawn(established);
         }
-        if !self.arrivals.announced.is_empty() {
-            self.settle_announced(established);
-        }
-        for attributes in self.arrivals.attributes.drain(..) {
-            self.writer.release(attributes);
-        }
+        self.settle_announced(established, true);
+    }
+
+    /// Puts paths into the table that were judged anew: the peer did not say them again.
+    pub(super) fn settle_judged(&mut self, established: &mut Established) {
+        self.settle_announced(established, false);
     }
 
     fn settle_withdrawn(&mut self, established: &mut Established) {
@@ -83,9 +99,20 @@ impl Instance {
         self.arrivals.withdrawn.clear();
     }
 
-    fn settle_announced(&mut self, established: &mut Established) {
+    fn settle_announced(&mut self, established: &mut Established, said: bool) {
+        if !self.arrivals.announced.is_empty() {
+            self.put_announced(established, said);
+        }
+        for attributes in self.arrivals.attributes.drain(..) {
+            self.writer.release(attributes);
+        }
+    }
+
+    fn put_announced(&mut self, established: &mut Established, said: bool) {
         let announced = std::mem::take(&mut self.arrivals.announced);
-        self.end_teardowns(established.source, &announced);
+        if said {
+            self.end_teardowns(established.source, &announced);
+        }
         let mut refused = 0;
         // Of several paths to a prefix (RFC 7911) the others may still be stale: what has become of
         // each is in its mark.
@@ -104,7 +131,7 @@ impl Instance {
                 } else if !rejected.is_empty() {
                     rejected.remove(upserted.id);
                 }
-                if !several.contains(announced[at].0.family()) {
+                if said && !several.contains(announced[at].0.family()) {
                     established.is_said(announced[at].0.family(), upserted.id);
                 }
             });

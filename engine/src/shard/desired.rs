@@ -12,6 +12,7 @@ use rib::{OpenChange, RibWriter};
 
 use super::Shard;
 use super::command::{Action, SocketOptions};
+use super::import;
 use super::instance::Instance;
 use super::peer::{Peer, PeerId, socket_options, source_info};
 use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange};
@@ -213,13 +214,10 @@ impl Shard {
             self.set_options(id, options);
         }
         self.change_source(id);
-        self.change_import(id, old.import, neighbor.import);
-        let judged_alike =
-            old.allow_own_asn == neighbor.allow_own_asn && old.cluster_id == neighbor.cluster_id;
-        if old.import == neighbor.import && !judged_alike {
-            // What came is judged anew when it comes again.
-            self.ask_anew(id);
-        }
+        let judged_alike = old.allow_own_asn == neighbor.allow_own_asn
+            && old.cluster_id == neighbor.cluster_id
+            && old.builtin_filters == neighbor.builtin_filters;
+        self.change_import(id, &old.import, &neighbor.import, judged_alike);
     }
 
     fn set_options(&mut self, id: PeerId, options: SocketOptions) {
@@ -267,40 +265,66 @@ impl Shard {
 
     /// What a peer that is away has is kept only as long as its routes are taken.
     fn give_up_unless_imported(&mut self, id: PeerId) {
-        let import = self.peers.get(id).map(|peer| peer.neighbor.import);
-        if import == Some(Import::None) {
+        let peer = self.peers.get(id);
+        if peer.is_some_and(|peer| peer.neighbor.import == Import::None) {
             self.give_up(id);
         }
     }
 
-    fn change_import(&mut self, id: PeerId, old: Import, new: Import) {
-        if old == new {
+    fn change_import(&mut self, id: PeerId, old: &Import, new: &Import, judged_alike: bool) {
+        if old == new && judged_alike {
             return;
         }
         self.give_up_unless_imported(id);
+        self.change_import_policy(id);
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         let Some(established) = &mut peer.established else {
             return;
         };
-        match new {
-            Import::None => {
+        match (old, new) {
+            (Import::None, Import::None) => return,
+            (_, Import::None) => {
                 let ids = std::mem::take(&mut established.adj_rib_in);
                 established.rejected = Default::default();
                 established.stale = Default::default();
+                established.reconsider = Default::default();
                 if let Some(instance) = self.instances.get_mut(&peer.instance) {
                     instance.tear_down(established.source, ids, false);
                 }
             }
-            Import::All => {
+            (Import::None, _) => {
                 for counted in &mut established.counted {
                     counted.clear();
                 }
             }
+            // What came is there as it came.
+            _ => return self.reconsider_all(id),
         }
         // What was not kept has to be asked for again; so has what is to be counted.
         self.ask_anew(id);
+    }
+
+    /// Gives a peer the import policy that its settings name.
+    fn change_import_policy(&mut self, id: PeerId) {
+        let Some(own) = self.view_of(id).map(|view| view.own_next_hop) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let (Some(established), Some(instance)) = (
+            &mut peer.established,
+            self.instances.get_mut(&peer.instance),
+        ) else {
+            return;
+        };
+        let applied = import::applied(&peer.neighbor, established, own);
+        let new = applied.map(|applied| instance.imports.take(applied));
+        if let Some(old) = std::mem::replace(&mut established.import, new) {
+            instance.imports.give_back(old);
+        }
     }
 
     fn ask_anew(&mut self, id: PeerId) {

@@ -9,16 +9,17 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use codec::{AttributeWriter, Family, IpPrefix, Origin};
+use codec::{Family, IpPrefix};
 use rib::{
     AttributeId, IdSet, OpenChange, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId,
     SourceInfo, SourceKind,
 };
 
 use super::arrivals::Arrivals;
+use super::import::Imports;
 use super::stale::Swept;
 use crate::config::{DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange};
-use crate::group::{ExportView, Group, MemberId, Outbox};
+use crate::group::{ExportView, Group, MemberId, Outbox, origin_rules};
 
 /// Prefixes that one kind of table work may touch in one turn.
 const QUANTUM: usize = 4096;
@@ -39,6 +40,12 @@ pub(super) struct Instance {
     pub(super) swept: Vec<Swept>,
     /// What the peer that is being read has said.
     pub(super) arrivals: Arrivals,
+    /// The import policies of this shard's peers.
+    pub(super) imports: Imports,
+    /// Prefixes that peers said while we originated them.
+    pub(super) echoes: [IdSet; Family::ALL.len()],
+    /// Prefixes of which an own route came or went, and that peers of this shard may have said.
+    pub(super) own_changed: Vec<(Family, PrefixId)>,
     /// Room for one attribute set.
     pub(super) canonical: Vec<u8>,
     dirty: Vec<(Family, PrefixId)>,
@@ -96,6 +103,9 @@ impl Instance {
             teardowns: VecDeque::new(),
             swept: Vec::new(),
             arrivals: Arrivals::default(),
+            imports: Imports::default(),
+            echoes: Default::default(),
+            own_changed: Vec::new(),
             canonical: Vec::new(),
             dirty: Vec::new(),
             refused: 0,
@@ -112,6 +122,12 @@ impl Instance {
         self.settings
             .as_ref()
             .is_some_and(|settings| settings.enabled)
+    }
+
+    /// Whether we originate anything.
+    pub(super) fn has_origins(&self) -> bool {
+        let settings = self.settings.as_ref();
+        settings.is_some_and(|settings| settings.originates)
     }
 
     /// Queues changes of own routes.
@@ -302,6 +318,11 @@ impl Instance {
             }
         }
         drop(guard);
+        self.imports.flush();
+        for group in self.groups.iter_mut().flatten() {
+            group.count_hits();
+        }
+        more |= !self.own_changed.is_empty();
         let (asked, reclaiming) = self.reclaim();
         self.writer.flush();
         (wake | asked, more | reclaiming)
@@ -357,7 +378,7 @@ impl Instance {
                     if let Some((_, id)) = last.take() {
                         self.writer.release(id);
                     }
-                    let Ok(id) = self.writer.intern(&canonical(attributes)) else {
+                    let Ok(id) = self.writer.intern(&attributes.canonical()) else {
                         self.refuse("attribute sets");
                         continue;
                     };
@@ -369,7 +390,7 @@ impl Instance {
                 attributes: id,
                 source: self.local,
                 path_id: 0,
-                flags: PathFlags::LOCAL,
+                flags: PathFlags::LOCAL.with(PathFlags::of_rules(origin_rules(change.kinds))),
             };
             self.writer
                 .upsert_all([(change.prefix, path)], |_, upserted| {
@@ -454,6 +475,7 @@ impl Instance {
         if self.dirty.is_empty() {
             return;
         }
+        self.note_own_changes();
         let guard = self.writer.rib().guard();
         for family in Family::ALL {
             let of_family = self.dirty.iter().filter(|(marked, _)| *marked == family);
@@ -467,6 +489,31 @@ impl Instance {
         }
         for group in self.groups.iter_mut().flatten() {
             group.deliver_in_sync(outbox);
+        }
+    }
+
+    /// Where an own route came or went, what peers say of the prefix is judged anew.
+    fn note_own_changes(&mut self) {
+        let has_origins = self.has_origins();
+        if !has_origins && self.echoes.iter().all(IdSet::is_empty) {
+            return;
+        }
+        let rib = self.writer.rib();
+        let guard = rib.guard();
+        for (family, id) in &self.dirty {
+            let paths = rib.paths(*family, *id, &guard);
+            let is_own = paths
+                .best()
+                .is_some_and(|best| best.flags.contains(PathFlags::LOCAL));
+            let changed = match is_own {
+                true => paths
+                    .iter()
+                    .any(|path| !path.flags.contains(PathFlags::LOCAL)),
+                false => self.echoes[family.index()].remove(*id),
+            };
+            if changed {
+                self.own_changed.push((*family, *id));
+            }
         }
     }
 
@@ -485,26 +532,11 @@ impl Instance {
     /// Whether no table work is left and every member has been told everything.
     pub(super) fn is_quiet(&self) -> bool {
         self.originations.is_empty()
+            && self.own_changed.is_empty()
             && self.teardowns.is_empty()
             && !self.writer.has_dirty()
             && self.groups.iter().flatten().all(Group::is_quiet)
     }
-}
-
-/// What own routes carry before export: it lacks a next hop, which each peer is told its own.
-fn canonical(attributes: &OriginAttributes) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut writer = AttributeWriter::new(&mut out);
-    writer.origin(Origin::Igp);
-    writer.empty_as_path();
-    writer.local_pref(attributes.local_preference);
-    if !attributes.communities.is_empty() {
-        writer.communities(&attributes.communities);
-    }
-    if !attributes.large_communities.is_empty() {
-        writer.large_communities(&attributes.large_communities);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -517,6 +549,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Export, NextHopSelf, SendCommunities};
+    use crate::policy::Sources;
 
     /// Counts messages, as sockets that take everything at once.
     #[derive(Default)]
@@ -543,6 +576,7 @@ mod tests {
             client: None,
             cluster_id: None,
             export: Export::Originated,
+            policy: None,
             send_communities: SendCommunities {
                 standard: true,
                 large: true,
@@ -569,6 +603,7 @@ mod tests {
                 24,
             )),
             attributes: Some(Arc::clone(&attributes)),
+            kinds: Sources::NETWORK_POLICY,
         };
         instance.originate((0..100_000).map(change).collect(), None);
         while instance.work(&mut Counter::default()).1 {}

@@ -13,12 +13,16 @@ mod command;
 mod connection;
 mod desired;
 mod dynamic;
+mod import;
 mod instance;
 mod memory;
 mod peer;
+#[cfg(test)]
+mod policy_tests;
 mod query;
 mod receive;
 mod reclaim;
+mod reconsider;
 mod refresh;
 mod regroup;
 mod retained;
@@ -81,6 +85,8 @@ pub struct Shard {
     established: EstablishedPeers,
     dynamic_peers: DynamicPeers,
     memory: Memory,
+    /// Peers of which something is to be judged anew.
+    reconsidering: VecDeque<PeerId>,
     /// No session may come up again.
     shut_down: bool,
     #[cfg(test)]
@@ -101,6 +107,7 @@ impl Shard {
             established: options.established,
             dynamic_peers: options.dynamic_peers,
             memory: Memory::default(),
+            reconsidering: VecDeque::new(),
             shut_down: false,
             #[cfg(test)]
             fault: None,
@@ -300,7 +307,7 @@ impl Shard {
 
     /// One bounded quantum of table work. True: there is more that can be done now.
     pub fn work(&mut self, now: Time) -> bool {
-        let mut more = false;
+        let mut more = self.reconsider_some();
         for instance in self.instances.values_mut() {
             let mut outbox = Wire {
                 peers: &self.peers,
@@ -351,7 +358,7 @@ impl Shard {
     /// Whether no table work is left and every peer has been told everything. For tests and the
     /// simulator.
     pub fn is_quiet(&self) -> bool {
-        self.instances.values().all(Instance::is_quiet)
+        self.reconsidering.is_empty() && self.instances.values().all(Instance::is_quiet)
     }
 
     /// Whether routes of some peer are stale: it is expected back, or to say them again. For tests

@@ -51,6 +51,10 @@ pub(super) struct Established {
     pub(super) adj_rib_in: [IdSet; Family::ALL.len()],
     /// Those of them of which import policy rejected every path.
     pub(super) rejected: [IdSet; Family::ALL.len()],
+    /// Those of them that are to be judged anew.
+    pub(super) reconsider: [IdSet; Family::ALL.len()],
+    /// The place of its import policy in the instance; none: `import` is `all` or `none`.
+    pub(super) import: Option<usize>,
     /// Under `import: none`: what was announced, counted and not kept.
     pub(super) counted: [Counted; Family::ALL.len()],
     /// What it has yet to say again.

@@ -5,16 +5,16 @@
 
 use std::net::IpAddr;
 
-use codec::{AttributeSet, Family, IpPrefix};
+use codec::{Family, IpPrefix};
 use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceId};
 
 use super::command::{PrefixView, Query};
 use super::instance::Instance;
 use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
-use super::{Shard, receive};
+use super::{Shard, import, receive};
 use crate::config::{Client, Import, InstanceId};
-use crate::group::{ExportView, PathSource, Refusal, export, split_form};
+use crate::group::{ExportView, Refusal, export_path, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -356,16 +356,22 @@ impl Table<'_> {
                     let source = self.rib.source(path.source, self.guard);
                     let from = query.peer.is_none() || query.peer == source.address;
                     if meant && from {
-                        out.push(self.path(prefix, path, best == Some(*path)));
+                        let best = best == Some(*path);
+                        out.push(self.path(kind, prefix, path, best));
                     }
                 }
             }
         }
     }
 
-    fn path(&self, prefix: IpPrefix, path: &Path, best: bool) -> Route {
+    fn path(&self, kind: RoutesKind, prefix: IpPrefix, path: &Path, best: bool) -> Route {
         let source = self.rib.source(path.source, self.guard);
-        let attributes = self.rib.attributes(path.attributes, self.guard);
+        let shown = match kind {
+            // The peer's shard is asked, which owns them.
+            RoutesKind::Received => self.instance.writer.received(path.attributes),
+            RoutesKind::Available | RoutesKind::Advertised => path.attributes,
+        };
+        let attributes = self.rib.attributes(shown, self.guard);
         let mut route = Route::new(self.instance.name(), prefix);
         route.peer_address = source.address.map(|address| address.to_string());
         attributes::fill(&mut route, attributes.bytes);
@@ -377,9 +383,9 @@ impl Table<'_> {
         if !route.accepted
             && let Some((peer, established)) = self.established
         {
-            let attributes = AttributeSet::new(attributes.bytes);
-            let rejection = receive::judge(&peer.neighbor, established, &attributes);
-            route.rejected_by = rejection.map(|rejection| rejection.words().to_owned());
+            let of = (&*peer.neighbor, established);
+            let rejection = import::explain(self.instance, of, prefix, attributes.bytes);
+            route.rejected_by = rejection.map(|rejection| rejection.words().into_owned());
         }
         route
     }
@@ -395,7 +401,7 @@ impl Table<'_> {
         match established.negotiated.wire.four_octet_as {
             true => attributes::fill(&mut route, split_form(form).1),
             false => {
-                if let Some(form) = self.told_in_full(established, id, prefix.family()) {
+                if let Some(form) = self.told_in_full(established, id, prefix) {
                     attributes::fill(&mut route, split_form(&form).1);
                 }
             }
@@ -404,7 +410,7 @@ impl Table<'_> {
             route.next_hop = Some(next_hop.address().to_string());
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
-        route.best = !self.is_second(established, id, prefix.family());
+        route.best = !self.is_second(established, id, prefix);
         route
     }
 
@@ -414,39 +420,36 @@ impl Table<'_> {
         &self,
         established: &Established,
         id: PrefixId,
-        family: Family,
+        prefix: IpPrefix,
     ) -> Option<Vec<u8>> {
         let view = ExportView {
             four_octet_as: true,
             ..self.instance.group(established.group)?.view().clone()
         };
-        let path = self.told_path(established, id, family)?;
-        self.export(&view, family, &path).ok()
+        let path = self.told_path(established, id, prefix)?;
+        self.export(&view, prefix, &path).ok()
     }
 
     /// The path that a peer is told: the best one, or as a route server's client the first in order
     /// of preference that is not its own and not refused.
-    fn told_path(&self, established: &Established, id: PrefixId, family: Family) -> Option<Path> {
+    fn told_path(&self, established: &Established, id: PrefixId, prefix: IpPrefix) -> Option<Path> {
         let view = self.instance.group(established.group)?.view();
-        let paths = self.rib.paths(family, id, self.guard);
+        let paths = self.rib.paths(prefix.family(), id, self.guard);
         let is_told = |path: &Path| {
-            path.source != established.source && self.export(view, family, path).is_ok()
+            path.source != established.source && self.export(view, prefix, path).is_ok()
         };
         self.rib.ranked(paths, self.guard).find(is_told)
     }
 
     /// Whether a peer is told another path than the best.
-    fn is_second(&self, established: &Established, id: PrefixId, family: Family) -> bool {
-        let best = self.rib.best(family, id, self.guard);
-        best != self.told_path(established, id, family)
+    fn is_second(&self, established: &Established, id: PrefixId, prefix: IpPrefix) -> bool {
+        let best = self.rib.best(prefix.family(), id, self.guard);
+        best != self.told_path(established, id, prefix)
     }
 
-    fn export(&self, view: &ExportView, family: Family, path: &Path) -> Result<Vec<u8>, Refusal> {
-        let attributes = self.rib.attributes(path.attributes, self.guard);
-        let info = self.rib.source(path.source, self.guard);
-        let source = PathSource::of(view, info, attributes.summary);
+    fn export(&self, view: &ExportView, prefix: IpPrefix, path: &Path) -> Result<Vec<u8>, Refusal> {
         let mut form = Vec::new();
-        export(view, family, source, attributes.bytes, &mut form)?;
+        export_path(view, (self.rib, self.guard), prefix, path, &mut form)?;
         Ok(form)
     }
 }
@@ -493,9 +496,9 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
             None,
         );
     }
-    match table.export(group.view(), family, &best) {
+    match table.export(group.view(), prefix, &best) {
         Ok(_) => told(false, "about to be announced", None),
-        Err(refusal) => told(false, refusal.words(), None),
+        Err(refusal) => told(false, &group.view().words(refusal), None),
     }
 }
 

@@ -1,43 +1,17 @@
 //! What comes in: the UPDATEs of one peer become paths in the table.
 //!
-//! RFC 4271 §9 (AS loops, own next hop), RFC 4456 §8 (own ORIGINATOR_ID, own cluster id), RFC 7606
-//! (what a malformed attribute does), RFC 4271 §3.1 and §4.3 (a prefix both withdrawn and
-//! announced is announced).
+//! RFC 7606 (what a malformed attribute does), RFC 4271 §3.1 and §4.3 (a prefix both withdrawn and
+//! announced is announced). Which paths are used, and with which attributes, is `import`'s.
 //!
 //! Invariant: once `arrivals` are settled, `adj_rib_in` of a peer holds exactly the prefixes that
 //! have a path of its source.
 
-use codec::{AttributeSet, Family, Nlri, NlriField, Notification, Update};
-use rib::{Path, PathFlags};
+use codec::{Family, Nlri, NlriField, Notification, Update};
+use rib::{AttributeId, Path, PathFlags};
 
 use super::instance::Instance;
 use super::peer::{Established, Peer};
 use crate::config::{Import, Neighbor};
-
-/// Why a path is kept, but not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rejection {
-    AsLoop,
-    OwnNextHop,
-    LoopbackNextHop,
-    OwnOriginator,
-    OwnCluster,
-}
-
-impl Rejection {
-    /// For people.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Rejection::AsLoop => "AS loop: our own AS number stands in the AS_PATH",
-            Rejection::OwnNextHop => "the next hop is our own address",
-            Rejection::LoopbackNextHop => {
-                "the next hop is a loopback address of the peer's machine"
-            }
-            Rejection::OwnOriginator => "reflection loop: ORIGINATOR_ID is our router id",
-            Rejection::OwnCluster => "reflection loop: our cluster id stands in the CLUSTER_LIST",
-        }
-    }
-}
 
 /// Takes the body of an UPDATE. What it says is in the table once [`settle`] was called. Gives the
 /// family whose End-of-RIB it is.
@@ -122,8 +96,6 @@ fn announce(
     }
     instance.canonical.clear();
     update.canonical(field, &mut instance.canonical);
-    let set = AttributeSet::new(&instance.canonical);
-    let rejection = judge(neighbor, established, &set);
     let Ok(attributes) = instance.writer.intern(&instance.canonical) else {
         // The attribute store is full: what was announced before under these prefixes is not
         // true any more, so it goes.
@@ -131,66 +103,41 @@ fn announce(
         withdraw(instance, neighbor, established, nlri);
         return;
     };
-    let mut flags = match rejection {
-        Some(_) => PathFlags::REJECTED,
-        None => PathFlags::NONE,
-    };
+    established.volume.attribute_octets += instance.canonical.len() as u64;
+    instance.begin_announcements(established, attributes);
+    let family = nlri.family();
+    let mut incoming = instance.begin_incoming(neighbor, established, attributes, family);
     // RFC-DONE 7911 §3: paths of one prefix are told apart by the identifiers that their peer gave
     // them.
     let add_path = established.negotiated.wire.add_path_receive;
-    if add_path.contains(nlri.family()) {
-        flags = flags | PathFlags::IDENTIFIED;
-    }
+    let identified = match add_path.contains(family) {
+        true => PathFlags::IDENTIFIED,
+        false => PathFlags::NONE,
+    };
     let source = established.source;
-    let octets = instance.canonical.len() as u64;
-    let mut announced = 0;
-    let paths = nlri.iter().map(|(path_id, prefix)| {
-        announced += 1;
-        let path = Path {
-            attributes,
-            source,
-            path_id,
-            flags,
-        };
-        (prefix, path)
-    });
-    instance.take_announcements(established, attributes, paths);
-    established.volume.announced += announced;
-    established.volume.attribute_octets += octets;
-}
-
-/// Why a received route must not be used, if so.
-pub(super) fn judge(
-    neighbor: &Neighbor,
-    established: &Established,
-    attributes: &AttributeSet<'_>,
-) -> Option<Rejection> {
-    // RFC 4271 §9.1.2: a route with our own AS in its path went through us already.
-    let own = attributes.as_path().count(neighbor.local_asn);
-    if own > usize::from(neighbor.allow_own_asn) {
-        return Some(Rejection::AsLoop);
-    }
-    // RFC 4271 §6.3: semantically wrong, ignored and not answered.
-    let local = established.negotiated.local_address.ip();
-    match attributes.next_hop().map(|next_hop| next_hop.address()) {
-        Some(address) if address == local => return Some(Rejection::OwnNextHop),
-        // Between two speakers on one machine it is as good as any.
-        Some(address) if address.is_loopback() && !local.is_loopback() => {
-            return Some(Rejection::LoopbackNextHop);
+    let path = |path_id, (attributes, flags): (AttributeId, PathFlags)| Path {
+        attributes,
+        source,
+        path_id,
+        flags: flags | identified,
+    };
+    let before = instance.arrivals.announced();
+    match incoming.settled(neighbor) {
+        Some(settled) => {
+            let paths = nlri.iter();
+            let paths = paths.map(|(path_id, prefix)| (prefix, path(path_id, settled)));
+            instance.arrivals.announce(paths);
         }
-        _ => {}
+        None => {
+            for (path_id, prefix) in nlri.iter() {
+                let judged = instance.judge_incoming(&mut incoming, neighbor, established, prefix);
+                instance
+                    .arrivals
+                    .announce([(prefix, path(path_id, judged))]);
+            }
+        }
     }
-    // RFC 4456 §8.
-    if attributes.originator_id() == Some(neighbor.router_id) {
-        return Some(Rejection::OwnOriginator);
-    }
-    if attributes
-        .cluster_list()
-        .any(|id| id == neighbor.cluster_id)
-    {
-        return Some(Rejection::OwnCluster);
-    }
-    None
+    established.volume.announced += (instance.arrivals.announced() - before) as u64;
 }
 
 /// RFC 7606 §8 asks that what a malformed attribute did be logged. A peer that goes on with it is

@@ -35,6 +35,7 @@ mod tests {
     use super::*;
     use crate::config::{Export, NextHopSelf, OriginAttributes, OriginChange, SendCommunities};
     use crate::group::{ExportView, MemberId, Outbox};
+    use crate::policy::Sources;
 
     const FAMILY: Family = Family::Ipv4Unicast;
 
@@ -92,6 +93,7 @@ mod tests {
             own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
             next_hop_self: NextHopSelf::Auto,
             export: Export::Originated,
+            policy: None,
             send_communities: SendCommunities {
                 standard: true,
                 large: true,
@@ -116,6 +118,7 @@ mod tests {
         let change = |prefix| OriginChange {
             prefix,
             attributes: announced.then(|| Arc::clone(&attributes)),
+            kinds: Sources::NETWORK_POLICY,
         };
         instance.originate(prefixes(block).map(change).collect(), None);
     }

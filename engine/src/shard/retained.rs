@@ -65,9 +65,9 @@ impl Retained {
 
 /// The families of which a session's routes stay when it ends.
 fn kept(neighbor: &Neighbor, graceful: &Graceful) -> FamilySet {
-    match (neighbor.import, graceful.restart_time) {
+    match (&neighbor.import, graceful.restart_time) {
         (Import::None, _) | (_, Duration::ZERO) => FamilySet::NONE,
-        (Import::All, _) => graceful.families,
+        (Import::All | Import::Policy(_), _) => graceful.families,
     }
 }
 

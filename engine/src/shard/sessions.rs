@@ -6,9 +6,11 @@ use std::sync::Arc;
 use codec::{Family, PeerKind};
 
 use super::command::{Action, ConnectTarget};
-use super::peer::{Established, PeerId, client_of, socket_options, source_info};
-use super::{Shard, Wire};
+use super::peer::{Established, Peer, PeerId, client_of, socket_options, source_info};
+use super::{Shard, Wire, import};
+use crate::config::Export;
 use crate::group::{ExportView, own_next_hop};
+use crate::policy::Applied;
 use crate::session::{Down, Negotiated, SessionAction, Slot};
 use crate::time::Time;
 
@@ -103,6 +105,8 @@ impl Shard {
             since: now,
             adj_rib_in: Default::default(),
             rejected: Default::default(),
+            reconsider: Default::default(),
+            import: None,
             counted: Default::default(),
             stale: Default::default(),
             malformed_updates: 0,
@@ -124,9 +128,12 @@ impl Shard {
         let Some(instance) = self.instances.get_mut(&peer.instance) else {
             return;
         };
+        let own = view.own_next_hop;
         let place = instance.group_of(view);
         if let Some(established) = &mut peer.established {
             established.group = place;
+            let applied = import::applied(&peer.neighbor, established, own);
+            established.import = applied.map(|applied| instance.imports.take(applied));
         }
         let mut outbox = Wire {
             peers: &self.peers,
@@ -136,6 +143,8 @@ impl Shard {
             group.join(id, source, &mut outbox);
         }
         self.adopt(id, place);
+        // What it had before it restarted was judged by what was so then.
+        self.reconsider_all(id);
     }
 
     /// A peer that restarted has paths already: what it is told instead of those of its own that are
@@ -175,6 +184,9 @@ impl Shard {
             connections: &mut self.connections,
         };
         instance.leave(established.group, id, established.source, &mut outbox);
+        if let Some(place) = established.import {
+            instance.imports.give_back(place);
+        }
         if down.graceful {
             self.retain(now, id, *established);
         } else {
@@ -219,7 +231,8 @@ impl Shard {
                 }
                 PeerKind::External => None,
             },
-            export: neighbor.export,
+            export: neighbor.export.clone(),
+            policy: export_policy(peer),
             send_communities: neighbor.send_communities,
         })
     }
@@ -237,6 +250,20 @@ impl Shard {
             }
         }
     }
+}
+
+/// The export policy of a peer whose session is up.
+fn export_policy(peer: &Peer) -> Option<Applied> {
+    let (Export::Policy(policy), Some(established)) = (&peer.neighbor.export, &peer.established)
+    else {
+        return None;
+    };
+    let seen = crate::policy::Neighbor {
+        address: peer.neighbor.address,
+        asn: established.negotiated.peer_asn,
+        kind: peer.kind(),
+    };
+    Some(Applied::on_export(policy, &seen))
 }
 
 fn is_keepalive(message: &[u8]) -> bool {

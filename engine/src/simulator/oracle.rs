@@ -133,9 +133,18 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
         peering.format.four_octet_as,
         own_next_hops,
         neighbor.next_hop_self as u8,
-        neighbor.export as u8,
+        export_number(&neighbor.export),
         (send.standard, send.large, send.extended),
     )
+}
+
+fn export_number(export: &Export) -> u8 {
+    match export {
+        Export::Originated => 0,
+        Export::All => 1,
+        Export::None => 2,
+        Export::Policy(_) => 3,
+    }
 }
 
 fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -> Vec<Candidate> {
@@ -260,9 +269,9 @@ fn exported(
     let to_external = is_external(peering);
     // RFC 7947 §2.2: what its clients say to each other, a route server leaves as it is.
     let unchanged = is_served(peering) && best.external;
-    match (neighbor.export, best.from) {
+    match (&neighbor.export, best.from) {
         (Export::None, _) | (Export::Originated, Some(_)) => return None,
-        (Export::Originated, None) | (Export::All, _) => {}
+        (Export::Originated, None) | (Export::All | Export::Policy(_), _) => {}
     }
     if best.from.is_some() && !unchanged && !is_advertisable(best, peering) {
         return None;

@@ -16,8 +16,9 @@ use super::oracle::NodeAddresses;
 use super::route::Route;
 use super::router::{RouterGraceful, RouterSpec};
 use crate::config::{
-    AddPaths, Client, DesiredState, Export, GracefulRestart, Import, Instance, Neighbor,
-    NextHopIpv6, NextHopSelf, Origin, OriginAttributes, Password, PeerAsn, SendCommunities, Timers,
+    AddPaths, BuiltinFilters, Client, DesiredState, Export, GracefulRestart, Import, Instance,
+    Neighbor, NextHopIpv6, NextHopSelf, Origin, OriginAttributes, Password, PeerAsn,
+    SendCommunities, Timers,
 };
 use crate::random::Random;
 
@@ -32,6 +33,14 @@ pub(super) const NODE: NodeAddresses = NodeAddresses {
 
 /// Cluster ids that the node has: its router id, or one of its own.
 const CLUSTER_IDS: [Ipv4Addr; 2] = [NODE.ipv4, Ipv4Addr::new(192, 0, 2, 77)];
+
+/// The oracle knows no built-in filters.
+const NO_FILTERS: BuiltinFilters = BuiltinFilters {
+    martians: false,
+    as_set: false,
+    first_as: false,
+    own_prefixes: false,
+};
 
 /// What the node is, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +265,7 @@ impl Scenario {
             let origin = Origin {
                 attributes: Arc::new(self.draw_origin_attributes()),
                 sources: vec![],
+                kinds: crate::policy::Sources::NETWORK_POLICY,
             };
             self.instance().origins.insert(prefix, origin);
         }
@@ -525,14 +535,18 @@ fn neighbor(
             NextHopSelf::Never,
         ]),
         client,
-        import: *random.pick(&[Import::All, Import::All, Import::All, Import::None]),
-        export: *random.pick(&[
-            Export::All,
-            Export::All,
-            Export::All,
-            Export::Originated,
-            Export::None,
-        ]),
+        import: random
+            .pick(&[Import::All, Import::All, Import::All, Import::None])
+            .clone(),
+        export: random
+            .pick(&[
+                Export::All,
+                Export::All,
+                Export::All,
+                Export::Originated,
+                Export::None,
+            ])
+            .clone(),
         send_communities: SendCommunities {
             standard: random.percent(80),
             large: random.percent(80),
@@ -548,6 +562,7 @@ fn neighbor(
         long_lived: None,
         enhanced_refresh: random.percent(70),
         allow_own_asn: u8::from(random.percent(20)),
+        builtin_filters: NO_FILTERS,
     };
     if !plain {
         return neighbor;

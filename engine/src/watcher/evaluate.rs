@@ -9,6 +9,7 @@ use codec::IpPrefix;
 use super::fault::{Fault, Severity};
 use super::host::Host;
 use super::manifest;
+use super::policies::Policies;
 use super::resource::{Auth, NeighborSpec, Whom};
 use super::routes;
 use super::store::InForce;
@@ -65,10 +66,15 @@ pub fn evaluate(
         before.values().next().map(|origin| &origin.attributes),
     );
     let origins = routes::origins(&view, &wanted, before, &attributes, &mut warnings);
+    let mut policies = Policies::new(in_force, standing);
     let mut neighbors = BTreeMap::new();
     let mut dynamic_neighbors = BTreeMap::new();
     for spec in &view.peering.neighbors {
-        let neighbor = neighbor(&view, spec, host, options);
+        let neighbor = Neighbor {
+            import: policies.import(&view, spec, &mut warnings),
+            export: policies.export(&view, spec, &mut warnings),
+            ..neighbor(&view, spec, host, options)
+        };
         if let Password::Missing(why) = &neighbor.password {
             let at = (spec.line, spec.path.to_string());
             warnings.push(warning(&view, at, format!("stays idle: {why}")));
@@ -129,7 +135,7 @@ fn warn_of_empty_allow(view: &View<'_>, warnings: &mut Vec<Fault>) {
     }
 }
 
-fn warning(view: &View<'_>, (line, path): (u32, String), message: String) -> Fault {
+pub(super) fn warning(view: &View<'_>, (line, path): (u32, String), message: String) -> Fault {
     Fault {
         file: Arc::clone(&view.config.file),
         line,
@@ -173,13 +179,14 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         next_hop_ipv6: spec.next_hop_ipv6,
         next_hop_self: spec.next_hop_self,
         client: spec.client,
-        import: spec.import,
-        export: spec.export,
+        import: spec.import.clone(),
+        export: spec.export.clone(),
         send_communities: spec.send_communities,
         graceful_restart: spec.graceful_restart,
         long_lived: spec.long_lived,
         enhanced_refresh: spec.enhanced_refresh,
         allow_own_asn: spec.allow_own_asn,
+        builtin_filters: spec.builtin_filters,
     }
 }
 

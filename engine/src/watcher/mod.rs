@@ -13,6 +13,7 @@ mod guard;
 mod host;
 mod knowledge;
 pub mod manifest;
+mod policies;
 mod prefix_set;
 pub mod resource;
 mod routes;

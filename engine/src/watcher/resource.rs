@@ -14,8 +14,8 @@ use codec::{FamilySet, IpPrefix};
 
 use super::selector::Selector;
 use crate::config::{
-    AddPaths, Client, Export, GracefulRestart, Import, NextHopIpv6, NextHopSelf, OriginAttributes,
-    PeerAsn, SendCommunities, Timers,
+    AddPaths, BuiltinFilters, Client, Export, GracefulRestart, Import, NextHopIpv6, NextHopSelf,
+    OriginAttributes, PeerAsn, SendCommunities, Timers,
 };
 
 /// The labels of an object.
@@ -28,6 +28,8 @@ pub enum Kind {
     CiliumConfig,
     /// Core; only the one named `cilium-config` is read.
     ConfigMap,
+    /// `ringbgp.io/v1alpha1`.
+    RoutePolicy,
     /// `cilium.io/v2`.
     CiliumNetworkPolicy,
     /// `cilium.io/v2`.
@@ -49,6 +51,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::CiliumConfig => "CiliumConfig",
+            Kind::RoutePolicy => "RoutePolicy",
             Kind::ConfigMap => "ConfigMap",
             Kind::CiliumNetworkPolicy => "CiliumNetworkPolicy",
             Kind::CiliumClusterwideNetworkPolicy => "CiliumClusterwideNetworkPolicy",
@@ -113,6 +116,8 @@ pub enum Body {
     Config(Box<BgpPeering>),
     /// Kind `ConfigMap`.
     ConfigMap(Box<ConfigMap>),
+    /// Kind `RoutePolicy`, compiled.
+    RoutePolicy(Arc<crate::policy::Policy>),
     /// Both kinds of network policy.
     Policy(Policy),
     /// Kind `CiliumCIDRGroup`.
@@ -294,6 +299,8 @@ pub struct NeighborSpec {
     pub enhanced_refresh: bool,
     /// `allowOwnASN`.
     pub allow_own_asn: u8,
+    /// `builtinFilters`.
+    pub builtin_filters: BuiltinFilters,
 }
 
 impl NeighborSpec {

@@ -15,6 +15,7 @@ use super::prefix_set::{PIECES_MAX, subtract};
 use super::resource::{CidrEntry, PodCidrs, Resource};
 use super::view::{Named, View};
 use crate::config::{Origin, OriginAttributes, RouteSource};
+use crate::policy::Sources;
 
 /// Warnings about one policy; a group of a hundred thousand refused CIDRs is one mistake.
 const WARNINGS_MAX: usize = 20;
@@ -236,9 +237,14 @@ pub(crate) fn origins(
             .filter_map(|(_, index)| wanted.sources.get(*index as usize));
         let mut sources: Vec<RouteSource> = sources.cloned().collect();
         sources.sort_unstable();
+        let kinds = match view.pod_cidrs.contains(prefix) {
+            true => Sources::POD_CIDR,
+            false => Sources::NETWORK_POLICY,
+        };
         let origin = Origin {
             attributes: Arc::clone(attributes),
             sources,
+            kinds,
         };
         list.push((*prefix, origin));
     }

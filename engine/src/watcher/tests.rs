@@ -3,13 +3,14 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use codec::IpPrefix;
 use ipnet::IpNet;
 
 use super::explain::{Explanation, explain};
 use super::*;
-use crate::config::{Instance, Password};
+use crate::config::{Import, Instance, Password};
 
 /// A node at 10.0.0.5/24 behind the gateway 10.0.0.1.
 pub(super) struct TestHost;
@@ -193,7 +194,7 @@ fn a_policy_comes_and_goes() {
     let mut world = World::new("");
     let deltas = world.put("p.yaml", &to_cidr("allow-external-access", "10.0.1.0/24"));
     assert_eq!(world.routes(), ["10.0.1.0/24"]);
-    assert!(matches!(&deltas[..], [Delta::Origins(_, changes)] if changes.len() == 1));
+    assert!(matches!(&deltas[..], [.., Delta::Origins(_, changes)] if changes.len() == 1));
     let source = &world.instance().origins[&prefix("10.0.1.0/24")].sources[0];
     assert_eq!(&*source.rule, "spec.egress[0].toCIDR[0]");
     assert_eq!(
@@ -201,7 +202,9 @@ fn a_policy_comes_and_goes() {
         ("shop", "allow-external-access")
     );
     let deltas = world.remove("p.yaml");
-    assert!(matches!(&deltas[..], [Delta::Origins(_, changes)] if changes[0].attributes.is_none()));
+    assert!(
+        matches!(&deltas[..], [.., Delta::Origins(_, changes)] if changes[0].attributes.is_none())
+    );
     assert_eq!(world.routes(), [""; 0]);
 }
 
@@ -217,7 +220,8 @@ fn a_prefix_goes_with_the_last_policy_that_owns_it() {
         2
     );
     assert_eq!(world.remove("a.yaml"), []);
-    assert_eq!(world.remove("b.yaml").len(), 1);
+    let deltas = world.remove("b.yaml");
+    assert!(matches!(&deltas[..], [.., Delta::Origins(_, changes)] if changes.len() == 1));
 }
 
 #[test]
@@ -720,4 +724,64 @@ fn a_hundred_thousand_cidrs() {
         );
         text.push_str(&format!("  - 30.0.{round}.0/24\n"));
     }
+}
+
+fn route_policy(name: &str, preference: u32) -> String {
+    format!(
+        "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {{name: {name}}}\n\
+         spec: {{statements: [{{name: a, action: Accept, set: {{localPreference: {preference}}}}}]}}\n"
+    )
+}
+
+#[test]
+fn a_route_policy_lives_as_long_as_a_neighbor_names_it() {
+    let under = |import: &str| {
+        config(&format!(
+            "neighbors: [{{peerAddress: 10.0.0.6, peerASN: 65001, import: {import}}}]\n"
+        ))
+    };
+    let mut world = World::new("");
+    world.put("config.yaml", &under("from-tor"));
+    let import = |world: &World| {
+        let neighbors = &world.instance().neighbors;
+        match &neighbors.values().next().unwrap().import {
+            Import::Policy(policy) => Arc::clone(policy),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(import(&world).is_missing());
+    let said = world.warnings.join("\n");
+    assert!(
+        said.contains("RoutePolicy from-tor is not there: everything is rejected"),
+        "{said}"
+    );
+    world.put("p.yaml", &route_policy("from-tor", 200));
+    let first = import(&world);
+    assert!(!first.is_missing());
+    // What says the same is the same, with its hits.
+    world.put(
+        "p.yaml",
+        &format!("# again\n{}", route_policy("from-tor", 200)),
+    );
+    assert!(Arc::ptr_eq(&first, &import(&world)));
+    // What can't be read changes nothing.
+    world.put(
+        "p.yaml",
+        &route_policy("from-tor", 200).replace("Accept", "Drop"),
+    );
+    assert!(Arc::ptr_eq(&first, &import(&world)));
+    let deltas = world.put("p.yaml", &route_policy("from-tor", 300));
+    assert!(matches!(&deltas[..], [Delta::Neighbors(_, changed)] if changed.len() == 1));
+    let second = import(&world);
+    assert_ne!(first, second);
+    assert_eq!(world.remove("p.yaml"), []);
+    assert!(Arc::ptr_eq(&second, &import(&world)));
+    let said = world.warnings.join("\n");
+    assert!(
+        said.contains("RoutePolicy from-tor is gone: it stays in force"),
+        "{said}"
+    );
+    world.put("config.yaml", &under("all"));
+    world.put("config.yaml", &under("from-tor"));
+    assert!(import(&world).is_missing());
 }

@@ -80,6 +80,7 @@ fn neighbor() -> Neighbor {
         long_lived: None,
         enhanced_refresh: true,
         allow_own_asn: 0,
+        builtin_filters: crate::config::BuiltinFilters::default(),
     }
 }
 
@@ -129,6 +130,7 @@ impl Bed {
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: vec![],
             memory_max: u64::MAX,
+            originates: false,
         });
         shard.handle_command(
             now,

@@ -9,7 +9,7 @@ use crate::watcher::fault::Report;
 pub(super) fn client(
     fields: &mut Fields<'_>,
     (peer_asn, local_asn): (Option<PeerAsn>, Option<u32>),
-    (import, export): (Import, Export),
+    (import, export): (&Import, &Export),
     report: &mut Report,
 ) -> Option<Client> {
     let reflector = wanted(fields, "routeReflectorClient", report);
@@ -41,9 +41,9 @@ pub(super) fn client(
         (Some(field), None) => (field, Client::RouteReflector),
         (None, Some(field)) => (field, Client::RouteServer),
     };
-    if import == Import::None && export != Export::All {
+    if *import == Import::None && matches!(export, Export::Originated | Export::None) {
         let message = "true has no effect: nothing of this neighbor is passed on while its import \
-                       is none, and nothing to it unless its export is all";
+                       is none, and nothing to it unless its export is all or a RoutePolicy";
         field.warn(report, message);
     }
     Some(client)

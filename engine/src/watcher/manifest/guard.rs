@@ -6,6 +6,7 @@ use super::fields::{Field, Fields, longest};
 use super::metadata::selector;
 use super::node::Value;
 use crate::config::OriginAttributes;
+use crate::policy::WELL_KNOWN;
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{Advertise, GuardSpec, PodCidrs, PrefixMatch};
 use crate::watcher::selector::Selector;
@@ -15,24 +16,6 @@ use crate::watcher::selector::Selector;
 const STANDARD_MAX: usize = 128;
 /// Large communities on one route.
 const LARGE_MAX: usize = 64;
-
-/// Names that Cilium gives to well-known communities (IANA's registry, RFC 1997 and later).
-const WELL_KNOWN: &[(&str, u32)] = &[
-    ("internet", 0x0000_0000),
-    ("planned-shut", 0xffff_0000),
-    ("accept-own", 0xffff_0001),
-    ("route-filter-translated-v4", 0xffff_0002),
-    ("route-filter-v4", 0xffff_0003),
-    ("route-filter-translated-v6", 0xffff_0004),
-    ("route-filter-v6", 0xffff_0005),
-    ("llgr-stale", 0xffff_0006),
-    ("no-llgr", 0xffff_0007),
-    ("blackhole", 0xffff_029a),
-    ("no-export", 0xffff_ff01),
-    ("no-advertise", 0xffff_ff02),
-    ("no-export-subconfed", 0xffff_ff03),
-    ("no-peer", 0xffff_ff04),
-];
 
 /// What is announced when nothing is written.
 pub(super) fn default_advertise() -> Advertise {
@@ -288,7 +271,11 @@ fn prefix_matches(field: &Field<'_>, or_longer: bool, report: &mut Report) -> Ve
         .collect()
 }
 
-fn prefix_match(field: &Field<'_>, or_longer: bool, report: &mut Report) -> Option<PrefixMatch> {
+pub(super) fn prefix_match(
+    field: &Field<'_>,
+    or_longer: bool,
+    report: &mut Report,
+) -> Option<PrefixMatch> {
     let Value::Map(_) = field.node.value else {
         let prefix = field.strict_prefix(report)?;
         let exactly = prefix.length();

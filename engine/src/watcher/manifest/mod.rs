@@ -15,6 +15,11 @@ mod neighbor;
 mod node;
 mod overlay;
 mod peering;
+mod policy;
+mod policy_match;
+mod policy_set;
+#[cfg(test)]
+mod policy_tests;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -131,6 +136,7 @@ fn known_kind(group: &str, kind: &str) -> Option<Kind> {
         }
         ("cilium.io", "CiliumCIDRGroup") => Some(Kind::CiliumCidrGroup),
         ("cilium.io", "CiliumNode") => Some(Kind::CiliumNode),
+        ("ringbgp.io", "RoutePolicy") => Some(Kind::RoutePolicy),
         ("", "ConfigMap") => Some(Kind::ConfigMap),
         ("", "Node") => Some(Kind::Node),
         ("", "Namespace") => Some(Kind::Namespace),
@@ -142,6 +148,7 @@ fn known_kind(group: &str, kind: &str) -> Option<Kind> {
 fn accepted_versions(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::CiliumConfig => &["v2alpha1"],
+        Kind::RoutePolicy => &["v1alpha1"],
         Kind::CiliumCidrGroup => &["v2", "v2alpha1"],
         Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy | Kind::CiliumNode => {
             &["v2"]
@@ -197,8 +204,8 @@ fn read_known(
         }
         return;
     }
-    let body = body(kind, &mut fields, report);
-    if kind == Kind::CiliumConfig {
+    let body = body(kind, &key.name, &mut fields, report);
+    if matches!(kind, Kind::CiliumConfig | Kind::RoutePolicy) {
         fields.get("status");
         fields.close_strictly(report);
     } else {
@@ -235,7 +242,7 @@ fn has_peering(fields: &mut Fields<'_>) -> bool {
     matches!(&spec.node.value, Value::Map(entries) if entries.iter().any(|e| e.key == "bgpPeering"))
 }
 
-fn body(kind: Kind, fields: &mut Fields<'_>, report: &mut Report) -> Option<Body> {
+fn body(kind: Kind, name: &Arc<str>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Body> {
     Some(match kind {
         Kind::CiliumConfig => {
             let spec = fields.require("spec", "with bgpPeering", report)?;
@@ -245,6 +252,7 @@ fn body(kind: Kind, fields: &mut Fields<'_>, report: &mut Report) -> Option<Body
             spec.close_strictly(report);
             Body::Config(Box::new(peering?))
         }
+        Kind::RoutePolicy => Body::RoutePolicy(policy::policy(name, fields, report)?),
         Kind::ConfigMap => Body::ConfigMap(Box::new(kubernetes::config_map(fields, report))),
         Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy => {
             Body::Policy(cilium::policy(fields, report))

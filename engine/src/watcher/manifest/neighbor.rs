@@ -15,8 +15,10 @@ use super::peering::BGP_PORT;
 use super::templates::Templates;
 use super::unsupported;
 use crate::config::{
-    AddPaths, Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities, Timers,
+    AddPaths, BuiltinFilters, Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities,
+    Timers,
 };
+use crate::policy::Policy;
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{Auth, NeighborSpec, Whom};
 
@@ -86,8 +88,10 @@ fn settings(
         Some(field) => next_hops(&field, report),
         None => (None, NextHopIpv6::Auto),
     };
-    let import = policy_word(fields, "import", IMPORT, report).unwrap_or(Import::None);
-    let export = policy_word(fields, "export", EXPORT, report).unwrap_or(Export::Originated);
+    let import =
+        policy_word(fields, "import", IMPORT, Import::Policy, report).unwrap_or(Import::None);
+    let export =
+        policy_word(fields, "export", EXPORT, Export::Policy, report).unwrap_or(Export::Originated);
     let capabilities = capabilities(fields, report);
     let spec = NeighborSpec {
         line: fields.line,
@@ -113,7 +117,7 @@ fn settings(
         client: client(
             fields,
             (peer_asn, local_asn.or(instance_asn)),
-            (import, export),
+            (&import, &export),
             report,
         ),
         import,
@@ -123,6 +127,7 @@ fn settings(
         long_lived: None,
         enhanced_refresh: capabilities.enhanced_refresh,
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
+        builtin_filters: builtin_filters(fields, report),
     };
     unsupported::in_neighbor(fields, report);
     spec
@@ -168,27 +173,22 @@ fn word<T: Copy>(
     fields.get(name)?.word(words, report)
 }
 
-/// `import` and `export`: a few words; any other is the name of a RoutePolicy.
-fn policy_word<T: Copy>(
+/// `import` and `export`: a few words; any other is the name of a RoutePolicy. The policy is looked
+/// for when all resources are known: until then it is one that is not there.
+fn policy_word<T: Clone>(
     fields: &mut Fields<'_>,
     name: &'static str,
     words: &[(&str, T)],
+    policy: fn(Arc<Policy>) -> T,
     report: &mut Report,
 ) -> Option<T> {
     let field = fields.get(name)?;
-    if let Value::String(text) = &field.node.value
-        && !words.iter().any(|(word, _)| word == text)
-    {
-        let accepted: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let message = format!(
-            "{}: a RoutePolicy by name is not supported yet; accepted for now: {}",
-            field.node.value.describe(),
-            accepted.join(", ")
-        );
-        field.fault(report, message);
-        return None;
-    }
-    field.word(words, report)
+    let text = field.name(report)?;
+    let word = words.iter().find(|(word, _)| *word == text);
+    Some(match word {
+        Some((_, meaning)) => meaning.clone(),
+        None => policy(Arc::new(Policy::missing(&text.into()))),
+    })
 }
 
 /// An AS number; 0 is reserved (RFC 7607).
@@ -438,7 +438,7 @@ fn check_hold(field: &Field<'_>, timers: &Timers, report: &mut Report) {
     }
 }
 
-fn families_of(field: &Field<'_>, report: &mut Report) -> FamilySet {
+pub(super) fn families_of(field: &Field<'_>, report: &mut Report) -> FamilySet {
     let mut families = FamilySet::NONE;
     for element in field.list(report).unwrap_or_default() {
         let Some(mut fields) = element.fields(report) else {
@@ -518,6 +518,28 @@ fn next_hop_ipv6(field: &Field<'_>, report: &mut Report) -> NextHopIpv6 {
     let accepted = "the global IPv6 address of one host, or mapped";
     field.refuse::<()>(report, accepted);
     NextHopIpv6::Auto
+}
+
+fn builtin_filters(fields: &mut Fields<'_>, report: &mut Report) -> BuiltinFilters {
+    let mut filters = BuiltinFilters::default();
+    let Some(field) = fields.get("builtinFilters") else {
+        return filters;
+    };
+    if let Some(mut fields) = field.fields(report) {
+        for (name, on) in [
+            ("martians", &mut filters.martians),
+            ("asSet", &mut filters.as_set),
+            ("firstAS", &mut filters.first_as),
+            ("ownPrefixes", &mut filters.own_prefixes),
+        ] {
+            let written = fields.get(name);
+            *on = written
+                .and_then(|field| field.boolean(report))
+                .unwrap_or(*on);
+        }
+        fields.close_strictly(report);
+    }
+    filters
 }
 
 fn send_communities(fields: &mut Fields<'_>, report: &mut Report) -> SendCommunities {

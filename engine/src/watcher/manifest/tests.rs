@@ -213,8 +213,12 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "is not above holdTimeSeconds",
         ),
         (
-            "peerASN: 1\nimport: from-tor",
-            "a RoutePolicy by name is not supported yet",
+            "peerASN: 1\nimport: [from-tor]",
+            "import: a list is not accepted: text is expected",
+        ),
+        (
+            "peerASN: 1\nbuiltinFilters: {martian: false}",
+            "did you mean martians?",
         ),
         (
             "peerASN: 1\ngracefulRestart: {enabled: 1}",
@@ -340,7 +344,7 @@ fn a_client_that_nothing_is_passed_on_from_or_to_is_a_warning() {
         [
             "f.yaml:10: warning: spec.bgpPeering.neighbors[0].routeReflectorClient: true has no \
              effect: nothing of this neighbor is passed on while its import is none, and nothing \
-             to it unless its export is all"
+             to it unless its export is all or a RoutePolicy"
         ]
     );
     assert_eq!(
@@ -789,7 +793,7 @@ fn groups_nodes_secrets() {
 fn kinds_that_are_not_built_yet_are_faults() {
     for (version, kind) in [
         ("cilium.io/v2", "CiliumBGPClusterConfig"),
-        ("ringbgp.io/v1alpha1", "RoutePolicy"),
+        ("ringbgp.io/v1alpha1", "RouteMap"),
     ] {
         let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n");
         assert_fault(&read_text(&text), &format!("{kind} is not supported yet"));

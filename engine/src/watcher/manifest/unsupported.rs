@@ -42,15 +42,6 @@ const NEIGHBOR: &[(&str, Off)] = &[
     ("role", Off::EmptyText),
     ("roleStrict", Off::False),
     (
-        "builtinFilters",
-        Off::Fields(&[
-            ("martians", Off::False),
-            ("asSet", Off::False),
-            ("firstAS", Off::False),
-            ("ownPrefixes", Off::False),
-        ]),
-    ),
-    (
         "maxPrefixes",
         Off::Fields(&[
             ("ipv4", Off::Zero),
@@ -112,7 +103,7 @@ pub(super) fn in_timers(fields: &mut Fields<'_>, report: &mut Report) {
 pub(super) fn is_kind(group: &str, kind: &str) -> bool {
     match group {
         "cilium.io" => kind.starts_with("CiliumBGP"),
-        "ringbgp.io" => true,
+        "ringbgp.io" => kind != "RoutePolicy",
         _ => false,
     }
 }

@@ -1,0 +1,139 @@
+//! Export policy: what it makes of a path before the rest of export sees it.
+//!
+//! Attributes that policy changes are interned by this shard as any others: an advert is made of
+//! them, and what they were does not matter to it any more.
+
+use codec::IpPrefix;
+use rib::{AttributeId, Attributes, Guard, Path, Rib, RibWriter};
+
+use super::export::{Refusal, export};
+use super::reflect::PathSource;
+use super::view::ExportView;
+use crate::policy::{Evaluator, Form, Key, Sources, Subject, Validation, Verdict};
+
+/// A path as policy sees it, but for its prefix.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) path: Path,
+    pub(super) attributes: Attributes<'a>,
+    pub(super) said: PathSource,
+    pub(super) prefix: IpPrefix,
+}
+
+impl Asked<'_> {
+    fn sources(&self) -> Sources {
+        match self.said.kind {
+            rib::SourceKind::Local => own_sources(self.path.flags.rules()),
+            _ => Sources::RECEIVED,
+        }
+    }
+
+    /// What a policy makes of it, and whether it does the same whatever the prefix.
+    pub(super) fn judge(&self, evaluator: &mut Evaluator) -> (Verdict, bool) {
+        let family = self.prefix.family();
+        let key = Key {
+            attributes: self.path.attributes.bits(),
+            generation: self.attributes.generation,
+            family,
+            sources: self.sources(),
+            validation: Validation::NotFound,
+        };
+        let subject = Subject {
+            family,
+            sources: key.sources,
+            validation: key.validation,
+            attributes: self.attributes.bytes,
+        };
+        evaluator.judge(key, &subject, self.prefix)
+    }
+}
+
+/// What asks for an own route, by the bits that [`origin_rules`] makes.
+fn own_sources(rules: u8) -> Sources {
+    Sources::from_bits(rules << 1)
+}
+
+/// What asks for an own route, as three bits.
+pub fn origin_rules(sources: Sources) -> u8 {
+    sources.bits() >> 1
+}
+
+/// Attributes after policy, with a count for the caller if they are not those before.
+pub(super) struct Passed {
+    pub(super) attributes: AttributeId,
+    pub(super) said: PathSource,
+    /// To be given back.
+    pub(super) counted: bool,
+}
+
+/// Appends the form in which the peers of `view` are told a path; what policy makes of it is neither
+/// remembered nor counted.
+///
+/// # Errors
+/// Why they are not told.
+pub fn export_path(
+    view: &ExportView,
+    (rib, guard): (&Rib, &Guard),
+    prefix: IpPrefix,
+    path: &Path,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let attributes = rib.attributes(path.attributes, guard);
+    let said = PathSource::of(view, rib.source(path.source, guard), attributes.summary);
+    let Some(applied) = &view.policy else {
+        return export(view, prefix.family(), said, attributes.bytes, out);
+    };
+    let asked = Asked {
+        path: *path,
+        attributes,
+        said,
+        prefix,
+    };
+    let (verdict, _) = asked.judge(&mut Evaluator::new(applied.clone()));
+    if !verdict.accepted {
+        return Err(Refusal::Statement(verdict.statement));
+    }
+    let octets = verdict.form.attributes.as_deref();
+    let said = said_after(said, &verdict.form);
+    export(
+        view,
+        prefix.family(),
+        said,
+        octets.unwrap_or(attributes.bytes),
+        out,
+    )
+}
+
+/// What of a verdict the rest of export goes on with.
+pub(super) fn pass(
+    writer: &mut RibWriter,
+    asked: &Asked<'_>,
+    verdict: &Verdict,
+) -> Result<Passed, Refusal> {
+    if !verdict.accepted {
+        return Err(Refusal::Statement(verdict.statement));
+    }
+    let said = said_after(asked.said, &verdict.form);
+    let Some(octets) = &verdict.form.attributes else {
+        return Ok(Passed {
+            attributes: asked.path.attributes,
+            said,
+            counted: false,
+        });
+    };
+    let attributes = writer.intern(octets).map_err(|_| Refusal::NoRoom)?;
+    Ok(Passed {
+        attributes,
+        said,
+        counted: true,
+    })
+}
+
+/// What the last steps of export are told beside the attributes.
+fn said_after(said: PathSource, form: &Form) -> PathSource {
+    PathSource {
+        next_hop: form.next_hop,
+        sets_med: form.sets_med,
+        ..said
+    }
+}

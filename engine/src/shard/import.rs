@@ -1,0 +1,477 @@
+//! What becomes of a path that came in: the checks of RFC 4271 and 4456, the built-in filters, import
+//! policy, and GRACEFUL_SHUTDOWN, in this order.
+//!
+//! Everything that is asked of attributes is asked once for a set of them; of prefixes only what
+//! depends on them. A path that is refused keeps its attributes as received, marked; one that policy
+//! changed has a set that was made of those, which finds them again.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use codec::{AttributeSet, Family, IpPrefix, PeerKind, Prefix};
+use rib::{AttributeId, PathFlags, PrefixId};
+use smallvec::SmallVec;
+
+use super::instance::Instance;
+use super::peer::Established;
+use crate::config::{Import, Neighbor};
+use crate::policy::{
+    Applied, Evaluator, GRACEFUL_SHUTDOWN, Key, Sources, Subject, Validation, Verdict,
+    with_local_preference,
+};
+
+/// Why a path is kept, but not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rejection {
+    AsLoop,
+    OwnNextHop,
+    LoopbackNextHop,
+    OwnOriginator,
+    OwnCluster,
+    AsSet,
+    FirstAs,
+    Martian,
+    OwnPrefix,
+    /// By which policy and statement.
+    Policy(String),
+}
+
+impl Rejection {
+    /// For people.
+    pub(super) fn words(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Rejection::AsLoop => "AS loop: our own AS number stands in the AS_PATH",
+            Rejection::OwnNextHop => "the next hop is our own address",
+            Rejection::LoopbackNextHop => {
+                "the next hop is a loopback address of the peer's machine"
+            }
+            Rejection::OwnOriginator => "reflection loop: ORIGINATOR_ID is our router id",
+            Rejection::OwnCluster => "reflection loop: our cluster id stands in the CLUSTER_LIST",
+            Rejection::AsSet => "builtinFilters.asSet: the AS_PATH has an AS_SET (RFC 9774)",
+            Rejection::FirstAs => {
+                "builtinFilters.firstAS: the AS_PATH does not begin with the peer's AS"
+            }
+            Rejection::Martian => "builtinFilters.martians: no route may have this prefix",
+            Rejection::OwnPrefix => "builtinFilters.ownPrefixes: we originate this prefix",
+            Rejection::Policy(by) => return Cow::Borrowed(by),
+        })
+    }
+}
+
+/// Import policies as they are run: one for all peers to which a policy does the same.
+#[derive(Default)]
+pub(super) struct Imports {
+    /// Each with how many peers it is for.
+    places: Vec<Option<(Evaluator, usize)>>,
+    by: AHashMap<Applied, usize>,
+}
+
+impl Imports {
+    /// Its place, for one peer more.
+    pub(super) fn take(&mut self, applied: Applied) -> usize {
+        if let Some(place) = self.by.get(&applied).copied() {
+            if let Some((_, peers)) = &mut self.places[place] {
+                *peers += 1;
+            }
+            return place;
+        }
+        let place = match self.places.iter().position(Option::is_none) {
+            Some(place) => place,
+            None => {
+                self.places.push(None);
+                self.places.len() - 1
+            }
+        };
+        self.places[place] = Some((Evaluator::new(applied.clone()), 1));
+        self.by.insert(applied, place);
+        place
+    }
+
+    /// For one peer less.
+    pub(super) fn give_back(&mut self, place: usize) {
+        if let Some((evaluator, peers)) = &mut self.places[place] {
+            *peers -= 1;
+            if *peers == 0 {
+                evaluator.flush();
+                self.by.remove(evaluator.applied());
+                self.places[place] = None;
+            }
+        }
+    }
+
+    pub(super) fn get(&self, place: usize) -> Option<&Evaluator> {
+        self.places
+            .get(place)?
+            .as_ref()
+            .map(|(evaluator, _)| evaluator)
+    }
+
+    fn get_mut(&mut self, place: usize) -> Option<&mut Evaluator> {
+        self.places
+            .get_mut(place)?
+            .as_mut()
+            .map(|(evaluator, _)| evaluator)
+    }
+
+    /// Adds what was counted to the policies' hits.
+    pub(super) fn flush(&mut self) {
+        for (evaluator, _) in self.places.iter_mut().flatten() {
+            evaluator.flush();
+        }
+    }
+}
+
+/// Octets that policy made, none where it made none, and the set of them.
+type Made = (Option<Arc<[u8]>>, AttributeId);
+
+/// One attribute set on its way in. Its octets stand in the instance's `canonical`.
+pub(super) struct Incoming {
+    received: AttributeId,
+    key: Key,
+    /// What becomes of every prefix but those that a filter refuses.
+    settled: Option<(AttributeId, PathFlags)>,
+    external: bool,
+    /// What policy made of it, and the sets of that.
+    made: SmallVec<[Made; 2]>,
+}
+
+impl Incoming {
+    /// Whether these are the attributes.
+    pub(super) fn is_of(&self, received: AttributeId) -> bool {
+        self.received == received
+    }
+
+    /// What becomes of every prefix, if no filter looks at prefixes.
+    pub(super) fn settled(&self, neighbor: &Neighbor) -> Option<(AttributeId, PathFlags)> {
+        self.settled.filter(|(_, flags)| {
+            let filters = neighbor.builtin_filters;
+            flags.contains(PathFlags::REJECTED) || !(filters.martians || filters.own_prefixes)
+        })
+    }
+}
+
+impl Instance {
+    /// Begins with attributes as received, which stand in `canonical` and whose id is `received`. The
+    /// caller keeps its count until the paths are in the table.
+    pub(super) fn begin_incoming(
+        &mut self,
+        neighbor: &Neighbor,
+        established: &Established,
+        received: AttributeId,
+        family: Family,
+    ) -> Incoming {
+        let rib = self.writer.rib();
+        let set = AttributeSet::new(&self.canonical);
+        let rejected = judge(neighbor, established, &set).is_some();
+        let external = established.kind(neighbor) == PeerKind::External;
+        let mut incoming = Incoming {
+            received,
+            key: Key {
+                attributes: received.bits(),
+                generation: rib.attributes(received, &rib.guard()).generation,
+                family,
+                sources: Sources::RECEIVED,
+                validation: Validation::NotFound,
+            },
+            settled: rejected.then_some((received, PathFlags::REJECTED)),
+            external,
+            made: SmallVec::new(),
+        };
+        if !rejected && established.import.is_none() {
+            incoming.settled = Some(match external && is_shutting_down(&self.canonical) {
+                true => self.pass(&mut incoming, None),
+                false => (received, PathFlags::NONE),
+            });
+        }
+        incoming
+    }
+
+    /// What becomes of the path to one prefix: its attributes and marks. Sets that are made here
+    /// keep a count until the paths are in the table.
+    pub(super) fn judge_incoming(
+        &mut self,
+        incoming: &mut Incoming,
+        neighbor: &Neighbor,
+        established: &Established,
+        prefix: IpPrefix,
+    ) -> (AttributeId, PathFlags) {
+        if neighbor.builtin_filters.martians && is_martian(prefix) {
+            return (incoming.received, PathFlags::REJECTED);
+        }
+        if neighbor.builtin_filters.own_prefixes && self.is_echo(prefix) {
+            return (incoming.received, PathFlags::REJECTED);
+        }
+        if let Some(settled) = incoming.settled {
+            return settled;
+        }
+        let Some(verdict) = self.run_policy(incoming, established, prefix) else {
+            return (incoming.received, PathFlags::REJECTED);
+        };
+        match verdict.accepted {
+            true => self.pass(incoming, verdict.form.attributes),
+            false => (incoming.received, PathFlags::REJECTED),
+        }
+    }
+
+    /// Whether we originate a prefix. If so it is noted, to be looked at again when we don't.
+    fn is_echo(&mut self, prefix: IpPrefix) -> bool {
+        if !self.has_origins() {
+            return false;
+        }
+        let id = self.originated(prefix);
+        if let Some(id) = id {
+            self.echoes[prefix.family().index()].insert(id);
+        }
+        id.is_some()
+    }
+
+    /// The id of a prefix that we originate.
+    pub(super) fn originated(&self, prefix: IpPrefix) -> Option<PrefixId> {
+        let rib = self.writer.rib();
+        let guard = rib.guard();
+        let id = rib.lookup(prefix, &guard)?;
+        let best = rib.best(prefix.family(), id, &guard)?;
+        best.flags.contains(PathFlags::LOCAL).then_some(id)
+    }
+
+    fn run_policy(
+        &mut self,
+        incoming: &Incoming,
+        established: &Established,
+        prefix: IpPrefix,
+    ) -> Option<Verdict> {
+        let evaluator = self.imports.get_mut(established.import?)?;
+        let subject = Subject {
+            family: incoming.key.family,
+            sources: incoming.key.sources,
+            validation: incoming.key.validation,
+            attributes: &self.canonical,
+        };
+        Some(evaluator.judge(incoming.key, &subject, prefix).0)
+    }
+
+    /// A path that policy let through, as it made it.
+    fn pass(
+        &mut self,
+        incoming: &mut Incoming,
+        form: Option<Arc<[u8]>>,
+    ) -> (AttributeId, PathFlags) {
+        let known = incoming.made.iter().find(|(made, _)| match (made, &form) {
+            (None, None) => true,
+            (Some(made), Some(form)) => Arc::ptr_eq(made, form),
+            _ => false,
+        });
+        if let Some((_, id)) = known {
+            return (*id, PathFlags::NONE);
+        }
+        let octets = form.as_deref().unwrap_or(&self.canonical);
+        // RFC-DONE 8326 §4.2: routes with GRACEFUL_SHUTDOWN from external peers get LOCAL_PREF 0.
+        let lowered = (incoming.external && is_shutting_down(octets))
+            .then(|| with_local_preference(octets, 0));
+        let octets = lowered.as_deref().unwrap_or(octets);
+        if octets == self.canonical {
+            incoming.made.push((form, incoming.received));
+            return (incoming.received, PathFlags::NONE);
+        }
+        match self.writer.intern_made_of(octets, incoming.received) {
+            Ok(id) => {
+                self.arrivals.keep(id);
+                incoming.made.push((form, id));
+                (id, PathFlags::NONE)
+            }
+            Err(_) => {
+                self.refuse("attribute sets");
+                (incoming.received, PathFlags::REJECTED)
+            }
+        }
+    }
+}
+
+impl Established {
+    pub(super) fn kind(&self, neighbor: &Neighbor) -> PeerKind {
+        match self.negotiated.peer_asn == neighbor.local_asn {
+            true => PeerKind::Internal,
+            false => PeerKind::External,
+        }
+    }
+}
+
+/// What a neighbor is under on import, if it is a policy. `own` is what we are as next hop on the
+/// session.
+pub(super) fn applied(
+    neighbor: &Neighbor,
+    established: &Established,
+    own: [Option<codec::NextHop>; Family::ALL.len()],
+) -> Option<Applied> {
+    let Import::Policy(policy) = &neighbor.import else {
+        return None;
+    };
+    let seen = crate::policy::Neighbor {
+        address: neighbor.address,
+        asn: established.negotiated.peer_asn,
+        kind: established.kind(neighbor),
+    };
+    Some(Applied::on_import(policy, &seen, own))
+}
+
+/// Why attributes must not be used, if so, before policy is asked.
+pub(super) fn judge(
+    neighbor: &Neighbor,
+    established: &Established,
+    attributes: &AttributeSet<'_>,
+) -> Option<Rejection> {
+    let as_path = attributes.as_path();
+    // RFC 4271 §9.1.2: a route with our own AS in its path went through us already.
+    if as_path.count(neighbor.local_asn) > usize::from(neighbor.allow_own_asn) {
+        return Some(Rejection::AsLoop);
+    }
+    // RFC 4271 §6.3: semantically wrong, ignored and not answered.
+    let local = established.negotiated.local_address.ip();
+    match attributes.next_hop().map(|next_hop| next_hop.address()) {
+        Some(address) if address == local => return Some(Rejection::OwnNextHop),
+        // Between two speakers on one machine it is as good as any.
+        Some(address) if address.is_loopback() && !local.is_loopback() => {
+            return Some(Rejection::LoopbackNextHop);
+        }
+        _ => {}
+    }
+    // RFC 4456 §8.
+    if attributes.originator_id() == Some(neighbor.router_id) {
+        return Some(Rejection::OwnOriginator);
+    }
+    if attributes
+        .cluster_list()
+        .any(|id| id == neighbor.cluster_id)
+    {
+        return Some(Rejection::OwnCluster);
+    }
+    let filters = neighbor.builtin_filters;
+    // RFC-DONE 9774 §3: routes with an AS_SET are not used.
+    if filters.as_set && as_path.has_set() {
+        return Some(Rejection::AsSet);
+    }
+    let peer_asn = established.negotiated.peer_asn;
+    let external = peer_asn != neighbor.local_asn;
+    // RFC-DONE 4271 §6.3: an external peer's AS_PATH begins with its AS.
+    if filters.first_as && external && as_path.first_as() != Some(peer_asn) {
+        return Some(Rejection::FirstAs);
+    }
+    None
+}
+
+/// Why a path is not used, if so, all told: for people.
+pub(super) fn explain(
+    instance: &Instance,
+    (neighbor, established): (&Neighbor, &Established),
+    prefix: IpPrefix,
+    received: &[u8],
+) -> Option<Rejection> {
+    let set = AttributeSet::new(received);
+    if let Some(rejection) = judge(neighbor, established, &set) {
+        return Some(rejection);
+    }
+    if neighbor.builtin_filters.martians && is_martian(prefix) {
+        return Some(Rejection::Martian);
+    }
+    if neighbor.builtin_filters.own_prefixes && instance.originated(prefix).is_some() {
+        return Some(Rejection::OwnPrefix);
+    }
+    let verdict = verdict(instance, established, prefix, received)?;
+    let (policy, verdict) = verdict;
+    (!verdict.accepted).then(|| Rejection::Policy(policy.words(verdict.statement)))
+}
+
+/// What import policy makes of a route; nothing is remembered or counted.
+pub(super) fn verdict(
+    instance: &Instance,
+    established: &Established,
+    prefix: IpPrefix,
+    received: &[u8],
+) -> Option<(Arc<crate::policy::Policy>, Verdict)> {
+    let applied = instance.imports.get(established.import?)?.applied().clone();
+    let policy = Arc::clone(applied.policy());
+    let family = prefix.family();
+    let key = Key {
+        attributes: 0,
+        generation: 0,
+        family,
+        sources: Sources::RECEIVED,
+        validation: Validation::NotFound,
+    };
+    let subject = Subject {
+        family,
+        sources: key.sources,
+        validation: key.validation,
+        attributes: received,
+    };
+    let (verdict, _) = Evaluator::new(applied).judge(key, &subject, prefix);
+    Some((policy, verdict))
+}
+
+fn is_shutting_down(canonical: &[u8]) -> bool {
+    let mut communities = AttributeSet::new(canonical).communities();
+    communities.any(|community| community == GRACEFUL_SHUTDOWN)
+}
+
+/// Prefixes that no route may have, whoever says it.
+pub(super) fn is_martian(prefix: IpPrefix) -> bool {
+    match prefix {
+        IpPrefix::V4(prefix) => {
+            let length = prefix.length();
+            let [first, ..] = prefix.address().octets();
+            (length >= 8 && matches!(first, 0 | 127)) || (length >= 4 && first >= 224)
+        }
+        IpPrefix::V6(prefix) => {
+            let (bits, length) = (prefix.bits_left_aligned(), prefix.length());
+            (length == 128 && bits <= 1)
+                || (length >= 10 && bits >> 118 == 0xfe80 >> 6)
+                || (length >= 8 && bits >> 120 == 0xff)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn martians_are_only_these() {
+        let is = |text: &str| is_martian(text.parse::<ipnet::IpNet>().unwrap().into());
+        for martian in [
+            "0.0.0.0/8",
+            "0.1.0.0/16",
+            "127.0.0.0/8",
+            "127.0.0.1/32",
+            "224.0.0.0/4",
+            "239.1.1.0/24",
+            "240.0.0.0/4",
+            "255.255.255.255/32",
+            "::/128",
+            "::1/128",
+            "fe80::/10",
+            "fe80::1/128",
+            "ff00::/8",
+            "ff02::1/128",
+        ] {
+            assert!(is(martian), "{martian}");
+        }
+        for fine in [
+            "0.0.0.0/0",
+            "0.0.0.0/7",
+            "10.0.0.0/8",
+            "126.0.0.0/7",
+            "192.0.2.0/24",
+            "223.0.0.0/8",
+            "224.0.0.0/3",
+            "8.8.8.8/32",
+            "::/0",
+            "::/127",
+            "fe00::/9",
+            "fc00::/7",
+            "2001:db8::/32",
+        ] {
+            assert!(!is(fine), "{fine}");
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! Policy and built-in filters, seen from peers: what is told, and that nothing is asked of them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use codec::{
+    AttributeSet, AttributeWriter, IpPrefix, Message, NextHop, Origin, PeerKind, WireFormat,
+};
+
+use super::rig::{INSTANCE, Rig, neighbor};
+use super::*;
+use crate::config::{
+    BuiltinFilters, Delta, Export, Import, Neighbor, OriginAttributes, OriginChange,
+};
+use crate::model::{Route, RoutesKind, RoutesQuery};
+use crate::policy::{
+    Action, CommunityMatch, Match, Policy, PrefixRange, RoutePolicy, Set, SetMed, SetNextHop,
+    Sources, Standard, Statement, standard,
+};
+
+const ONE: &str = "10.0.0.6";
+const TWO: &str = "10.0.0.7";
+
+/// What a router holds after what it was told: LOCAL_PREF, MED, communities, AS_PATH, next hop.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Told {
+    med: Option<u32>,
+    communities: Vec<u32>,
+    as_path: Vec<u32>,
+    next_hop: Option<Ipv4Addr>,
+}
+
+struct Bed {
+    rig: Rig,
+    one: ConnectionId,
+    two: ConnectionId,
+    /// What the second peer holds.
+    table: BTreeMap<IpPrefix, Told>,
+    /// UPDATEs and others that it got since last looked at.
+    messages: usize,
+    settings: [Neighbor; 2],
+}
+
+const WIRE: WireFormat = WireFormat {
+    four_octet_as: true,
+    add_path_receive: codec::FamilySet::NONE,
+    add_path_send: codec::FamilySet::NONE,
+    extended_messages: false,
+    extended_next_hop: false,
+    families: codec::FamilySet::ALL,
+    peer: PeerKind::External,
+};
+
+impl Bed {
+    /// Two external peers.
+    fn new(change: impl FnOnce(&mut [Neighbor; 2])) -> Bed {
+        let mut rig = Rig::new();
+        let mut settings = [neighbor(ONE), neighbor(TWO)];
+        change(&mut settings);
+        let neighbors = settings.clone().map(Arc::new);
+        rig.tell(Delta::Neighbors(INSTANCE, neighbors.into()));
+        let one = rig.establish(ONE, 65002);
+        let two = rig.establish(TWO, 65003);
+        let mut bed = Bed {
+            rig,
+            one,
+            two,
+            table: BTreeMap::new(),
+            messages: 0,
+            settings,
+        };
+        bed.read();
+        bed
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut [Neighbor; 2])) {
+        change(&mut self.settings);
+        let neighbors = self.settings.clone().map(Arc::new);
+        self.rig.tell(Delta::Neighbors(INSTANCE, neighbors.into()));
+        self.read();
+    }
+
+    /// Takes in what the second peer was told, and sees that the first was told nothing but
+    /// UPDATEs and KEEPALIVEs: no session was reset, no refresh was asked for.
+    fn read(&mut self) {
+        self.messages = 0;
+        for connection in [self.one, self.two] {
+            let messages = std::mem::take(self.rig.open.get_mut(&connection).expect("up"));
+            for message in messages {
+                match codec::parse_message(&message).unwrap() {
+                    Message::Update(body) if connection == self.two => self.update(body),
+                    Message::Update(_) | Message::Keepalive | Message::Open(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, body: &[u8]) {
+        let update = codec::parse_update(body, &WIRE).unwrap();
+        for (_, prefix) in update.withdrawn.iter() {
+            self.messages += 1;
+            self.table.remove(&prefix);
+        }
+        let mut canonical = Vec::new();
+        update.canonical(codec::NlriField::Plain, &mut canonical);
+        let set = AttributeSet::new(&canonical);
+        for (_, prefix) in update.announced.iter() {
+            self.messages += 1;
+            let told = Told {
+                med: set.med(),
+                communities: set.communities().collect(),
+                as_path: set.as_path().asns().collect(),
+                next_hop: match set.next_hop() {
+                    Some(NextHop::V4(address)) => Some(address),
+                    _ => None,
+                },
+            };
+            self.table.insert(prefix, told);
+        }
+    }
+
+    /// The first peer announces a prefix.
+    fn announce(&mut self, prefix: &str, write: impl FnOnce(&mut AttributeWriter<'_>)) {
+        let mut attributes = Vec::new();
+        let mut writer = AttributeWriter::new(&mut attributes);
+        writer.origin(Origin::Igp);
+        writer.as_path(&codec::AsPath::default(), &[65002], true);
+        writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+        write(&mut writer);
+        self.announce_with(prefix, &attributes);
+    }
+
+    fn announce_with(&mut self, prefix: &str, attributes: &[u8]) {
+        let IpPrefix::V4(prefix) = ip(prefix) else {
+            panic!("IPv4 only");
+        };
+        let mut nlri = Vec::new();
+        codec::encode_nlri(prefix, None, &mut nlri);
+        let length = 23 + attributes.len() + nlri.len();
+        let mut message = vec![0xff; 16];
+        message.extend((length as u16).to_be_bytes());
+        message.extend([2, 0, 0]);
+        message.extend((attributes.len() as u16).to_be_bytes());
+        message.extend(attributes);
+        message.extend(nlri);
+        self.rig.say(self.one, &message);
+        self.read();
+    }
+
+    fn told(&self, prefix: &str) -> Option<&Told> {
+        self.table.get(&ip(prefix))
+    }
+
+    fn routes(&mut self, kind: RoutesKind) -> Vec<Route> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reply: Reply<crate::model::RoutesReply> = Box::new(move |reply| {
+            sender.send(reply).unwrap();
+        });
+        let query = RoutesQuery::all(kind);
+        self.rig
+            .command(ShardCommand::Query(Query::Routes(query, reply)));
+        receiver.recv().unwrap().routes
+    }
+
+    fn received(&mut self) -> Vec<Route> {
+        let all = self.routes(RoutesKind::Received);
+        all.into_iter()
+            .filter(|route| route.peer_address.as_deref() == Some(ONE))
+            .collect()
+    }
+
+    fn rejected_by(&mut self) -> Vec<Option<String>> {
+        self.received()
+            .into_iter()
+            .map(|route| route.rejected_by)
+            .collect()
+    }
+
+    fn reason(&mut self, prefix: &str) -> String {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reply: Reply<Vec<PrefixView>> = Box::new(move |views| {
+            sender.send(views).unwrap();
+        });
+        self.rig
+            .command(ShardCommand::Query(Query::Explain(None, ip(prefix), reply)));
+        let views = receiver.recv().unwrap();
+        let verdicts = views[0].peers.iter();
+        let of_two = verdicts.clone().find(|verdict| verdict.peer_address == TWO);
+        of_two.unwrap().reason.clone()
+    }
+
+    fn own(&mut self, prefix: &str, there: bool) {
+        let settings = crate::config::InstanceSettings {
+            name: "default".into(),
+            enabled: true,
+            router_id: Ipv4Addr::new(10, 0, 0, 5),
+            listen: vec![],
+            memory_max: u64::MAX,
+            originates: there,
+        };
+        self.rig.tell(Delta::Instance(INSTANCE, Arc::new(settings)));
+        let attributes = Arc::new(OriginAttributes {
+            communities: vec![],
+            large_communities: vec![],
+            local_preference: 100,
+        });
+        let change = OriginChange {
+            prefix: ip(prefix),
+            attributes: there.then_some(attributes),
+            kinds: Sources::POD_CIDR,
+        };
+        self.rig.tell(Delta::Origins(INSTANCE, Box::new([change])));
+        self.read();
+    }
+}
+
+fn ip(text: &str) -> IpPrefix {
+    text.parse::<ipnet::IpNet>().unwrap().into()
+}
+
+fn statement(name: &str, action: Action, change: impl FnOnce(&mut Statement)) -> Statement {
+    let mut statement = Statement {
+        name: name.into(),
+        matches: Match::default(),
+        not: None,
+        set: Set::default(),
+        action,
+    };
+    change(&mut statement);
+    statement
+}
+
+fn policy(statements: Vec<Statement>) -> Arc<Policy> {
+    Arc::new(Policy::new(RoutePolicy {
+        name: "p".into(),
+        statements,
+        ..RoutePolicy::default()
+    }))
+}
+
+fn within(statement: &mut Statement, prefix: &str) {
+    statement.matches.by_prefix = true;
+    statement.matches.prefixes.push(PrefixRange {
+        prefix: ip(prefix),
+        shortest: ip(prefix).length(),
+        longest: 32,
+    });
+}
+
+const NO_FILTERS: BuiltinFilters = BuiltinFilters {
+    martians: false,
+    as_set: false,
+    first_as: false,
+    own_prefixes: false,
+};
+
+#[test]
+fn import_policy_is_followed_live_from_what_was_received() {
+    let tagging = |community: &str| {
+        let value = standard(community).unwrap();
+        policy(vec![
+            statement("twenty", Action::Accept, |s| {
+                within(s, "20.0.0.0/8");
+                s.set.standard.add = vec![value];
+            }),
+            statement("rest", Action::Reject, |_| {}),
+        ])
+    };
+    let first = tagging("65001:1");
+    let mut bed = Bed::new(|[one, _]| one.import = Import::Policy(Arc::clone(&first)));
+    bed.announce("20.0.1.0/24", |_| {});
+    bed.announce("30.0.1.0/24", |_| {});
+    assert_eq!(
+        bed.told("20.0.1.0/24").unwrap().communities,
+        [65001 << 16 | 1]
+    );
+    assert_eq!(bed.told("30.0.1.0/24"), None);
+    let received = bed.received();
+    // As they were received, whatever policy made of them.
+    assert_eq!(received.len(), 2);
+    assert!(received.iter().all(|route| route.communities.is_none()));
+    assert!(received[0].accepted && !received[1].accepted);
+    assert_eq!(
+        received[1].rejected_by.as_deref(),
+        Some("RoutePolicy p, statement rest")
+    );
+    let available = bed.routes(RoutesKind::Available);
+    assert_eq!(available[0].communities.as_deref().unwrap(), ["65001:1"]);
+    let hits: Vec<u64> = first.hits().into_iter().map(|of| of.hits).collect();
+    assert_eq!(hits, [1, 1, 0]);
+
+    bed.change(|[one, _]| one.import = Import::Policy(tagging("65001:2")));
+    assert_eq!(
+        bed.told("20.0.1.0/24").unwrap().communities,
+        [65001 << 16 | 2]
+    );
+    assert_eq!(bed.messages, 1, "only the difference is told");
+    bed.change(|[one, _]| one.import = Import::Policy(tagging("65001:2")));
+    assert_eq!(bed.messages, 0);
+    bed.change(|[one, _]| one.import = Import::All);
+    assert_eq!(bed.table.len(), 2);
+    assert!(bed.told("20.0.1.0/24").unwrap().communities.is_empty());
+    let gone = Arc::new(Policy::missing(&"gone".into()));
+    bed.change(|[one, _]| one.import = Import::Policy(gone));
+    assert_eq!(bed.table.len(), 0);
+    let why = "RoutePolicy gone is not there: everything is rejected";
+    assert_eq!(
+        bed.rejected_by(),
+        [Some(why.to_owned()), Some(why.to_owned())]
+    );
+    assert_eq!(bed.rig.peers()[0].families[0].accepted, 0);
+    assert_eq!(bed.rig.peers()[0].families[0].received, 2);
+}
+
+#[test]
+fn export_policy_is_followed_live_for_its_peers_alone() {
+    let export = policy(vec![
+        statement("no-31", Action::Reject, |s| within(s, "31.0.0.0/8")),
+        statement("tagged", Action::Accept, |s| {
+            s.matches.standard = CommunityMatch {
+                any: vec![Standard::parse("65002:*").unwrap()],
+                ..CommunityMatch::default()
+            };
+            s.set.med = Some(SetMed::Value(7));
+            s.set.prepend = Some((65001, 2));
+            s.set.next_hop = Some(SetNextHop::Unchanged);
+            s.set.standard.remove = vec![Standard::parse("65002:*").unwrap()];
+        }),
+        statement("rest", Action::Accept, |s| {
+            within(s, "30.0.0.0/7");
+            s.set.next_hop = Some(SetNextHop::Address("192.0.2.1".parse().unwrap()));
+        }),
+    ]);
+    let mut bed = Bed::new(|[one, two]| {
+        // In no group that the other could move to.
+        one.export = Export::None;
+        two.export = Export::Policy(export);
+    });
+    bed.announce("20.0.1.0/24", |w| w.communities(&[65002 << 16 | 9]));
+    bed.announce("30.0.1.0/24", |_| {});
+    bed.announce("31.0.1.0/24", |_| {});
+    bed.announce("40.0.1.0/24", |_| {});
+    let tagged = Told {
+        med: Some(7),
+        communities: vec![],
+        as_path: vec![65001, 65001, 65001, 65002],
+        next_hop: Some(Ipv4Addr::new(10, 0, 0, 6)),
+    };
+    assert_eq!(bed.told("20.0.1.0/24"), Some(&tagged));
+    let rest = bed.told("30.0.1.0/24").unwrap();
+    assert_eq!(
+        (rest.next_hop, rest.med),
+        (Some(Ipv4Addr::new(192, 0, 2, 1)), None)
+    );
+    assert_eq!(bed.table.len(), 2);
+    assert_eq!(
+        bed.reason("31.0.1.0/24"),
+        "rejected by RoutePolicy p, statement no-31"
+    );
+    assert_eq!(
+        bed.reason("40.0.1.0/24"),
+        "rejected by RoutePolicy p, defaultAction"
+    );
+    let advertised = bed.routes(RoutesKind::Advertised);
+    let to_two = advertised
+        .iter()
+        .filter(|r| r.advertised_to.as_deref() == Some(TWO));
+    assert_eq!(to_two.count(), 2);
+
+    let open = policy(vec![statement("all", Action::Accept, |_| {})]);
+    bed.change(|[_, two]| two.export = Export::Policy(Arc::clone(&open)));
+    assert_eq!(bed.table.len(), 4);
+    assert_eq!(bed.messages, 4, "all four differ from before");
+    bed.change(|[_, two]| two.export = Export::All);
+    assert_eq!(bed.messages, 0, "the same is told");
+    bed.change(|[_, two]| two.export = Export::Policy(Arc::new(Policy::missing(&"x".into()))));
+    assert_eq!(bed.table.len(), 0);
+    let why = "rejected by RoutePolicy x is not there: everything is rejected";
+    assert_eq!(bed.reason("20.0.1.0/24"), why);
+}
+
+#[test]
+fn own_routes_are_told_by_what_asks_for_them() {
+    let of = |sources| {
+        policy(vec![statement("own", Action::Accept, |s| {
+            s.matches.sources = Some(sources);
+        })])
+    };
+    let mut bed = Bed::new(|[_, two]| two.export = Export::Policy(of(Sources::POD_CIDR)));
+    bed.own("50.0.0.0/24", true);
+    assert_eq!(bed.table.len(), 1);
+    assert_eq!(
+        bed.told("50.0.0.0/24").unwrap().next_hop,
+        Some(Ipv4Addr::new(10, 0, 0, 5))
+    );
+    bed.change(|[_, two]| two.export = Export::Policy(of(Sources::NETWORK_POLICY)));
+    assert_eq!(bed.table.len(), 0);
+    let both = Sources::RECEIVED.with(Sources::POD_CIDR);
+    bed.change(|[_, two]| two.export = Export::Policy(of(both)));
+    assert_eq!(bed.table.len(), 1);
+}
+
+// RFC-SHOWN 8326 §4.2
+#[test]
+fn a_route_that_is_about_to_go_is_the_last_choice() {
+    let mut bed = Bed::new(|_| {});
+    let shutting_down = standard("graceful-shutdown").unwrap();
+    bed.announce("20.0.1.0/24", |w| w.communities(&[shutting_down]));
+    let available = bed.routes(RoutesKind::Available);
+    assert_eq!(available[0].local_pref, Some(0));
+    assert_eq!(bed.received()[0].local_pref, None);
+    // After policy, which may say otherwise.
+    let without = policy(vec![statement("no", Action::Accept, |s| {
+        s.set.standard.replace = Some(vec![]);
+    })]);
+    bed.change(|[one, _]| one.import = Import::Policy(without));
+    assert_eq!(bed.routes(RoutesKind::Available)[0].local_pref, None);
+}
+
+// RFC-SHOWN 9774 §3
+// RFC-SHOWN 4271 §6.3
+#[test]
+fn each_built_in_filter_refuses_and_says_so_until_it_is_switched_off() {
+    let mut bed = Bed::new(|_| {});
+    bed.announce("127.1.0.0/16", |_| {});
+    let mut with_set = Vec::new();
+    let mut writer = AttributeWriter::new(&mut with_set);
+    writer.origin(Origin::Igp);
+    // 65002 {1}
+    writer.raw(0x40, 2, &[2, 1, 0, 0, 0xfd, 0xea, 1, 1, 0, 0, 0, 1]);
+    writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+    bed.announce_with("20.0.1.0/24", &with_set);
+    let mut other_first = Vec::new();
+    let mut writer = AttributeWriter::new(&mut other_first);
+    writer.origin(Origin::Igp);
+    writer.as_path(&codec::AsPath::default(), &[65009, 65002], true);
+    writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+    bed.announce_with("20.0.2.0/24", &other_first);
+    bed.own("50.0.0.0/24", true);
+    bed.announce("50.0.0.0/24", |_| {});
+    let said: Vec<String> = bed.rejected_by().into_iter().flatten().collect();
+    let filters: Vec<&str> = said
+        .iter()
+        .filter_map(|s| s.split_once(':').map(|s| s.0))
+        .collect();
+    assert_eq!(
+        filters,
+        [
+            "builtinFilters.asSet",
+            "builtinFilters.firstAS",
+            "builtinFilters.ownPrefixes",
+            "builtinFilters.martians",
+        ]
+    );
+    assert_eq!(bed.table.len(), 1, "our own");
+    bed.change(|[one, _]| one.builtin_filters = NO_FILTERS);
+    assert_eq!(bed.rejected_by(), [None, None, None, None]);
+    assert_eq!(bed.table.len(), 4);
+    bed.change(|[one, _]| one.builtin_filters = BuiltinFilters::default());
+    assert_eq!(bed.table.len(), 1);
+}
+
+#[test]
+fn an_echo_is_one_only_while_we_originate_the_prefix() {
+    let mut bed = Bed::new(|_| {});
+    bed.announce("50.0.0.0/24", |_| {});
+    assert_eq!(bed.rejected_by(), [None]);
+    bed.own("50.0.0.0/24", true);
+    assert!(
+        bed.rejected_by()[0]
+            .as_deref()
+            .unwrap()
+            .contains("ownPrefixes")
+    );
+    assert_eq!(bed.told("50.0.0.0/24").unwrap().as_path, [65001]);
+    bed.own("50.0.0.0/24", false);
+    assert_eq!(bed.rejected_by(), [None]);
+    assert_eq!(bed.told("50.0.0.0/24").unwrap().as_path, [65001, 65002]);
+}

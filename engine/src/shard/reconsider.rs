@@ -1,0 +1,161 @@
+//! Judging anew what came in before: after a change of import policy, filters or own routes. Nothing
+//! is asked of peers; what differs goes into the table and is told, and nothing else.
+//!
+//! Done in bounded quanta, so that live changes pass between them. Level-triggered: a prefix in a
+//! peer's set is judged by what is so when its turn comes, whatever changed before.
+
+use std::sync::Arc;
+
+use codec::Family;
+use rib::{IdSet, Path, PathFlags, PrefixId};
+
+use super::Shard;
+use super::import::Incoming;
+use super::instance::Instance;
+use super::peer::{Established, Peer, PeerId};
+use crate::config::Import;
+
+/// Prefixes that are judged anew in one turn: fewer than the table work of a turn, so that what it
+/// leads to never makes live changes wait in line.
+const QUANTUM: usize = 1024;
+
+impl Shard {
+    /// Everything that a peer said is to be judged anew.
+    pub(super) fn reconsider_all(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if peer.neighbor.import == Import::None {
+            return;
+        }
+        if let Some(established) = &mut peer.established {
+            let was_idle = established.reconsider.iter().all(IdSet::is_empty);
+            for family in Family::ALL {
+                let all = &established.adj_rib_in[family.index()];
+                established.reconsider[family.index()].union_with(all);
+            }
+            if was_idle {
+                self.reconsidering.push_back(id);
+            }
+        }
+    }
+
+    /// One bounded piece of it. Whether there is more.
+    pub(super) fn reconsider_some(&mut self) -> bool {
+        self.find_echoes();
+        let mut budget = QUANTUM;
+        while budget > 0
+            && let Some(id) = self.reconsidering.pop_front()
+        {
+            let Some(peer) = self.peers.get_mut(id) else {
+                continue;
+            };
+            let Some(instance) = self.instances.get_mut(&peer.instance) else {
+                continue;
+            };
+            budget -= reconsider(instance, peer, budget);
+            let left = peer.established.as_ref();
+            if left.is_some_and(|up| up.reconsider.iter().any(|set| !set.is_empty())) {
+                // The others have their turn first.
+                self.reconsidering.push_back(id);
+            }
+        }
+        !self.reconsidering.is_empty()
+    }
+
+    /// Own routes that came or went decide over what peers say of their prefixes.
+    fn find_echoes(&mut self) {
+        for (instance_id, instance) in &mut self.instances {
+            let changed = std::mem::take(&mut instance.own_changed);
+            if changed.is_empty() {
+                continue;
+            }
+            let rib = Arc::clone(instance.writer.rib());
+            let guard = rib.guard();
+            let mut sources: ahash::AHashMap<_, _> = ahash::AHashMap::new();
+            for (id, peer) in self.peers.iter() {
+                if let Some(established) = &peer.established
+                    && peer.instance == *instance_id
+                {
+                    sources.insert(established.source, id);
+                }
+            }
+            for (family, prefix) in changed {
+                for path in rib.paths(family, prefix, &guard).iter() {
+                    let peer = sources.get(&path.source).copied();
+                    let peer = peer.and_then(|id| Some((id, self.peers.get_mut(id)?)));
+                    if let Some((id, peer)) = peer
+                        && let Some(established) = &mut peer.established
+                    {
+                        if established.reconsider.iter().all(IdSet::is_empty) {
+                            self.reconsidering.push_back(id);
+                        }
+                        established.reconsider[family.index()].insert(prefix);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Judges up to `max` prefixes of a peer anew. Returns how many.
+fn reconsider(instance: &mut Instance, peer: &mut Peer, max: usize) -> usize {
+    let Some(established) = &mut peer.established else {
+        return 0;
+    };
+    let mut ids = Vec::new();
+    let mut done = 0;
+    for family in Family::ALL {
+        established.reconsider[family.index()].take_first(max - done, &mut ids);
+        done += ids.len();
+        judge_anew(instance, &peer.neighbor, established, family, &ids);
+        ids.clear();
+    }
+    done
+}
+
+fn judge_anew(
+    instance: &mut Instance,
+    neighbor: &crate::config::Neighbor,
+    established: &mut Established,
+    family: Family,
+    ids: &[PrefixId],
+) {
+    let rib = Arc::clone(instance.writer.rib());
+    let guard = rib.guard();
+    let mut last: Option<Incoming> = None;
+    for id in ids {
+        let prefix = rib.prefix(family, *id);
+        let paths = rib.paths(family, *id, &guard);
+        for path in paths
+            .iter()
+            .filter(|path| path.source == established.source)
+        {
+            let received = instance.writer.received(path.attributes);
+            let incoming = match &mut last {
+                Some(incoming) if incoming.is_of(received) => incoming,
+                last => {
+                    instance.canonical.clear();
+                    let octets = rib.attributes(received, &guard).bytes;
+                    instance.canonical.extend_from_slice(octets);
+                    // Its path may be the last that holds it.
+                    instance.writer.hold(received);
+                    instance.arrivals.keep(received);
+                    last.insert(instance.begin_incoming(neighbor, established, received, family))
+                }
+            };
+            let (attributes, flags) =
+                instance.judge_incoming(incoming, neighbor, established, prefix);
+            let judged = Path {
+                attributes,
+                flags: path.flags.without(PathFlags::REJECTED).with(flags),
+                ..*path
+            };
+            if judged != *path {
+                instance.arrivals.announce([(prefix, judged)]);
+            }
+        }
+    }
+    drop(guard);
+    instance.settle_judged(established);
+}

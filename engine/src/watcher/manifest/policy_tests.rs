@@ -1,0 +1,249 @@
+//! What a RoutePolicy gets for good and for bad text.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::policy::{Action, Policy, SetMed, SetNextHop};
+
+fn read_text(text: &str) -> Contents {
+    read(&Arc::from("f.yaml"), text.as_bytes())
+}
+
+fn said(contents: &Contents) -> Vec<String> {
+    contents.faults.iter().map(ToString::to_string).collect()
+}
+
+/// `spec` begins in line 5.
+fn with_spec(spec: &str) -> Contents {
+    let mut text = String::from(
+        "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: from-tor}\nspec:\n",
+    );
+    for line in spec.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    read_text(&text)
+}
+
+fn policy(contents: &Contents) -> Arc<Policy> {
+    match &contents.resources[..] {
+        [
+            Resource {
+                body: Body::RoutePolicy(policy),
+                ..
+            },
+        ] => Arc::clone(policy),
+        other => panic!("{other:?} {:?}", said(contents)),
+    }
+}
+
+#[test]
+fn the_contracts_example_is_read_whole() {
+    let contents = with_spec(
+        r#"
+prefixSets:
+  pods: [{prefix: 10.244.0.0/16, ge: 24, le: 28}, "2001:db8::/32"]
+defaultAction: Reject
+statements:
+- name: customers
+  match:
+    families: [{afi: ipv4, safi: unicast}]
+    neighbors: {addresses: [10.0.0.0/24], peerASNs: ["65100-65199"], types: [External]}
+    sources: [Received, NetworkPolicy, PodCIDR, Service]
+    prefixSets: [pods, internet-bogons]
+    prefixes: [{prefix: 192.0.2.0/24, le: 32}]
+    nextHops: [10.0.0.0/24]
+    asPath: {regexes: ["^65002( .*)?$"], length: {min: 1, max: 20}, originASNs: ["64512-65534"]}
+    communities:
+      standard: {any: ["65000:*", no-export], all: [], none: []}
+      large: {any: ["65000:*:1"]}
+      extended: {any: ["rt:65000:*"]}
+    med: {min: 0, max: 100}
+    localPreference: {min: 100}
+    origins: [IGP]
+    validationStates: [Valid, NotFound]
+  not: {prefixes: [{prefix: 10.244.9.0/24}]}
+  set:
+    localPreference: 200
+    med: {value: 50}
+    asPathPrepend: {asn: 65001, count: 3}
+    nextHop: Self
+    communities: {standard: {add: ["65000:1"], remove: ["65000:9*"]}}
+  action: Accept
+"#,
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    let policy = policy(&contents);
+    let spec = policy.spec();
+    assert_eq!((&*spec.name, spec.default_accepts), ("from-tor", false));
+    assert_eq!((spec.sets.len(), spec.sets[0].ranges.len()), (2, 2));
+    let statement = &spec.statements[0];
+    assert_eq!(statement.action, Action::Accept);
+    assert_eq!(statement.matches.prefix_sets, [0, 1]);
+    assert_eq!(statement.matches.prefixes[0].longest, 32);
+    assert_eq!(statement.matches.local_preference, Some(100..=u32::MAX));
+    assert_eq!(statement.matches.standard.any.len(), 2);
+    assert_eq!(statement.set.med, Some(SetMed::Value(50)));
+    assert_eq!(statement.set.next_hop, Some(SetNextHop::Own));
+    assert_eq!(statement.set.prepend, Some((65001, 3)));
+}
+
+#[test]
+fn what_is_wrong_with_a_policy_is_named() {
+    let accept = |rest: &str| format!("statements: [{{name: a, action: Accept, {rest}}}]");
+    for (spec, expected) in [
+        ("{}", "spec.statements: is missing"),
+        (
+            "statements: [{action: Accept}]",
+            "statements[0].name: is missing",
+        ),
+        (
+            "statements: [{name: a}]",
+            "statements[0].action: is missing: Accept, Reject or Next",
+        ),
+        (
+            "statements: [{name: a, action: Drop}]",
+            "one of Accept, Reject, Next",
+        ),
+        (
+            "statements:\n- {name: a, action: Next}\n- {name: a, action: Next}",
+            "f.yaml:7: spec.statements[1]: the name a is already taken in line 6",
+        ),
+        (
+            "statements: []\ndefaultAction: Next",
+            "one of Accept, Reject",
+        ),
+        ("statements: []\nprefixsets: {}", "did you mean prefixSets?"),
+        (
+            "statements: []\nprefixSets: {internet-bogons: []}",
+            "that is built in",
+        ),
+        (
+            "statements: []\nprefixSets: {a: [10.0.0.1/8]}",
+            "host bits are set",
+        ),
+        (
+            &accept("match: {prefixSets: [pods]}"),
+            "a set of spec.prefixSets; there are internet-bogons",
+        ),
+        (
+            &accept("match: {prefixes: []}"),
+            "prefixes: is empty: at least one",
+        ),
+        (
+            &accept("match: {prefixes: [{prefix: 10.0.0.0/8, ge: 7}]}"),
+            "a number from 8 to 32",
+        ),
+        (
+            &accept("match: {asPath: {regexes: ['(1']}}"),
+            "unclosed group; a regular expression",
+        ),
+        (
+            &accept("match: {asPath: {length: {min: 3, max: 2}}}"),
+            "min 3 is above max 2",
+        ),
+        (
+            &accept("match: {asPath: {originASNs: [5-3]}}"),
+            "or a range like 65100-65199",
+        ),
+        (
+            &accept("match: {communities: {standard: {any: [x]}}}"),
+            "for example 65000:1, 65000:*",
+        ),
+        (
+            &accept("match: {communities: {large: {any: ['1:2']}}}"),
+            "for example 65000:1:2",
+        ),
+        (
+            &accept("match: {communities: {extended: {any: ['x:1:2']}}}"),
+            "for example rt:65000:1",
+        ),
+        (
+            &accept("match: {communities: {any: ['1:2']}}"),
+            "unknown field",
+        ),
+        (
+            &accept("match: {neighbors: {templates: [tor]}}"),
+            "not supported yet",
+        ),
+        (&accept("match: {med: {}}"), "is empty: min, max or both"),
+        (
+            &accept("match: {sources: [Elsewhere]}"),
+            "one of Received, NetworkPolicy",
+        ),
+        (&accept("match: {origins: []}"), "is empty: at least one"),
+        (
+            &accept("set: {med: {value: 1, add: 1}}"),
+            "one of value, add and remove",
+        ),
+        (
+            &accept("set: {med: {remove: false}}"),
+            "true, or leave it out",
+        ),
+        (
+            &accept("set: {asPathPrepend: {asn: 1, count: 0}}"),
+            "a number from 1 to 32",
+        ),
+        (
+            &accept("set: {asPathPrepend: {count: 2}}"),
+            "asn: is missing",
+        ),
+        (
+            &accept("set: {nextHop: Mine}"),
+            "Self, Unchanged, PeerAddress or the address",
+        ),
+        (
+            &accept("set: {nextHop: 224.0.0.1}"),
+            "the address of one host",
+        ),
+        (
+            &accept("set: {communities: {standard: {add: ['65000:*']}}}"),
+            "for example 65000:1",
+        ),
+    ] {
+        let contents = with_spec(spec);
+        assert!(contents.resources.is_empty(), "taken: {spec}");
+        let said = said(&contents);
+        assert!(
+            said.iter().any(|line| line.contains(expected)),
+            "{expected:?} not in {said:#?}"
+        );
+    }
+    let contents = read_text(
+        "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: all}\n\
+         spec: {statements: []}\n",
+    );
+    assert!(
+        said(&contents)[0].contains("all is not accepted"),
+        "{:?}",
+        said(&contents)
+    );
+}
+
+#[test]
+fn what_can_never_match_is_a_warning_with_its_line() {
+    let contents = with_spec(
+        "statements:\n- {name: rest, action: Accept}\n- {name: late, action: Reject, set: {localPreference: 1}}",
+    );
+    policy(&contents);
+    assert_eq!(
+        said(&contents),
+        [
+            "f.yaml:7: warning: spec.statements[1].set: has no effect: the statement rejects",
+            "f.yaml:7: warning: spec.statements[1]: the statement can never match: statement rest \
+             decides all of its routes before",
+        ]
+    );
+}
+
+#[test]
+fn two_hundred_thousand_prefixes_are_read() {
+    let mut spec = String::from(
+        "statements: [{name: a, action: Accept, match: {prefixSets: [big]}}]\nprefixSets:\n  big:\n",
+    );
+    for n in 0..200_000u32 {
+        let address = std::net::Ipv4Addr::from(0x1000_0000 + (n << 8));
+        spec.push_str(&format!("  - {address}/24\n"));
+    }
+    let policy = policy(&with_spec(&spec));
+    assert_eq!(policy.trie_size().1, 200_000);
+}
