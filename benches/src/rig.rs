@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec::{Capability, FamilySet, Open};
 use engine::config::{
-    AddPaths, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, NextHopIpv6,
-    NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
+    AddPaths, Capabilities, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor,
+    NextHopIpv6, NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
 };
 use engine::group::{BACKLOG_MAX, Interfaces};
 use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
@@ -43,6 +43,7 @@ impl Rig {
             interfaces: Box::new(NoInterfaces),
             backlog_max: BACKLOG_MAX,
             established: EstablishedPeers::default(),
+            dynamic_peers: Default::default(),
         });
         let now = Time::default();
         shard.handle_command(now, ShardCommand::Instance(INSTANCE, rib.writer(id)));
@@ -52,6 +53,7 @@ impl Rig {
             router_id: LOCAL,
             listen: Vec::new(),
             memory_max: u64::MAX,
+            originates: false,
         };
         shard.handle_command(
             now,
@@ -160,6 +162,8 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
         timers: Timers::default(),
         families: FamilySet::ALL,
         add_paths: AddPaths::default(),
+        capabilities: Capabilities::default(),
+        host_name: None,
         next_hop_ipv4: None,
         next_hop_ipv6: NextHopIpv6::Auto,
         next_hop_self: NextHopSelf::Auto,
@@ -174,5 +178,6 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
         long_lived: None,
         enhanced_refresh: true,
         allow_own_asn: 0,
+        builtin_filters: Default::default(),
     }
 }

@@ -19,7 +19,7 @@ pub fn peers(peers: &[Peer], faults: &[Fault], wide: bool) -> String {
         columns.insert(0, "INSTANCE");
     }
     if wide {
-        columns.extend(["LOCAL", "LOCAL AS", "CLIENT", "GROUP", "SHARD"]);
+        columns.extend(["HOSTNAME", "LOCAL", "LOCAL AS", "CLIENT", "GROUP", "SHARD"]);
     }
     columns.push("LAST ERROR");
     let mut text = String::new();
@@ -48,6 +48,7 @@ fn peer_row(peer: &Peer, named: bool, wide: bool) -> Vec<String> {
         row.insert(0, peer.instance.clone());
     }
     if wide {
+        row.push(or_dash(peer.peer_hostname.as_ref()));
         row.push(or_dash(peer.local_address.as_ref()));
         row.push(peer.local_asn.to_string());
         row.push(client(peer).to_owned());
@@ -375,6 +376,7 @@ mod tests {
             instance: "default".to_owned(),
             peer_address: "10.0.0.6".to_owned(),
             peer_asn: Some(65001),
+            peer_hostname: None,
             local_address: Some("10.0.0.5".to_owned()),
             local_asn: 65001,
             state: PeerState::Established,

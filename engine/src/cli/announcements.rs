@@ -136,7 +136,15 @@ fn told(
     let Some(local) = local else {
         return Ok(None);
     };
-    let next_hop = own_next_hop(family, neighbor, local, interfaces)?;
+    if family == Family::Ipv4Unicast
+        && local.is_ipv6()
+        && neighbor.next_hop_ipv4.is_none()
+        && neighbor.capabilities.extended_next_hop
+    {
+        // The session's IPv6 address if the peer takes that (RFC 8950), else an IPv4 address.
+        return Ok(None);
+    }
+    let next_hop = own_next_hop(family, neighbor, local, false, interfaces)?;
     Ok(Some(next_hop.address().to_string()))
 }
 

@@ -76,6 +76,10 @@ pub struct Neighbor {
     pub families: FamilySet,
     /// Several paths a prefix (RFC 7911).
     pub add_paths: AddPaths,
+    /// What else is offered.
+    pub capabilities: Capabilities,
+    /// The name of this node, as OPEN tells it; none: it does not.
+    pub host_name: Option<Arc<str>>,
     /// Next hop of IPv4 routes that carry ourselves as next hop; none: the session's address.
     pub next_hop_ipv4: Option<Ipv4Addr>,
     /// Next hop of IPv6 routes that carry ourselves as next hop.
@@ -225,6 +229,26 @@ impl Default for GracefulRestart {
             stale_time: Duration::from_secs(180),
             selection_deferral: Duration::from_secs(30),
             notification: true,
+        }
+    }
+}
+
+/// What OPEN offers beside families, route refresh and 4-octet AS numbers. A session uses what both
+/// sides offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Messages of up to 65,535 octets (RFC 8654).
+    pub extended_messages: bool,
+    /// IPv4 routes with IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
+}
+
+/// Everything.
+impl Default for Capabilities {
+    fn default() -> Capabilities {
+        Capabilities {
+            extended_messages: true,
+            extended_next_hop: true,
         }
     }
 }

@@ -160,7 +160,7 @@ pub fn shard_of(prefix: IpPrefix, shards: usize) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::{Import, Password, Timers};
+    use crate::config::{Capabilities, Import, Password, Timers};
 
     pub(crate) fn neighbor(address: &str) -> Neighbor {
         Neighbor {
@@ -178,6 +178,8 @@ pub(super) mod tests {
             timers: Timers::default(),
             families: FamilySet::default(),
             add_paths: Default::default(),
+            capabilities: Capabilities::default(),
+            host_name: None,
             next_hop_ipv4: None,
             next_hop_ipv6: NextHopIpv6::Auto,
             next_hop_self: NextHopSelf::Auto,

@@ -19,6 +19,7 @@ use hashbrown::HashTable;
 use rib::{AttributeId, Attributes, Guard, Rib, RibWriter, SourceId, SourceKind};
 
 use super::export::{Refusal, export};
+use super::pack::fits;
 use super::reflect::PathSource;
 use super::view::ExportView;
 use crate::policy::NextHopChoice;
@@ -40,6 +41,8 @@ pub(super) struct Advert {
     references: u32,
     /// The exported form, where `attributes` are another shard's.
     kept: Option<Kept>,
+    /// No message that everybody can take announces it (RFC 8654).
+    pub(super) long: bool,
     /// Of the exported form.
     hash: u64,
     /// What it was made of, the last time.
@@ -159,6 +162,7 @@ impl Advert {
             source: SourceId(0),
             references: 0,
             kept: None,
+            long: false,
             hash: 0,
             attributes: AttributeId::default(),
             edition: 0,
@@ -170,6 +174,11 @@ impl Advert {
             },
             family: None,
         }
+    }
+
+    /// Of the prefixes; none: the place is free.
+    pub(super) fn family(&self) -> Option<Family> {
+        self.family
     }
 
     /// Appends the exported form. False, and nothing is appended: the view no longer tells it.
@@ -221,6 +230,7 @@ impl Adverts {
                     source,
                     references: 0,
                     kept: (!own).then(|| Box::new(self.scratch.clone())),
+                    long: !fits(&self.scratch, codec::MAX_LEN),
                     hash,
                     attributes: id,
                     edition,

@@ -120,6 +120,7 @@ impl Group {
         if fresh > 0 {
             self.adverts.hold(run.advert, fresh);
             counts.add(self.adverts.get(run.advert).source, i64::from(fresh));
+            self.count_long(run.advert, i64::from(fresh));
         }
     }
 
@@ -274,12 +275,28 @@ impl Group {
         if new != AdvertId::NONE {
             self.adverts.hold(new, 1);
             counts.add(self.adverts.get(new).source, 1);
+            self.count_long(new, 1);
         }
         if old != AdvertId::NONE {
             counts.add(self.adverts.get(old).source, -1);
+            self.count_long(old, -1);
             self.adverts.release(old);
         }
         self.adj_rib_out[family.index()][id.0 as usize] = new;
+    }
+
+    /// Counts Adj-RIB-Out entries of an advert, if it is one of the few that need long messages.
+    fn count_long(&mut self, advert: AdvertId, by: i64) {
+        let advert = self.adverts.get(advert);
+        let Some(family) = advert.family().filter(|_| advert.long) else {
+            return;
+        };
+        let source = advert.source;
+        let counts = self.long_from.entry(source).or_default();
+        counts[family.index()] = counts[family.index()].wrapping_add_signed(by);
+        if counts.iter().all(|count| *count == 0) {
+            self.long_from.remove(&source);
+        }
     }
 
     fn set_second(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {

@@ -38,6 +38,8 @@ pub enum Refusal {
     NoNextHop,
     /// The table has no room for what export policy made of it.
     NoRoom,
+    /// It is an IPv4 route with an IPv6 next hop, which the peer did not offer to take (RFC 8950).
+    Ipv6NextHop,
     /// An attribute grew past what its length field can say.
     TooLong,
 }
@@ -54,6 +56,9 @@ impl Refusal {
             Refusal::WellKnownCommunity => "a well-known community forbids it (RFC 1997)",
             Refusal::NoNextHop => "there is no next hop of its family for this session",
             Refusal::NoRoom => "the table has no room for what export policy made of it",
+            Refusal::Ipv6NextHop => {
+                "its next hop is an IPv6 address, which this session did not negotiate for IPv4 (RFC 8950): extendedNextHop on both sides, or nextHopSelf: Always"
+            }
             Refusal::TooLong => "its attributes do not fit a message",
         }
     }
@@ -134,6 +139,11 @@ fn next_hop(
         return view.own_next_hop[family.index()].ok_or(Refusal::NoNextHop);
     }
     match set.next_hop() {
+        Some(NextHop::V6(_) | NextHop::V6WithLinkLocal(..))
+            if family == Family::Ipv4Unicast && !view.extended_next_hop =>
+        {
+            Err(Refusal::Ipv6NextHop)
+        }
         // RFC 2545 §3: the link-local half only means something on the link it came from.
         Some(NextHop::V6WithLinkLocal(global, _)) => Ok(NextHop::V6(global)),
         Some(next_hop) => Ok(next_hop),

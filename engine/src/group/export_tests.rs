@@ -22,6 +22,7 @@ fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
         local_asn: 65001,
         four_octet_as: true,
         families: [Family::Ipv4Unicast].into_iter().collect(),
+        extended_next_hop: false,
         own_next_hop: [Some(NextHop::V4(SELF)), None],
         next_hop_self: NextHopSelf::Auto,
         client,

@@ -30,7 +30,7 @@ mod tests;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use codec::{Family, FamilySet, RouteRefresh};
+use codec::{Family, FamilySet, IpPrefix, RouteRefresh};
 use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 
 use crate::policy::Evaluator;
@@ -43,6 +43,7 @@ use entry::Seconds;
 pub use export::{Refusal, export};
 #[cfg(test)]
 pub use fault::Fault;
+pub use pack::fits as fits_message;
 pub use policy::{export_path, origin_rules};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
@@ -54,6 +55,14 @@ pub trait Outbox {
     fn send(&mut self, member: MemberId, messages: Bytes);
     /// Octets queued for a member that its socket has not taken.
     fn backlog(&self, member: MemberId) -> usize;
+
+    /// Whether a member can take messages of more than 4,096 octets (RFC 8654).
+    fn takes_long(&self, _member: MemberId) -> bool {
+        false
+    }
+
+    /// A member was told that a prefix is withdrawn, since no message that it can take announces it.
+    fn say_oversized(&mut self, _member: MemberId, _prefix: IpPrefix) {}
 
     /// A member with more than this queued waits in a cohort of its own; the others go on.
     fn backlog_max(&self) -> usize {
@@ -90,6 +99,8 @@ pub struct Group {
     /// Announced prefixes by family: all, and by where they were learned.
     announced: [u64; Family::ALL.len()],
     announced_from: AHashMap<SourceId, [u64; Family::ALL.len()]>,
+    /// Those of them that take longer messages than everybody can, by where they were learned.
+    long_from: AHashMap<SourceId, [u64; Family::ALL.len()]>,
     /// Members that are owed nothing but the newest changes.
     in_sync: Cohort,
     lagging: Vec<Cohort>,
@@ -118,6 +129,7 @@ impl Group {
             adverts: Adverts::default(),
             announced: Default::default(),
             announced_from: AHashMap::new(),
+            long_from: AHashMap::new(),
             in_sync: Cohort::default(),
             lagging: Vec::new(),
             sources: AHashMap::new(),
@@ -392,11 +404,16 @@ impl Group {
         self.adverts.into_counts()
     }
 
-    /// How many prefixes a member is told of.
-    pub fn announced_to(&self, source: SourceId, family: Family) -> u64 {
+    /// How many prefixes a member is told of; `takes_long` as [`Outbox::takes_long`].
+    pub fn announced_to(&self, source: SourceId, family: Family, takes_long: bool) -> u64 {
         let own = self.announced_from.get(&source);
         let own = own.map_or(0, |counts| counts[family.index()]);
-        self.announced[family.index()] - own + self.seconds.told(source, family)
+        let long = self.long_from.iter().filter(|(from, _)| **from != source);
+        let untold = match takes_long {
+            true => 0,
+            false => long.map(|(_, counts)| counts[family.index()]).sum(),
+        };
+        self.announced[family.index()] - own - untold + self.seconds.told(source, family)
     }
 
     /// The prefixes that are announced, of some families.
@@ -418,6 +435,12 @@ impl Group {
         let references = held + self.seconds.len();
         assert_eq!(references, self.adverts.references(), "advert counts");
         assert_eq!(held, self.announced.iter().sum::<u64>(), "announced counts");
+        let held = self.adj_rib_out.iter().flatten();
+        let long = held
+            .filter(|advert| self.adverts.get(**advert).long)
+            .count() as u64;
+        let counted: u64 = self.long_from.values().flatten().sum();
+        assert_eq!(long, counted, "counts of what needs long messages");
         let cohorts = || std::iter::once(&self.in_sync).chain(&self.lagging);
         let members: usize = cohorts().map(|cohort| cohort.members.len()).sum();
         assert_eq!(members, self.sources.len(), "each member is in one cohort");

@@ -11,7 +11,7 @@
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use codec::{Family, IpPrefix, MAX_LEN};
+use codec::{Family, IpPrefix, MAX_EXTENDED_LEN, MAX_LEN};
 use rib::{PrefixId, SourceId};
 use smallvec::SmallVec;
 
@@ -28,11 +28,25 @@ pub(super) enum Audience {
     Only(SourceId),
 }
 
+/// Which of an audience get a run of messages: what fits 4,096 octets goes to all alike, whatever
+/// they can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Takers {
+    /// All of it.
+    All,
+    /// Those that can take longer messages (RFC 8654).
+    OfLong,
+    /// Those that cannot.
+    OfShort,
+}
+
 /// Whole messages, one behind the other, and who gets them.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     /// Who gets them.
     pub(super) audience: Audience,
+    /// Which of those.
+    pub(super) takers: Takers,
     /// The messages with their headers.
     pub(super) messages: Bytes,
 }
@@ -47,6 +61,10 @@ const NLRI_LEN_MAX: usize = 17;
 /// A run that has grown past this leaves.
 const RUN_OCTETS: usize = 64 << 10;
 
+/// Open messages whose attributes take more than this leave: those that are longer than 4,096 octets
+/// could come to 64 MiB.
+const FORMS_OCTETS_MAX: usize = 4 << 20;
+
 /// NLRI of one message. A set of attributes has about five prefixes in an Internet table, whose
 /// NLRI take four octets each: these need no memory of their own.
 type NlriBuffer = SmallVec<[u8; 40]>;
@@ -55,14 +73,14 @@ type NlriBuffer = SmallVec<[u8; 40]>;
 #[derive(Default)]
 pub(super) struct Packer {
     announcements: InOrder<(Family, AdvertId, Audience), Announcement>,
-    withdrawals: InOrder<(Family, Audience), NlriBuffer>,
+    withdrawals: InOrder<(Family, Audience, Takers), NlriBuffer>,
     /// The forms of the open announcements, one behind the other.
     forms: Vec<u8>,
     /// The prefixes that this batch names.
     open: [OpenIds; Family::ALL.len()],
     run: Run,
-    /// Prefixes that no message of 4,096 octets can announce: their attributes leave no room.
-    oversized: u64,
+    /// The last prefix that no message of 4,096 octets could announce since somebody asked.
+    oversized: Option<(IpPrefix, Audience)>,
     /// See [`super::Fault::InvertedBatch`].
     #[cfg(test)]
     pub(super) inverts: bool,
@@ -70,6 +88,7 @@ pub(super) struct Packer {
 
 struct Announcement {
     audience: Audience,
+    takers: Takers,
     /// Where its form stands.
     form: (u32, u32),
     room: usize,
@@ -81,28 +100,32 @@ struct Announcement {
 struct Run {
     done: Vec<Packed>,
     /// For whom `octets` are; meaningless while there are none.
-    audience: Option<Audience>,
+    audience: Option<(Audience, Takers)>,
     octets: Vec<u8>,
 }
 
 impl Run {
-    /// Where to append a message for `audience`.
-    fn of(&mut self, audience: Audience) -> &mut Vec<u8> {
-        if self.audience != Some(audience) || self.octets.len() >= RUN_OCTETS {
+    /// Where to append a message for `takers` among `audience`.
+    fn of(&mut self, audience: Audience, takers: Takers) -> &mut Vec<u8> {
+        if self.audience != Some((audience, takers)) || self.octets.len() >= RUN_OCTETS {
             self.cut();
-            self.audience = Some(audience);
+            self.audience = Some((audience, takers));
         }
         &mut self.octets
     }
 
     fn cut(&mut self) {
-        if let Some(audience) = self.audience
+        if let Some((audience, takers)) = self.audience
             && !self.octets.is_empty()
         {
             // A copy of the right size: the buffer stays warm, and nothing queued is larger than
             // what it says.
             let messages = Bytes::copy_from_slice(&self.octets);
-            self.done.push(Packed { audience, messages });
+            self.done.push(Packed {
+                audience,
+                takers,
+                messages,
+            });
             self.octets.clear();
         }
     }
@@ -147,54 +170,47 @@ impl Packer {
             .get_or_insert_with((family, advert, audience), || {
                 Announcement::new((advert, told), audience, forms)
             });
-        if announcement.room < NLRI_LEN_MAX {
-            // RFC 8654 §4: what cannot be said is withdrawn, not left as it was.
-            self.say_oversized(prefix);
-            self.push_withdrawal(prefix, audience);
-            return;
-        }
         if announcement.nlri.len() + NLRI_LEN_MAX > announcement.room {
             announcement.encode(family, &self.forms, &mut self.run);
         }
-        append_nlri(prefix, &mut announcement.nlri);
-        self.bound();
+        if announcement.room >= NLRI_LEN_MAX {
+            append_nlri(prefix, &mut announcement.nlri);
+        }
+        // RFC-DONE 8654 §4: Whom an UPDATE would be too long for is told a withdrawal in its place.
+        if let Some(untold) = announcement.untold() {
+            self.oversized = Some((prefix, audience));
+            self.push_withdrawal(prefix, audience, untold);
+        }
     }
 
-    /// Ever more rarely: the 1st, 2nd, 4th, 8th … time.
-    fn say_oversized(&mut self, prefix: IpPrefix) {
-        self.oversized += 1;
-        if self.oversized.is_power_of_two() {
-            tracing::warn!(
-                %prefix,
-                times = self.oversized,
-                "not announced: its attributes leave no room for it in a message"
-            );
-        }
+    /// A prefix that some of an audience had to hear withdrawn since this was asked last, as no
+    /// message that they can take announces it.
+    pub(super) fn take_oversized(&mut self) -> Option<(IpPrefix, Audience)> {
+        self.oversized.take()
     }
 
     /// The prefix is withdrawn from `audience`.
     pub(super) fn withdraw(&mut self, id: PrefixId, prefix: IpPrefix, audience: Audience) {
         self.begin(prefix.family(), id);
-        self.push_withdrawal(prefix, audience);
+        self.push_withdrawal(prefix, audience, Takers::All);
     }
 
     /// The member with `source` is told to forget the prefix, beside what was packed of it just now
     /// for the others, or with nothing for them ([`Packer::begin`]).
     pub(super) fn withdraw_from_source(&mut self, prefix: IpPrefix, source: SourceId) {
-        self.push_withdrawal(prefix, Audience::Only(source));
+        self.push_withdrawal(prefix, Audience::Only(source), Takers::All);
     }
 
-    fn push_withdrawal(&mut self, prefix: IpPrefix, audience: Audience) {
+    fn push_withdrawal(&mut self, prefix: IpPrefix, audience: Audience, takers: Takers) {
         let family = prefix.family();
         let nlri = self
             .withdrawals
-            .get_or_insert_with((family, audience), NlriBuffer::default);
+            .get_or_insert_with((family, audience, takers), NlriBuffer::default);
         if nlri.len() + NLRI_LEN_MAX > codec::withdraw_room(MAX_LEN, family) {
-            codec::encode_withdraw(family, nlri, self.run.of(audience));
+            codec::encode_withdraw(family, nlri, self.run.of(audience, takers));
             nlri.clear();
         }
         append_nlri(prefix, nlri);
-        self.bound();
     }
 
     /// A fault that tests plant: what is open goes back to where it was learned, too.
@@ -210,13 +226,13 @@ impl Packer {
         if self.is_flushed() {
             return;
         }
-        for ((family, audience), nlri) in self.withdrawals.drain() {
-            codec::encode_withdraw(family, &nlri, self.run.of(audience));
+        for ((family, audience, takers), nlri) in self.withdrawals.drain() {
+            codec::encode_withdraw(family, &nlri, self.run.of(audience, takers));
         }
         // Each prefix stands once in a batch for each member, so the order of its announcements is free: those for
         // the same members together make the longest runs.
         self.announcements
-            .sort_by_key(|announcement| announcement.audience.source());
+            .sort_by_key(|announcement| (announcement.takers, announcement.audience.source()));
         for ((family, ..), mut announcement) in self.announcements.drain() {
             announcement.encode(family, &self.forms, &mut self.run);
         }
@@ -240,9 +256,15 @@ impl Packer {
         self.open[family.index()].contains(id)
     }
 
-    /// The batch may name the prefix already, in an older state. Then it has to leave first.
+    /// What is told of the prefix from here on is of one batch. The one that is open may name the
+    /// prefix already, in an older state, or be as large as one may be: then it has to leave first.
     pub(super) fn begin(&mut self, family: Family, id: PrefixId) {
         let family = family.index();
+        if self.announcements.len() + self.withdrawals.len() > OPEN_MESSAGES_MAX
+            || self.forms.len() > FORMS_OCTETS_MAX
+        {
+            self.flush();
+        }
         #[cfg(test)]
         if self.inverts {
             return;
@@ -250,12 +272,6 @@ impl Packer {
         if !self.open[family].insert(id) {
             self.flush();
             self.open[family].insert(id);
-        }
-    }
-
-    fn bound(&mut self) {
-        if self.announcements.len() + self.withdrawals.len() > OPEN_MESSAGES_MAX {
-            self.flush();
         }
     }
 }
@@ -342,6 +358,15 @@ impl<K: Copy + Eq + std::hash::Hash, V> InOrder<K, V> {
 }
 
 impl Audience {
+    /// Whether the member with `source` is among it.
+    pub(super) fn includes(self, member: SourceId) -> bool {
+        match self {
+            Audience::All => true,
+            Audience::AllBut(source) => member != source,
+            Audience::Only(source) => member == source,
+        }
+    }
+
     fn source(self) -> Option<SourceId> {
         match self {
             Audience::All => None,
@@ -360,18 +385,31 @@ impl Announcement {
     ) -> Announcement {
         let start = forms.len();
         let written = told.adverts.write_form(advert, told.from, forms);
-        let room = match split(&forms[start..]) {
-            // Nothing can be said any more.
-            _ if !written => 0,
-            (Some(next_hop), rest) => codec::mp_update_room(MAX_LEN, &next_hop, rest.len()),
-            (None, rest) => codec::update_room(MAX_LEN, rest.len()),
+        let form = &forms[start..];
+        // Where nothing can be said any more there is room for nothing.
+        let room = |max_len| if written { room(form, max_len) } else { 0 };
+        let (takers, room) = match room(MAX_LEN) {
+            ..NLRI_LEN_MAX if room(MAX_EXTENDED_LEN) >= NLRI_LEN_MAX => {
+                (Takers::OfLong, room(MAX_EXTENDED_LEN))
+            }
+            room => (Takers::All, room),
         };
         let start = start as u32;
         Announcement {
             audience,
+            takers,
             form: (start, forms.len() as u32),
             room,
             nlri: NlriBuffer::new(),
+        }
+    }
+
+    /// Who of the audience is not told; none: all are.
+    fn untold(&self) -> Option<Takers> {
+        match self.takers {
+            _ if self.room < NLRI_LEN_MAX => Some(Takers::All),
+            Takers::OfLong => Some(Takers::OfShort),
+            Takers::All | Takers::OfShort => None,
         }
     }
 
@@ -381,7 +419,7 @@ impl Announcement {
             return;
         }
         let (next_hop, attributes) = split(&forms[self.form.0 as usize..self.form.1 as usize]);
-        let out = run.of(self.audience);
+        let out = run.of(self.audience, self.takers);
         match next_hop {
             None => codec::encode_update(attributes, &self.nlri, out),
             Some(next_hop) => {
@@ -390,6 +428,19 @@ impl Announcement {
         }
         self.nlri.clear();
     }
+}
+
+/// Octets of NLRI beside a form in a message of `max_len`.
+fn room(form: &[u8], max_len: usize) -> usize {
+    match split(form) {
+        (Some(next_hop), attributes) => codec::mp_update_room(max_len, &next_hop, attributes.len()),
+        (None, attributes) => codec::update_room(max_len, attributes.len()),
+    }
+}
+
+/// Whether a message of `max_len` octets can announce a prefix with a form.
+pub fn fits(form: &[u8], max_len: usize) -> bool {
+    room(form, max_len) >= NLRI_LEN_MAX
 }
 
 fn append_nlri(prefix: IpPrefix, out: &mut NlriBuffer) {

@@ -1,3 +1,5 @@
+mod long;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -23,6 +25,10 @@ struct Routers {
     stale: BTreeMap<(MemberId, Family), BTreeSet<IpPrefix>>,
     /// Refreshes that ended.
     refreshed: BTreeMap<MemberId, usize>,
+    /// Members that take messages of more than 4,096 octets.
+    long: Vec<MemberId>,
+    /// Members that were told that something is withdrawn for being too long.
+    oversized: Vec<(MemberId, IpPrefix)>,
     /// Members whose sockets take nothing.
     stuck: Vec<MemberId>,
 }
@@ -33,11 +39,23 @@ impl Outbox for Routers {
             *self.backlog.entry(member).or_default() += messages.len();
         }
         let mut rest = &messages[..];
-        while let Some(length) = codec::frame(rest, codec::MAX_LEN).expect("whole messages") {
+        let max_len = match self.long.contains(&member) {
+            true => codec::MAX_EXTENDED_LEN,
+            false => codec::MAX_LEN,
+        };
+        while let Some(length) = codec::frame(rest, max_len).expect("whole messages") {
             self.take(member, &rest[..length]);
             rest = &rest[length..];
         }
         assert!(rest.is_empty());
+    }
+
+    fn takes_long(&self, member: MemberId) -> bool {
+        self.long.contains(&member)
+    }
+
+    fn say_oversized(&mut self, member: MemberId, prefix: IpPrefix) {
+        self.oversized.push((member, prefix));
     }
 
     fn backlog(&self, member: MemberId) -> usize {
@@ -124,6 +142,7 @@ fn view() -> ExportView {
         local_asn: 65001,
         four_octet_as: true,
         families: [Family::Ipv4Unicast].into_iter().collect(),
+        extended_next_hop: false,
         own_next_hop: [Some(codec::NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
         next_hop_self: NextHopSelf::Auto,
         client: None,
@@ -358,9 +377,9 @@ impl Bed {
             });
             let expected: Table = expected.collect();
             assert_eq!(*table, expected, "table of {member:?}");
-            let told = self
-                .group
-                .announced_to(self.sources[member], Family::Ipv4Unicast);
+            let long = self.routers.long.contains(member);
+            let source = self.sources[member];
+            let told = self.group.announced_to(source, Family::Ipv4Unicast, long);
             assert_eq!(told, expected.len() as u64, "counted for {member:?}");
         }
     }

@@ -24,6 +24,9 @@ pub struct ExportView {
     pub four_octet_as: bool,
     /// The families exchanged.
     pub families: FamilySet,
+    /// Whether IPv4 routes may be told with the IPv6 next hops that they came with (RFC 8950); false
+    /// where none could be.
+    pub extended_next_hop: bool,
     /// Ourselves as next hop, by family; none: routes that need it are not announced.
     pub own_next_hop: [Option<NextHop>; Family::ALL.len()],
     /// When learned routes carry ourselves as next hop.
@@ -71,12 +74,13 @@ pub trait Interfaces: Send {
     fn beside(&self, local: IpAddr) -> Vec<IpAddr>;
 }
 
-/// Our own next hop for a family on a session whose local address is `local`, or why there is
-/// none: then the routes that need it are not announced.
+/// Our own next hop for a family on a session whose local address is `local` and that negotiated
+/// extended next hop or not, or why there is none: then the routes that need it are not announced.
 pub fn own_next_hop(
     family: Family,
     neighbor: &Neighbor,
     local: IpAddr,
+    extended_next_hop: bool,
     interfaces: &dyn Interfaces,
 ) -> Result<NextHop, &'static str> {
     match (family, local) {
@@ -86,9 +90,11 @@ pub fn own_next_hop(
             }
             match local {
                 IpAddr::V4(address) => Ok(NextHop::V4(address)),
+                // RFC-DONE 8950 §4: IPv6 next hops go only to peers that offered to take them.
+                IpAddr::V6(address) if extended_next_hop => Ok(NextHop::V6(address)),
                 IpAddr::V6(_) => one(interfaces.beside(local), ipv4)
                     .map(NextHop::V4)
-                    .ok_or("the session's interface has no or several IPv4 addresses: set nextHop.ipv4"),
+                    .ok_or("the session is over IPv6 without extended next hop (RFC 8950), and its interface has no or several IPv4 addresses: set nextHop.ipv4"),
             }
         }
         (Family::Ipv6Unicast, local) => match (neighbor.next_hop_ipv6, local) {

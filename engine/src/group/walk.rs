@@ -8,7 +8,7 @@ use rib::{Guard, PrefixId, Rib, RibWriter};
 use super::advert::{AdvertId, Told};
 use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
-use super::pack::{Audience, Packed};
+use super::pack::{Audience, Packed, Takers};
 use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM};
 
 impl Group {
@@ -197,16 +197,24 @@ pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) {
     for packed in cohort.packer.take_packed() {
         send(&packed, &cohort.members, outbox);
     }
+    if let Some((prefix, audience)) = cohort.packer.take_oversized() {
+        for member in &cohort.members {
+            if audience.includes(member.source) && !outbox.takes_long(member.id) {
+                outbox.say_oversized(member.id, prefix);
+            }
+        }
+    }
 }
 
 fn send(packed: &Packed, members: &[Member], outbox: &mut impl Outbox) {
     for member in members {
-        let told = match packed.audience {
-            Audience::All => true,
-            Audience::AllBut(source) => member.source != source,
-            Audience::Only(source) => member.source == source,
+        let meant = packed.audience.includes(member.source);
+        let told = match packed.takers {
+            Takers::All => true,
+            Takers::OfLong => outbox.takes_long(member.id),
+            Takers::OfShort => !outbox.takes_long(member.id),
         };
-        if told {
+        if meant && told {
             outbox.send(member.id, packed.messages.clone());
         }
     }

@@ -25,6 +25,9 @@ pub struct Peer {
     /// The AS of the peer: as it said in OPEN, else as configured; none while any would do.
     #[serde(rename = "peerASN")]
     pub peer_asn: Option<u32>,
+    /// The name that the peer gives itself in OPEN; none while it is not established, or gives none.
+    /// As hostile as the peer, but for control characters, which are replaced.
+    pub peer_hostname: Option<String>,
     /// Our end of the connection; none without one.
     pub local_address: Option<String>,
     /// Our AS towards this peer.
@@ -611,6 +614,7 @@ mod tests {
             instance: "default".to_owned(),
             peer_address: "10.0.0.6".to_owned(),
             peer_asn: Some(65001),
+            peer_hostname: Some("tor1".to_owned()),
             local_address: None,
             local_asn: 65001,
             route_reflector_client: true,
@@ -627,7 +631,7 @@ mod tests {
             serde_json::to_string(&peer).unwrap(),
             concat!(
                 r#"{"instance":"default","peerAddress":"10.0.0.6","peerASN":65001,"#,
-                r#""localAddress":null,"localASN":65001,"routeReflectorClient":true,"#,
+                r#""peerHostname":"tor1","localAddress":null,"localASN":65001,"routeReflectorClient":true,"#,
                 r#""routeServerClient":false,"state":"openSent","#,
                 r#""uptimeSeconds":null,"downtimeSeconds":3,"#,
                 r#""lastError":"Cease/Administrative Shutdown","group":null,"shard":1,"#,

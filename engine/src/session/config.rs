@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use codec::{AS_TRANS, FamilySet};
 
-use crate::config::{AddPaths, GracefulRestart, Neighbor, Password, PeerAsn, Timers};
+use crate::config::{AddPaths, Capabilities, GracefulRestart, Neighbor, Password, PeerAsn, Timers};
 
 /// The part of a [`Neighbor`] that its session acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,10 @@ pub struct SessionConfig {
     pub enhanced_refresh: bool,
     /// Several paths a prefix.
     pub add_paths: AddPaths,
+    /// What else is offered.
+    pub capabilities: Capabilities,
+    /// The name of this node, as OPEN tells it; none: it does not.
+    pub host_name: Option<Arc<str>>,
 }
 
 impl SessionConfig {
@@ -66,6 +70,8 @@ impl SessionConfig {
             long_lived: neighbor.long_lived,
             enhanced_refresh: neighbor.enhanced_refresh,
             add_paths: neighbor.add_paths,
+            capabilities: neighbor.capabilities,
+            host_name: neighbor.host_name.clone(),
         }
     }
 
@@ -83,6 +89,8 @@ impl SessionConfig {
             || self.add_paths.receive != old.add_paths.receive
             || offered(&self.graceful_restart) != offered(&old.graceful_restart)
             || self.long_lived != old.long_lived
+            || self.capabilities != old.capabilities
+            || self.host_name != old.host_name
             || self.timers.hold != old.timers.hold
     }
 

@@ -165,6 +165,19 @@ impl Session {
         })
     }
 
+    /// The longest message that may come on `slot` now: what both OPENs allow, once the peer's is
+    /// there.
+    // RFC-DONE 8654 §4: Longer messages are taken once both sides offered it, else refused with 1/2.
+    pub fn message_len_max(&self, slot: Slot) -> usize {
+        let connection = self.connections[slot.index()].as_ref();
+        let negotiated = connection.and_then(|connection| match &connection.phase {
+            Phase::OpenSent(_) => None,
+            Phase::OpenConfirm(phase) => Some(phase.negotiated()),
+            Phase::Established(phase) => Some(&phase.negotiated),
+        });
+        negotiated.map_or(codec::MAX_LEN, |negotiated| negotiated.wire.max_len())
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.counters

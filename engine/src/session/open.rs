@@ -12,7 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use codec::notification as code;
 use codec::{
-    AS_TRANS, AddPath, Capability, Family, FamilySet, Notification, Open, PeerKind, WireFormat,
+    AS_TRANS, AddPath, Capability, ExtendedNextHop, Family, FamilySet, Notification, Open,
+    PeerKind, WireFormat,
 };
 
 use super::action::Negotiated;
@@ -28,7 +29,8 @@ pub(super) struct Refusal {
 }
 
 /// Our OPEN: multiprotocol for our families, route refresh, 4-octet AS, what the neighbor's settings
-/// ask for, and nothing that is not acted on.
+/// ask for beside, and nothing that is not acted on.
+// RFC-DONE 5492 §4: Each capability goes out once, with its code, length and value.
 pub(super) fn offer(config: &SessionConfig, own: OwnRestart) -> Open {
     let mut capabilities: Vec<Capability> = config.families.iter().map(multiprotocol).collect();
     capabilities.push(Capability::RouteRefresh);
@@ -38,6 +40,21 @@ pub(super) fn offer(config: &SessionConfig, own: OwnRestart) -> Open {
     }
     capabilities.extend(add_paths(config));
     restart::offer(config, own, &mut capabilities);
+    // RFC-DONE 8654 §3: Capability 6 is offered to every neighbor that is not told otherwise.
+    if config.capabilities.extended_messages {
+        capabilities.push(Capability::ExtendedMessages);
+    }
+    // RFC-DONE 8950 §4: Capability 5 is offered for IPv4 unicast with IPv6 next hops.
+    if offers_extended_next_hop(config) {
+        capabilities.push(Capability::ExtendedNextHop(vec![IPV4_OVER_IPV6]));
+    }
+    if let Some(name) = &config.host_name {
+        let (host, domain) = name.split_once('.').unwrap_or((name, ""));
+        capabilities.push(Capability::Fqdn {
+            host: Bytes::copy_from_slice(host.as_bytes()),
+            domain: Bytes::copy_from_slice(domain.as_bytes()),
+        });
+    }
     Open {
         version: 4,
         asn: config.local_asn,
@@ -45,6 +62,17 @@ pub(super) fn offer(config: &SessionConfig, own: OwnRestart) -> Open {
         identifier: config.router_id,
         capabilities,
     }
+}
+
+/// IPv4 unicast with IPv6 next hops.
+const IPV4_OVER_IPV6: ExtendedNextHop = ExtendedNextHop {
+    afi: 1,
+    safi: 1,
+    next_hop_afi: 2,
+};
+
+fn offers_extended_next_hop(config: &SessionConfig) -> bool {
+    config.capabilities.extended_next_hop && config.families.contains(Family::Ipv4Unicast)
 }
 
 fn multiprotocol(family: Family) -> Capability {
@@ -80,14 +108,22 @@ pub(super) fn negotiate(
     check_identifier(config, &open)?;
     let hold_time = negotiate_hold_time(config, &open)?;
     let families = negotiate_families(config, &open)?;
-    let four_octet_as = open
-        .capabilities
-        .iter()
-        .any(|capability| matches!(capability, Capability::FourOctetAs(_)));
     let refresh = open.capabilities.contains(&Capability::RouteRefresh);
     let enhanced = open
         .capabilities
         .contains(&Capability::EnhancedRouteRefresh);
+    let offers = |wanted: &dyn Fn(&Capability) -> bool| open.capabilities.iter().any(wanted);
+    // RFC-DONE 6793 §4.1: AS numbers take four octets where the peer offered capability 65 too.
+    let four_octet_as = offers(&|capability| matches!(capability, Capability::FourOctetAs(_)));
+    // What is longer is taken only from a peer that was offered it: a deviation from RFC 8654 §4,
+    // as of BIRD and FRR.
+    let extended_messages = config.capabilities.extended_messages
+        && offers(&|capability| *capability == Capability::ExtendedMessages);
+    let extended_next_hop = offers_extended_next_hop(config)
+        && offers(&|capability| match capability {
+            Capability::ExtendedNextHop(entries) => entries.contains(&IPV4_OVER_IPV6),
+            _ => false,
+        });
     Ok(Negotiated {
         wire: WireFormat {
             four_octet_as,
@@ -96,8 +132,8 @@ pub(super) fn negotiate(
                 false => FamilySet::NONE,
             },
             add_path_send: FamilySet::NONE,
-            extended_messages: false,
-            extended_next_hop: false,
+            extended_messages,
+            extended_next_hop,
             families,
             peer: if open.asn == config.local_asn {
                 PeerKind::Internal

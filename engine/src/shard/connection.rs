@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use codec::{HEADER_LEN, MAX_LEN, Notification};
+use codec::{HEADER_LEN, Notification};
 
 use super::command::ConnectionId;
 use super::peer::PeerId;
@@ -25,6 +25,8 @@ pub(super) struct Connection {
     backlog: usize,
     /// Octets of it that the driver has.
     with_driver: usize,
+    /// Times that a route was not announced, being too long.
+    oversized: u64,
 }
 
 impl Connection {
@@ -36,7 +38,14 @@ impl Connection {
             queue: VecDeque::new(),
             backlog: 0,
             with_driver: 0,
+            oversized: 0,
         }
+    }
+
+    /// A route was not announced here, being too long. How often that was so by now.
+    pub(super) fn count_oversized(&mut self) -> u64 {
+        self.oversized += 1;
+        self.oversized
     }
 
     /// Octets that the socket has not taken.
@@ -223,13 +232,15 @@ impl Framed<'_> {
 }
 
 /// Cuts one message off `bytes`, completing `partial` first. None: all bytes are taken, and the
-/// start of a message is in `partial`, which owns no memory if there is none.
+/// start of a message is in `partial`, which owns no memory if there is none. No message is longer
+/// than `max_len` octets.
 pub(super) fn next_message<'a>(
     partial: &mut Vec<u8>,
     bytes: &mut &'a [u8],
+    max_len: usize,
 ) -> Result<Option<Framed<'a>>, Notification> {
     if partial.is_empty() {
-        let Some(length) = codec::frame(bytes, MAX_LEN)? else {
+        let Some(length) = codec::frame(bytes, max_len)? else {
             partial.extend_from_slice(std::mem::take(bytes));
             return Ok(None);
         };
@@ -243,7 +254,7 @@ pub(super) fn next_message<'a>(
         let (head, rest) = bytes.split_at(missing.min(bytes.len()));
         partial.extend_from_slice(head);
         *bytes = rest;
-        if codec::frame(partial, MAX_LEN)?.is_some() {
+        if codec::frame(partial, max_len)?.is_some() {
             return Ok(Some(Framed::Completed(std::mem::take(partial))));
         }
     }

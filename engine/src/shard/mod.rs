@@ -30,6 +30,8 @@ mod retained;
 mod rig;
 mod sessions;
 mod stale;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -37,8 +39,8 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use codec::Notification;
 use codec::notification::cease;
+use codec::{IpPrefix, Notification};
 use rib::ShardId;
 
 pub use command::{
@@ -49,7 +51,7 @@ pub use dynamic::DynamicPeers;
 use instance::Instance;
 pub use memory::EstablishedPeers;
 use memory::Memory;
-use peer::{PeerId, Peers, socket_options};
+use peer::{Established, PeerId, Peers, socket_options};
 use stale::Cause;
 
 use crate::config::InstanceId;
@@ -239,7 +241,12 @@ impl Shard {
         let mut rest = bytes;
         // The message may have been the last of its connection.
         while self.connections.get(connection).is_some() {
-            match next_message(&mut partial, &mut rest) {
+            // What may come changes with an OPEN.
+            let max_len = self
+                .peers
+                .get(peer)
+                .map_or(codec::MAX_LEN, |peer| peer.session.message_len_max(slot));
+            match next_message(&mut partial, &mut rest, max_len) {
                 Ok(Some(message)) => self.handle_message(now, peer, slot, message.octets()),
                 Ok(None) => break,
                 Err(notification) => self.handle_fault(now, peer, slot, notification),
@@ -455,6 +462,10 @@ impl Shard {
     }
 }
 
+/// Why a peer is not told a route whose attributes leave no room for it in the longest message that
+/// the peer takes.
+const TOO_LONG_WORDS: &str = "its attributes do not fit in the messages that this session negotiated (RFC 8654): extendedMessages on both sides, or fewer communities";
+
 /// The connections of members, as a group sees them.
 struct Wire<'a> {
     peers: &'a Peers,
@@ -478,6 +489,28 @@ impl Outbox for Wire<'_> {
         let connection = self.connection(member);
         let live = connection.and_then(|connection| self.connections.get(connection));
         live.map_or(0, connection::Connection::backlog)
+    }
+
+    fn takes_long(&self, member: MemberId) -> bool {
+        let peer = self.peers.get(member);
+        peer.and_then(|peer| peer.established.as_deref())
+            .is_some_and(Established::takes_long)
+    }
+
+    fn say_oversized(&mut self, member: MemberId, prefix: IpPrefix) {
+        let connection = self.connection(member);
+        let live = connection.and_then(|connection| self.connections.get_mut(connection));
+        let times = live.map_or(0, connection::Connection::count_oversized);
+        if let Some(peer) = self.peers.get(member)
+            && times.is_power_of_two()
+        {
+            tracing::warn!(
+                peer = %peer.neighbor.address,
+                %prefix,
+                times,
+                "not announced to the peer: {TOO_LONG_WORDS}"
+            );
+        }
     }
 
     fn backlog_max(&self) -> usize {

@@ -67,6 +67,13 @@ pub(super) struct Established {
     pub(super) paused: bool,
 }
 
+impl Established {
+    /// Whether the peer takes messages of more than 4,096 octets (RFC 8654).
+    pub(super) fn takes_long(&self) -> bool {
+        self.negotiated.wire.extended_messages
+    }
+}
+
 /// Distinct prefixes by fingerprint: 8 octets each, no path and no attribute; of further paths to
 /// one (RFC 7911) as much.
 #[derive(Default)]

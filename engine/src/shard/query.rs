@@ -5,16 +5,16 @@
 
 use std::net::IpAddr;
 
-use codec::{Family, IpPrefix};
+use codec::{Capability, Family, IpPrefix};
 use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceId};
 
 use super::command::{PrefixView, Query};
 use super::instance::Instance;
 use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
-use super::{Shard, import, receive};
+use super::{Shard, TOO_LONG_WORDS, import, receive};
 use crate::config::{Client, Import, InstanceId};
-use crate::group::{ExportView, Refusal, export_path, split_form};
+use crate::group::{ExportView, Refusal, export_path, fits_message, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -53,7 +53,9 @@ impl Shard {
             Some(established) => {
                 let (received, accepted) = receive::counts(&peer.neighbor, established, family);
                 let group = instance.group(established.group);
-                let advertised = group.map_or(0, |g| g.announced_to(established.source, family));
+                let source = established.source;
+                let long = established.takes_long();
+                let advertised = group.map_or(0, |g| g.announced_to(source, family, long));
                 FamilyCounts::new(family, received, accepted, advertised)
             }
             None => {
@@ -79,6 +81,7 @@ impl Shard {
                 Some(established) => Some(established.negotiated.peer_asn),
                 None => peer.expected_asn(),
             },
+            peer_hostname: established.and_then(|up| hostname(&up.negotiated.received)),
             local_address: established.map(|e| e.negotiated.local_address.ip().to_string()),
             local_asn: peer.neighbor.local_asn,
             route_reflector_client: client == Some(Client::RouteReflector),
@@ -338,13 +341,9 @@ impl Table<'_> {
         let family = prefix.family();
         match (query.kind, self.established) {
             (RoutesKind::Advertised, Some((peer, established))) => {
-                let group = self.instance.group(established.group);
-                let advert = group.and_then(|group| {
-                    group.told(established.source, family, id, (self.rib, self.guard))
-                });
-                out.extend(
-                    advert.map(|advert| self.told(peer, established, (id, prefix), &advert)),
-                );
+                let form = self.form(established, family, id);
+                let form = form.filter(|form| fits(form, established));
+                out.extend(form.map(|form| self.told(peer, established, (id, prefix), &form)));
             }
             (kind, _) => {
                 let best = self.rib.best(family, id, self.guard);
@@ -362,6 +361,12 @@ impl Table<'_> {
                 }
             }
         }
+    }
+
+    /// What a peer is told of a prefix, if a message has room for it.
+    fn form(&self, established: &Established, family: Family, id: PrefixId) -> Option<Vec<u8>> {
+        let group = self.instance.group(established.group)?;
+        group.told(established.source, family, id, (self.rib, self.guard))
     }
 
     fn path(&self, kind: RoutesKind, prefix: IpPrefix, path: &Path, best: bool) -> Route {
@@ -454,6 +459,11 @@ impl Table<'_> {
     }
 }
 
+/// Whether what a peer is to be told of a prefix fits in a message that it takes.
+fn fits(form: &[u8], established: &Established) -> bool {
+    fits_message(form, established.negotiated.wire.max_len())
+}
+
 /// Why a peer is told a prefix, or not.
 fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefix) -> PeerVerdict {
     let told = |advertised, reason: &str, route| PeerVerdict {
@@ -478,8 +488,11 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
     else {
         return told(false, "no usable path for the prefix", None);
     };
-    if let Some(advert) = group.told(established.source, family, id, (table.rib, table.guard)) {
-        let route = table.told(peer, established, (id, prefix), &advert);
+    if let Some(form) = table.form(established, family, id) {
+        if !fits(&form, established) {
+            return told(false, TOO_LONG_WORDS, None);
+        }
+        let route = table.told(peer, established, (id, prefix), &form);
         let reason = match route.best {
             true => "announced",
             false => {
@@ -500,6 +513,19 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
         Ok(_) => told(false, "about to be announced", None),
         Err(refusal) => told(false, &group.view().words(refusal), None),
     }
+}
+
+/// The name that a peer's capabilities tell, with nothing in it that could confuse a terminal.
+fn hostname(capabilities: &[Capability]) -> Option<String> {
+    let name = capabilities
+        .iter()
+        .find_map(|capability| match capability {
+            Capability::Fqdn { host, domain } if domain.is_empty() => Some(host.to_vec()),
+            Capability::Fqdn { host, domain } => Some([host, &b"."[..], domain].concat()),
+            _ => None,
+        })?;
+    let text = String::from_utf8_lossy(&name);
+    Some(text.replace(char::is_control, "\u{fffd}")).filter(|text| !text.is_empty())
 }
 
 fn state(state: State) -> PeerState {

@@ -205,7 +205,9 @@ impl Shard {
             if !negotiated.families.contains(family) {
                 return None;
             }
-            let next_hop = own_next_hop(family, neighbor, local, self.interfaces.as_ref());
+            let extended = negotiated.wire.extended_next_hop;
+            let next_hop =
+                own_next_hop(family, neighbor, local, extended, self.interfaces.as_ref());
             if let Err(why) = next_hop {
                 tracing::warn!(
                     peer = %neighbor.address,
@@ -220,6 +222,9 @@ impl Shard {
             local_asn: neighbor.local_asn,
             four_octet_as: negotiated.wire.four_octet_as,
             families: negotiated.families,
+            // Own routes carry our own next hop, whatever it is.
+            extended_next_hop: negotiated.wire.extended_next_hop
+                && !matches!(neighbor.export, Export::Originated | Export::None),
             own_next_hop: Family::ALL.map(own),
             next_hop_self: neighbor.next_hop_self,
             client: client_of(neighbor, peer.kind()),

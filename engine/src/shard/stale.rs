@@ -175,4 +175,4 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

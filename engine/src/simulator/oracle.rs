@@ -75,10 +75,12 @@ pub(super) fn expected_tables(
             });
             // RFC 7947 §2.3: what a route server's client says itself, or must not hear, does not
             // hide what the others say.
-            let told: Vec<Route> = match is_served(peering) {
+            let mut told: Vec<Route> = match is_served(peering) {
                 true => told.flatten().take(1).collect(),
                 false => told.take(1).flatten().collect(),
             };
+            // RFC 8654 §4: what does not fit in a message is not told, and nothing in its place.
+            told.retain(|route| peering.format.extended_messages || !route.is_long(peering.format));
             if !told.is_empty() {
                 tables[index].insert(prefix, told);
             }
@@ -132,6 +134,8 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
         (!is_external(peering)).then_some(neighbor.cluster_id),
         peering.format.four_octet_as,
         own_next_hops,
+        // Own routes never carry a next hop that is not ours.
+        neighbor.export == Export::All && peering.format.extended_next_hop,
         neighbor.next_hop_self as u8,
         export_number(&neighbor.export),
         (send.standard, send.large, send.extended),
@@ -286,6 +290,11 @@ fn exported(
         true => own_next_hop(peering, family, node),
         false => best.route.next_hop,
     };
+    // RFC 8950 §4: a peer that did not offer to take IPv6 next hops of IPv4 routes is told none.
+    let foreign = family == Family::Ipv4Unicast && next_hop.is_ipv6();
+    if foreign && !peering.format.extended_next_hop {
+        return None;
+    }
     let mut route = best.route.clone();
     route.next_hop = next_hop;
     let internal_to_internal = best.from.is_some() && !best.external && !to_external;
@@ -333,6 +342,7 @@ fn own_next_hop(peering: &Peering<'_>, family: Family, node: NodeAddresses) -> I
         Family::Ipv4Unicast => match (neighbor.next_hop_ipv4, peering.local) {
             (Some(address), _) => IpAddr::V4(address),
             (None, IpAddr::V4(local)) => IpAddr::V4(local),
+            (None, IpAddr::V6(local)) if peering.format.extended_next_hop => IpAddr::V6(local),
             (None, IpAddr::V6(_)) => IpAddr::V4(node.ipv4),
         },
         Family::Ipv6Unicast => match (neighbor.next_hop_ipv6, peering.local) {

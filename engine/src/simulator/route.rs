@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use codec::{AsPath, AttributeSet, AttributeWriter, IpPrefix, Origin, WireFormat};
+use codec::{AsPath, AttributeSet, AttributeWriter, Family, IpPrefix, Origin, WireFormat};
 
 /// Routes by prefix and path identifier (RFC 7911); without ADD-PATH the identifier is 0.
 pub(super) type Table = BTreeMap<(IpPrefix, u32), Route>;
@@ -71,6 +71,35 @@ impl Route {
             originator_id: set.originator_id(),
             cluster_list: set.cluster_list().collect(),
         })
+    }
+
+    /// The route as a router says it of a prefix of `family`: with an IPv6 next hop of an IPv4 route
+    /// only where that was negotiated, else with the address that is given; not at all, where no
+    /// message can hold it.
+    pub(super) fn said(
+        &self,
+        family: Family,
+        format: &WireFormat,
+        address_ipv4: Ipv4Addr,
+    ) -> Option<Route> {
+        let mut said = self.clone();
+        let ipv6 = matches!(said.next_hop, IpAddr::V6(_));
+        if family == Family::Ipv4Unicast && ipv6 && !format.extended_next_hop {
+            said.next_hop = IpAddr::V4(address_ipv4);
+        }
+        (!said.is_long(format) || format.extended_messages).then_some(said)
+    }
+
+    /// Whether it takes more than 4,096 octets to announce the route of one prefix of any length.
+    pub(super) fn is_long(&self, format: &WireFormat) -> bool {
+        const LONGEST_PREFIX: usize = 17;
+        // The header and two lengths; MP_REACH_NLRI has a header, a family, two more octets and a
+        // next hop.
+        let around = match self.next_hop {
+            IpAddr::V4(_) => 19 + 4,
+            IpAddr::V6(_) => 19 + 4 + 4 + 3 + 2 + 16,
+        };
+        around + self.write(format).len() + LONGEST_PREFIX > codec::MAX_LEN
     }
 
     /// The attributes as they stand in an UPDATE, without MP_REACH_NLRI.

@@ -10,12 +10,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use codec::{
-    AddPath, Capability, Family, FamilySet, GracefulRestartFamily, IpPrefix, Message, NextHop,
-    NlriField, Notification, Open, PeerKind, RouteRefresh, Update, WireFormat,
+    AddPath, Capability, ExtendedNextHop, Family, FamilySet, GracefulRestartFamily, IpPrefix,
+    Message, NextHop, NlriField, Notification, Open, PeerKind, RouteRefresh, Update, WireFormat,
 };
 
 use super::network::{End, LinkId, Network};
 use super::route::{Route, Table};
+use crate::config::Capabilities;
 use crate::random::Random;
 use crate::time::Time;
 
@@ -37,6 +38,8 @@ pub(super) struct RouterSpec {
     pub(super) listens: bool,
     pub(super) hold_time: u16,
     pub(super) families: FamilySet,
+    /// What else it offers.
+    pub(super) capabilities: Capabilities,
     /// False: an old router that does not know 4-octet AS numbers.
     pub(super) four_octet_as: bool,
     /// It knows enhanced route refresh (RFC 7313).
@@ -193,7 +196,12 @@ impl Router {
 
     /// What it says on a session that came to this.
     pub(super) fn said(&self, format: &WireFormat) -> Table {
-        told(&self.routes, format)
+        let told = told(&self.routes, format).into_iter();
+        let said = told.filter_map(|((prefix, path_id), route)| {
+            let said = route.said(prefix.family(), format, self.spec.address_ipv4)?;
+            Some(((prefix, path_id), said))
+        });
+        said.collect()
     }
 
     /// Asks for a family again.
@@ -412,6 +420,12 @@ impl Router {
                     .collect(),
             });
         }
+        if self.spec.capabilities.extended_messages {
+            capabilities.push(Capability::ExtendedMessages);
+        }
+        if self.spec.capabilities.extended_next_hop {
+            capabilities.push(ipv4_over_ipv6());
+        }
         if self.spec.four_octet_as {
             capabilities.push(Capability::FourOctetAs(self.spec.asn));
         }
@@ -442,7 +456,7 @@ impl Router {
             connection.inbox.clear();
             return Ok(None);
         }
-        let length = codec::frame(&connection.inbox, codec::MAX_LEN)
+        let length = codec::frame(&connection.inbox, connection.format.max_len())
             .map_err(|fault| format!("the engine's octets are no message: {fault}"))?;
         Ok(length.map(|length| connection.inbox.drain(..length).collect()))
     }
@@ -520,6 +534,10 @@ impl Router {
         let mut families = FamilySet::NONE;
         let (mut four_octet_as, mut enhanced_refresh) = (false, false);
         let [mut sends, mut receives] = [FamilySet::NONE; 2];
+        let mut theirs = Capabilities {
+            extended_messages: false,
+            extended_next_hop: false,
+        };
         for capability in &open.capabilities {
             match capability {
                 Capability::Multiprotocol { afi, safi } => {
@@ -528,7 +546,6 @@ impl Router {
                     }
                 }
                 Capability::FourOctetAs(asn) if *asn == open.asn => four_octet_as = true,
-                Capability::RouteRefresh => {}
                 Capability::EnhancedRouteRefresh => enhanced_refresh = true,
                 Capability::AddPath(offers) => {
                     for offer in offers {
@@ -544,6 +561,9 @@ impl Router {
                     }
                 }
                 Capability::GracefulRestart { .. } => {}
+                Capability::RouteRefresh | Capability::Fqdn { .. } => {}
+                Capability::ExtendedMessages => theirs.extended_messages = true,
+                other if *other == ipv4_over_ipv6() => theirs.extended_next_hop = true,
                 other => return Err(format!("the engine offers {other:?}, which it does not do")),
             }
         }
@@ -574,11 +594,12 @@ impl Router {
             add_path_receive: both(spec.add_path_receive, sends),
             add_path_send: both(spec.add_path_send, receives),
             families,
+            extended_messages: theirs.extended_messages && spec.capabilities.extended_messages,
+            extended_next_hop: theirs.extended_next_hop && spec.capabilities.extended_next_hop,
             peer: match open.asn == spec.asn {
                 true => PeerKind::Internal,
                 false => PeerKind::External,
             },
-            ..WireFormat::default()
         };
         if connection.format.families.is_empty() {
             connection.end_with(now, &Notification::new(2, 7), net);
@@ -819,15 +840,33 @@ impl Connection {
         codec::encode_withdraw(name.0.family(), &nlri, &mut self.outbox);
     }
 
-    /// Queues one UPDATE; the prefixes are of one family and fit.
+    /// Queues one UPDATE, or of a long route one for each path; the prefixes are of one family. What
+    /// cannot be said is withdrawn.
     fn tell(&mut self, spec: &RouterSpec, names: &[(IpPrefix, u32)], route: &Route) {
-        let attributes = route.write(&self.format);
-        let mut nlri = Vec::new();
-        for name in names {
-            encode_name(*name, &self.format, &mut nlri);
+        let Some(family) = names.first().map(|(prefix, _)| prefix.family()) else {
+            return;
+        };
+        let said = route.said(family, &self.format, spec.address_ipv4);
+        let together = match &said {
+            Some(route) if !route.is_long(&self.format) => names.len(),
+            _ => 1,
+        };
+        for names in names.chunks(together) {
+            let mut nlri = Vec::new();
+            for name in names {
+                encode_name(*name, &self.format, &mut nlri);
+            }
+            match &said {
+                Some(route) => self.tell_one(spec, family, &nlri, route),
+                None => codec::encode_withdraw(family, &nlri, &mut self.outbox),
+            }
         }
+    }
+
+    fn tell_one(&mut self, spec: &RouterSpec, family: Family, nlri: &[u8], route: &Route) {
+        let attributes = route.write(&self.format);
         match route.next_hop {
-            IpAddr::V4(_) => codec::encode_update(&attributes, &nlri, &mut self.outbox),
+            IpAddr::V4(_) => codec::encode_update(&attributes, nlri, &mut self.outbox),
             IpAddr::V6(address) => {
                 // Some routers add a link-local next hop (RFC 2545 §3).
                 let next_hop = match spec.index % 2 {
@@ -837,8 +876,7 @@ impl Connection {
                         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1),
                     ),
                 };
-                let family = Family::Ipv6Unicast;
-                codec::encode_mp_update(family, &next_hop, &attributes, &nlri, &mut self.outbox);
+                codec::encode_mp_update(family, &next_hop, &attributes, nlri, &mut self.outbox);
             }
         }
     }
@@ -879,6 +917,15 @@ impl Connection {
             net.close(now, self.link, self.end);
         }
     }
+}
+
+/// IPv4 routes with IPv6 next hops (RFC 8950 §4).
+fn ipv4_over_ipv6() -> Capability {
+    Capability::ExtendedNextHop(vec![ExtendedNextHop {
+        afi: 1,
+        safi: 1,
+        next_hop_afi: 2,
+    }])
 }
 
 /// What is told of `routes` on a session: where it takes one path a prefix, the first of each.

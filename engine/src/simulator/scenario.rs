@@ -16,8 +16,8 @@ use super::oracle::NodeAddresses;
 use super::route::Route;
 use super::router::{RouterGraceful, RouterSpec};
 use crate::config::{
-    AddPaths, BuiltinFilters, Client, DesiredState, Export, GracefulRestart, Import, Instance,
-    Neighbor, NextHopIpv6, NextHopSelf, Origin, OriginAttributes, Password, PeerAsn,
+    AddPaths, BuiltinFilters, Capabilities, Client, DesiredState, Export, GracefulRestart, Import,
+    Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin, OriginAttributes, Password, PeerAsn,
     SendCommunities, Timers,
 };
 use crate::random::Random;
@@ -278,6 +278,7 @@ impl Scenario {
                 (0..250).map(|n| [NODE_ASN, value, n]).collect()
             }
             false if self.random.percent(20) => vec![[NODE_ASN, 1, 2]],
+            false if self.random.percent(8) => long_communities(1),
             false => vec![],
         };
         OriginAttributes {
@@ -296,8 +297,12 @@ impl Scenario {
         let spec = &self.routers[router];
         let drawn = neighbor(spec, self.theme, self.cluster_id, &mut self.random);
         let mut changed = Neighbor::clone(&self.neighbors[router]);
-        match self.random.below(14) {
+        match self.random.below(15) {
             12 => changed.graceful_restart = drawn.graceful_restart,
+            13 => {
+                changed.capabilities = drawn.capabilities;
+                changed.host_name = drawn.host_name;
+            }
             0 => changed.export = drawn.export,
             1 => changed.import = drawn.import,
             2 => changed.families = drawn.families,
@@ -376,6 +381,9 @@ impl Scenario {
         }
         let third_party = self.random.percent(20);
         let next_hop = match (family, third_party) {
+            (Family::Ipv4Unicast, false) if self.random.percent(20) => {
+                IpAddr::V6(spec.address_ipv6)
+            }
             (Family::Ipv4Unicast, false) => IpAddr::V4(spec.address_ipv4),
             (Family::Ipv4Unicast, true) => IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99)),
             (Family::Ipv6Unicast, false) => IpAddr::V6(spec.address_ipv6),
@@ -397,8 +405,9 @@ impl Scenario {
                 3..6 => vec![0xfbf4_0007],
                 _ => vec![],
             },
-            large_communities: match self.random.below(6) {
-                0 => vec![[64500, 1, 1]],
+            large_communities: match self.random.below(24) {
+                0..4 => vec![[64500, 1, 1]],
+                4 => long_communities(2),
                 _ => vec![],
             },
             originator_id,
@@ -458,6 +467,13 @@ fn router(index: usize, theme: Theme, random: &mut Random) -> RouterSpec {
         listens,
         hold_time: *random.pick(&[9, 30, 90, 0]),
         families: draw_families(random),
+        capabilities: match theme {
+            Theme::Mixed => draw_capabilities(random),
+            _ => Capabilities {
+                extended_messages: random.percent(70),
+                ..Capabilities::default()
+            },
+        },
         four_octet_as: asn >= 65536 || random.percent(80),
         enhanced_refresh: random.percent(70),
         add_path_send: random.percent(50),
@@ -522,6 +538,8 @@ fn neighbor(
         },
         families: draw_families(random),
         add_paths: draw_add_paths(random),
+        capabilities: draw_capabilities(random),
+        host_name: random.percent(50).then(|| "node-1".into()),
         next_hop_ipv4: random.percent(10).then_some(Ipv4Addr::new(10, 0, 0, 201)),
         next_hop_ipv6: match random.below(4) {
             0 => NextHopIpv6::Address(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 201)),
@@ -570,6 +588,7 @@ fn neighbor(
     // Routers that are alike share groups.
     Neighbor {
         families: FamilySet::ALL,
+        capabilities: Capabilities::default(),
         next_hop_ipv4: None,
         next_hop_ipv6: NextHopIpv6::Auto,
         next_hop_self: NextHopSelf::Auto,
@@ -588,6 +607,18 @@ fn draw_add_paths(random: &mut Random) -> AddPaths {
     AddPaths {
         receive: random.percent(60),
     }
+}
+
+fn draw_capabilities(random: &mut Random) -> Capabilities {
+    Capabilities {
+        extended_messages: random.percent(70),
+        extended_next_hop: random.percent(70),
+    }
+}
+
+/// More than one message of 4,096 octets can hold.
+fn long_communities(value: u32) -> Vec<[u32; 3]> {
+    (0..400).map(|n| [NODE_ASN, value, n]).collect()
 }
 
 fn draw_families(random: &mut Random) -> FamilySet {

@@ -175,6 +175,8 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         timers: spec.timers,
         families: spec.families,
         add_paths: spec.add_paths,
+        capabilities: spec.capabilities,
+        host_name: spec.fqdn.then(|| options.node_name.as_str().into()),
         next_hop_ipv4: spec.next_hop_ipv4,
         next_hop_ipv6: spec.next_hop_ipv6,
         next_hop_self: spec.next_hop_self,

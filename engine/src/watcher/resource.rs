@@ -14,8 +14,8 @@ use codec::{FamilySet, IpPrefix};
 
 use super::selector::Selector;
 use crate::config::{
-    AddPaths, BuiltinFilters, Client, Export, GracefulRestart, Import, NextHopIpv6, NextHopSelf,
-    OriginAttributes, PeerAsn, SendCommunities, Timers,
+    AddPaths, BuiltinFilters, Capabilities, Client, Export, GracefulRestart, Import, NextHopIpv6,
+    NextHopSelf, OriginAttributes, PeerAsn, SendCommunities, Timers,
 };
 
 /// The labels of an object.
@@ -277,6 +277,10 @@ pub struct NeighborSpec {
     pub families: FamilySet,
     /// `addPaths`.
     pub add_paths: AddPaths,
+    /// `capabilities`, without `fqdn`.
+    pub capabilities: Capabilities,
+    /// `capabilities.fqdn`.
+    pub fqdn: bool,
     /// `nextHop.ipv4`.
     pub next_hop_ipv4: Option<Ipv4Addr>,
     /// `nextHop.ipv6`.

@@ -71,6 +71,7 @@ pub(crate) fn peer() -> Peer {
         instance: "default".to_owned(),
         peer_address: "10.0.0.6".to_owned(),
         peer_asn: None,
+        peer_hostname: None,
         local_address: None,
         local_asn: 65001,
         state: PeerState::Active,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use codec::FamilySet;
 
 use super::SessionConfig;
-use crate::config::{AddPaths, GracefulRestart, PeerAsn, Timers};
+use crate::config::{AddPaths, Capabilities, GracefulRestart, PeerAsn, Timers};
 use crate::time::Time;
 
 fn seconds(seconds: u64) -> Duration {
@@ -50,5 +50,7 @@ fn config() -> SessionConfig {
         long_lived: None,
         enhanced_refresh: true,
         add_paths: AddPaths::default(),
+        capabilities: Capabilities::default(),
+        host_name: Some("node-1".into()),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use codec::{AddPath, Capability, Family, FamilySet, Open, PeerKind};
+use bytes::Bytes;
+use codec::{AddPath, Capability, ExtendedNextHop, Family, FamilySet, Open, PeerKind};
 
 use super::scripted::{drain, hear, keepalive_bytes, open_bytes, peer_open, session_in};
 use super::{at, config, seconds};
-use crate::config::PeerAsn;
+use crate::config::{Capabilities, PeerAsn};
 use crate::session::{Session, SessionConfig, Slot, State};
 
 fn answer(config: SessionConfig, open: &Open) -> (Vec<String>, Session) {
@@ -226,6 +227,64 @@ fn no_family_in_common_is_refused_with_what_we_miss() {
     }
 }
 
+fn ipv4_over_ipv6() -> Capability {
+    Capability::ExtendedNextHop(vec![ExtendedNextHop {
+        afi: 1,
+        safi: 1,
+        next_hop_afi: 2,
+    }])
+}
+
+// RFC-SHOWN 8654 §3
+// RFC-SHOWN 8950 §4
+#[test]
+fn an_option_is_used_where_both_offer_it() {
+    for (ours, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut config = config();
+        config.capabilities = Capabilities {
+            extended_messages: ours,
+            extended_next_hop: ours,
+        };
+        config.host_name = ours.then(|| "node-1.example.net".into());
+        let mut open = peer_open();
+        if theirs {
+            open.capabilities.push(Capability::ExtendedMessages);
+            open.capabilities.push(ipv4_over_ipv6());
+        }
+        let mut session = session_in(State::OpenSent, Slot::Outgoing, config);
+        assert_eq!(session.message_len_max(Slot::Outgoing), 4096);
+        hear(&mut session, at(1), Slot::Outgoing, &open_bytes(&open));
+        let most = if ours && theirs { 65_535 } else { 4096 };
+        assert_eq!(session.message_len_max(Slot::Outgoing), most);
+        assert_eq!(session.message_len_max(Slot::Incoming), 4096);
+        hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+        let (_, negotiated) = session.established().expect("it is up");
+        assert_eq!(negotiated.wire.extended_messages, ours && theirs);
+        assert_eq!(negotiated.wire.extended_next_hop, ours && theirs);
+        let offers = |capability: &Capability| negotiated.offered.contains(capability);
+        assert_eq!(offers(&Capability::ExtendedMessages), ours);
+        assert_eq!(offers(&ipv4_over_ipv6()), ours);
+        let name = Capability::Fqdn {
+            host: Bytes::from_static(b"node-1"),
+            domain: Bytes::from_static(b"example.net"),
+        };
+        assert_eq!(offers(&name), ours);
+    }
+}
+
+#[test]
+fn ipv6_next_hops_are_not_offered_where_ipv4_is_not() {
+    let mut config = config();
+    config.families = [Family::Ipv6Unicast].into_iter().collect();
+    let mut open = peer_open();
+    open.capabilities.push(ipv4_over_ipv6());
+    let (_, mut session) = answer(config, &open);
+    hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+    let (_, negotiated) = session.established().expect("it is up");
+    assert!(!negotiated.offered.contains(&ipv4_over_ipv6()));
+    assert!(!negotiated.wire.extended_next_hop);
+}
+
 #[test]
 fn a_good_open_comes_to_what_both_offered() {
     let (_, mut session) = answer(config(), &peer_open());
@@ -246,6 +305,12 @@ fn a_good_open_comes_to_what_both_offered() {
             Capability::RouteRefresh,
             Capability::FourOctetAs(65001),
             Capability::EnhancedRouteRefresh,
+            Capability::ExtendedMessages,
+            ipv4_over_ipv6(),
+            Capability::Fqdn {
+                host: Bytes::from_static(b"node-1"),
+                domain: Bytes::new(),
+            },
         ]
     );
     assert!(negotiated.refresh && !negotiated.enhanced_refresh);

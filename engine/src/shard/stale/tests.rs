@@ -49,7 +49,7 @@ pub(super) struct Bed {
     closed: Vec<ConnectionId>,
 }
 
-fn neighbor() -> Neighbor {
+pub(in crate::shard) fn neighbor() -> Neighbor {
     Neighbor {
         address: PEER,
         port: 179,
@@ -79,6 +79,8 @@ fn neighbor() -> Neighbor {
         graceful_restart: Default::default(),
         long_lived: None,
         enhanced_refresh: true,
+        capabilities: Default::default(),
+        host_name: None,
         allow_own_asn: 0,
         builtin_filters: crate::config::BuiltinFilters::default(),
     }

@@ -1,19 +1,23 @@
 //! `capabilities` of a neighbor: what its OPEN offers beside what every neighbor is offered.
 
 use super::fields::Fields;
-use super::unsupported;
+use crate::config;
 use crate::watcher::fault::Report;
 
 /// What `capabilities` switches on or off.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capabilities {
     pub(super) enhanced_refresh: bool,
+    pub(super) offered: config::Capabilities,
+    pub(super) fqdn: bool,
 }
 
 /// All that may be switched off is on unless it is.
 pub(super) fn capabilities(fields: &mut Fields<'_>, report: &mut Report) -> Capabilities {
     let mut capabilities = Capabilities {
         enhanced_refresh: true,
+        offered: config::Capabilities::default(),
+        fqdn: true,
     };
     let field = fields.get("capabilities");
     let Some(mut fields) = field.and_then(|field| field.fields(report)) else {
@@ -26,7 +30,10 @@ pub(super) fn capabilities(fields: &mut Fields<'_>, report: &mut Report) -> Capa
         }
     };
     switch("enhancedRefresh", &mut capabilities.enhanced_refresh);
-    unsupported::in_capabilities(&mut fields, report);
+    let offered = &mut capabilities.offered;
+    switch("extendedMessages", &mut offered.extended_messages);
+    switch("extendedNextHop", &mut offered.extended_next_hop);
+    switch("fqdn", &mut capabilities.fqdn);
     fields.close_strictly(report);
     capabilities
 }

@@ -110,6 +110,8 @@ fn settings(
         timers,
         families,
         add_paths: add_paths(fields, report),
+        capabilities: capabilities.offered,
+        fqdn: capabilities.fqdn,
         next_hop_ipv4,
         next_hop_ipv6,
         next_hop_self: word(fields, "nextHopSelf", NEXT_HOP_SELF, report)

@@ -72,6 +72,11 @@ fn defaults_are_filled_in() {
     assert_eq!(neighbor.import, Import::None);
     assert_eq!(neighbor.next_hop_ipv6, NextHopIpv6::Auto);
     assert_eq!(neighbor.timers, crate::config::Timers::default());
+    assert_eq!(
+        neighbor.capabilities,
+        crate::config::Capabilities::default()
+    );
+    assert!(neighbor.fqdn);
 }
 
 #[test]
@@ -92,6 +97,7 @@ fn everything_supported_is_taken() {
          timers: {connectRetryTimeSeconds: 5, holdTimeSeconds: 9, keepAliveTimeSeconds: 3, \
          sendHoldTimeSeconds: 20, advertisementIntervalSeconds: 0}\n  \
          families: [{afi: ipv4, safi: unicast}]\n  nextHop: {ipv4: 10.0.0.5, ipv6: mapped}\n  \
+         capabilities: {extendedMessages: false, extendedNextHop: false, fqdn: false}\n  \
          nextHopSelf: Always\n  import: all\n  export: all\n  sendCommunities: [large]\n  \
          allowOwnASN: 1\n",
     );
@@ -115,6 +121,8 @@ fn everything_supported_is_taken() {
     assert_eq!(peering.neighbors.len(), 2);
     assert_eq!(peering.neighbors[1].whom.to_string(), "2001:db8::6");
     assert_eq!(peering.neighbors[1].local_asn, Some(65010));
+    let offered = peering.neighbors[0].capabilities;
+    assert!(!offered.extended_messages && !offered.extended_next_hop && !peering.neighbors[0].fqdn);
 }
 
 #[test]
@@ -229,6 +237,14 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "did you mean enabled?",
         ),
         ("peerASN: 1\nrole: customer", "not supported yet"),
+        (
+            "peerASN: 1\ncapabilities: {extendedMessages: 1}",
+            "capabilities.extendedMessages: 1 is not accepted: true or false",
+        ),
+        (
+            "peerASN: 1\ncapabilities: {extendedMesages: true}",
+            "did you mean extendedMessages?",
+        ),
         (
             "peerASN: 1\naddPaths: {send: 2}",
             "addPaths.send: 2 is not supported yet",
@@ -424,7 +440,6 @@ fn whatever_asks_for_what_is_not_built_is_a_fault() {
     let fields = [
         "gracefulRestart: {selectionDeferralSeconds: 30}",
         "longLivedGracefulRestart: {staleTimeSeconds: 3600}",
-        "capabilities: {fqdn: true}",
         "maxPrefixes: {action: warn}",
         "maxPrefixes: {action: reset}",
         "maxPrefixes: {warningPercent: 80}",

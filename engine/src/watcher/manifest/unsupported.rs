@@ -53,13 +53,6 @@ const NEIGHBOR: &[(&str, Off)] = &[
     ),
 ];
 
-/// Fields of a neighbor's `capabilities`.
-const CAPABILITIES: &[(&str, Off)] = &[
-    ("extendedMessages", Off::False),
-    ("extendedNextHop", Off::False),
-    ("fqdn", Off::False),
-];
-
 /// Fields of a neighbor's `addPaths`.
 const ADD_PATHS: &[(&str, Off)] = &[("send", Off::Zero)];
 
@@ -77,11 +70,6 @@ pub(super) fn in_peering(fields: &mut Fields<'_>, report: &mut Report) {
 /// Says which fields of a neighbor are not built yet.
 pub(super) fn in_neighbor(fields: &mut Fields<'_>, report: &mut Report) {
     refuse(fields, NEIGHBOR, report);
-}
-
-/// Says which fields of a neighbor's `capabilities` are not built yet.
-pub(super) fn in_capabilities(fields: &mut Fields<'_>, report: &mut Report) {
-    refuse(fields, CAPABILITIES, report);
 }
 
 /// Says which fields of a neighbor's `addPaths` are not built yet.
