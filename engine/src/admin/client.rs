@@ -18,8 +18,8 @@ use tokio::net::UnixStream;
 
 use super::api::ApiError;
 use super::model::{
-    ExplainQuery, Explanation, Fault, Peer, PeersQuery, RefreshQuery, RefreshReply, ResetQuery,
-    ResetReply, RoutesQuery, RoutesReply,
+    ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy, RefreshQuery, RefreshReply,
+    ResetQuery, ResetReply, RoutesQuery, RoutesReply,
 };
 
 /// A connection to a running daemon.
@@ -96,6 +96,14 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn refresh(&mut self, query: &RefreshQuery) -> Result<RefreshReply, ClientError> {
         self.call("refresh", query).await
+    }
+
+    /// What the route policies compiled to, and their hits.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn policies(&mut self) -> Result<Vec<Policy>, ClientError> {
+        self.call("policies", &()).await
     }
 
     /// What is wrong in the resources at this moment.

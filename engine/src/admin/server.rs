@@ -34,6 +34,7 @@ fn router<A: EngineApi>(api: A) -> Router {
         .route("/v1/explain", post(explain::<A>))
         .route("/v1/reset", post(reset::<A>))
         .route("/v1/refresh", post(refresh::<A>))
+        .route("/v1/policies", post(policies::<A>))
         .route("/v1/faults", post(faults::<A>))
         .layer(DefaultBodyLimit::max(QUERY_OCTETS_MAX))
         .with_state(api)
@@ -74,6 +75,10 @@ async fn refresh<A: EngineApi>(State(api): State<A>, query: Query<RefreshQuery>)
         Ok(Json(query)) => answer(api.refresh(query).await),
         Err(fault) => refuse(&fault),
     }
+}
+
+async fn policies<A: EngineApi>(State(api): State<A>) -> Response {
+    answer(api.policies().await)
 }
 
 async fn faults<A: EngineApi>(State(api): State<A>) -> Response {

@@ -189,6 +189,7 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         enhanced_refresh: spec.enhanced_refresh,
         allow_own_asn: spec.allow_own_asn,
         builtin_filters: spec.builtin_filters,
+        template: spec.template.clone(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use engine::admin::api::{ApiError, EngineApi};
 use engine::admin::model::{
-    ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState, PeersQuery, RefreshQuery,
-    RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesQuery, RoutesReply,
-    parse_prefix,
+    ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState, PeersQuery, Policy,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesQuery,
+    RoutesReply, parse_prefix,
 };
 
 #[derive(Clone)]
@@ -59,6 +59,10 @@ impl EngineApi for Fake {
             peers: query.peer.iter().count(),
             notes: Vec::new(),
         })
+    }
+
+    async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
+        Ok(Vec::new())
     }
 
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
