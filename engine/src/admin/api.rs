@@ -8,8 +8,8 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use super::model::{
-    ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy, RefreshQuery, RefreshReply,
-    ResetQuery, ResetReply, RoutesQuery, RoutesReply,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply,
 };
 
 /// The running engine, as the admin server sees it. Cheap to clone; called on the control
@@ -37,6 +37,10 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
     /// Closes sessions with Cease/Administrative Reset; they come up again.
     fn reset(&self, query: ResetQuery)
     -> impl Future<Output = Result<ResetReply, ApiError>> + Send;
+
+    /// Shuts sessions down gracefully (RFC 8326) and keeps them down, or ends that.
+    fn drain(&self, query: DrainQuery)
+    -> impl Future<Output = Result<DrainReply, ApiError>> + Send;
 
     /// Asks peers for their routes again (RFC 2918).
     fn refresh(

@@ -18,8 +18,8 @@ use tokio::net::UnixStream;
 
 use super::api::ApiError;
 use super::model::{
-    ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy, RefreshQuery, RefreshReply,
-    ResetQuery, ResetReply, RoutesQuery, RoutesReply,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply,
 };
 
 /// A connection to a running daemon.
@@ -104,6 +104,14 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn policies(&mut self) -> Result<Vec<Policy>, ClientError> {
         self.call("policies", &()).await
+    }
+
+    /// Drains peers, or lets them come up again.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn drain(&mut self, query: &DrainQuery) -> Result<DrainReply, ClientError> {
+        self.call("drain", query).await
     }
 
     /// What is wrong in the resources at this moment.

@@ -468,6 +468,7 @@ mod tests {
             route_server_client: false,
             uptime_seconds: Some(185),
             downtime_seconds: None,
+            drain: None,
             last_error: None,
             group: Some(0),
             shard: 0,

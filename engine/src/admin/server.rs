@@ -15,7 +15,7 @@ use axum::routing::post;
 use serde::Serialize;
 
 use super::api::{ApiError, EngineApi};
-use super::model::{ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery};
+use super::model::{DrainQuery, ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery};
 use super::socket::AdminSocket;
 
 /// Answers on `socket` until it is dropped, which takes the socket's file away.
@@ -35,6 +35,7 @@ fn router<A: EngineApi>(api: A) -> Router {
         .route("/v1/reset", post(reset::<A>))
         .route("/v1/refresh", post(refresh::<A>))
         .route("/v1/policies", post(policies::<A>))
+        .route("/v1/drain", post(drain::<A>))
         .route("/v1/faults", post(faults::<A>))
         .layer(DefaultBodyLimit::max(QUERY_OCTETS_MAX))
         .with_state(api)
@@ -79,6 +80,13 @@ async fn refresh<A: EngineApi>(State(api): State<A>, query: Query<RefreshQuery>)
 
 async fn policies<A: EngineApi>(State(api): State<A>) -> Response {
     answer(api.policies().await)
+}
+
+async fn drain<A: EngineApi>(State(api): State<A>, query: Query<DrainQuery>) -> Response {
+    match query {
+        Ok(Json(query)) => answer(api.drain(query).await),
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn faults<A: EngineApi>(State(api): State<A>) -> Response {

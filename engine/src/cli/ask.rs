@@ -21,13 +21,13 @@ use crate::model::{
 pub(super) struct AskArgs {
     /// The daemon's Unix socket
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
-    admin: PathBuf,
+    pub(super) admin: PathBuf,
     /// Only this BGP instance
     #[arg(long, value_name = "NAME")]
-    instance: Option<String>,
+    pub(super) instance: Option<String>,
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    pub(super) output: Format,
 }
 
 #[derive(Debug, Args)]
@@ -299,7 +299,7 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
     }
 }
 
-fn block_on<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn block_on<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -6,6 +6,7 @@
 mod announcements;
 mod ask;
 mod check;
+mod drain;
 mod log;
 mod node_name;
 mod output;
@@ -48,6 +49,10 @@ enum Command {
     Reset(ask::ResetArgs),
     /// Ask peers to send their routes again (RFC 2918); sessions stay up
     Refresh(ask::RefreshArgs),
+    /// Shut sessions down gracefully (RFC 8326); they stay down until `undrain` or a restart
+    Drain(drain::DrainArgs),
+    /// Let drained sessions come up again
+    Undrain(drain::UndrainArgs),
     /// Run seeds of the simulator (for developers)
     #[command(hide = true)]
     Simulate(crate::simulator::SimulateArgs),
@@ -79,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Policies(args) => ask::policies(args),
         Command::Reset(args) => ask::reset(args),
         Command::Refresh(args) => ask::refresh(args),
+        Command::Drain(args) => drain::drain(args),
+        Command::Undrain(args) => drain::undrain(args),
         Command::Simulate(args) => crate::simulator::command(&args).map_err(Failure::from),
     };
     match result {

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 
 use crate::admin::api::{ApiError, EngineApi};
 use crate::model::{
-    Claim, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy, RefreshQuery, RefreshReply,
-    ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Source,
-    parse_prefix,
+    Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind,
+    RoutesQuery, RoutesReply, Source, parse_prefix,
 };
 use crate::ring::{Directory, InboxSender, Message};
 use crate::shard::{PrefixView, Query, Reply, ShardCommand};
@@ -276,6 +276,22 @@ impl EngineApi for EngineHandle {
             })
             .await?;
         Ok(ResetReply {
+            peers: answers.into_iter().sum(),
+        })
+    }
+
+    async fn drain(&self, query: DrainQuery) -> Result<DrainReply, ApiError> {
+        self.check(query.instance.as_deref(), query.peer).await?;
+        let wait = query.wait_seconds;
+        let answers = self
+            .ask_all(|reply| ShardCommand::Drain {
+                instance: query.instance.clone(),
+                peer: query.peer,
+                wait: wait.map(|seconds| Duration::from_secs(seconds.into())),
+                reply,
+            })
+            .await?;
+        Ok(DrainReply {
             peers: answers.into_iter().sum(),
         })
     }

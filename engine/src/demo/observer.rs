@@ -157,8 +157,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ExplainQuery, Explanation, Fault, Peer, RefreshQuery, RefreshReply, ResetQuery, ResetReply,
-        RoutesReply, Source, parse_prefix,
+        DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, RefreshQuery, RefreshReply,
+        ResetQuery, ResetReply, RoutesReply, Source, parse_prefix,
     };
 
     #[derive(Clone, Default)]
@@ -179,6 +179,9 @@ mod tests {
         }
         async fn reset(&self, _: ResetQuery) -> Result<ResetReply, ApiError> {
             Ok(ResetReply { peers: 0 })
+        }
+        async fn drain(&self, _: DrainQuery) -> Result<DrainReply, ApiError> {
+            Ok(DrainReply { peers: 0 })
         }
         async fn refresh(&self, _: RefreshQuery) -> Result<RefreshReply, ApiError> {
             Ok(RefreshReply::default())

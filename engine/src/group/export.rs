@@ -2,7 +2,8 @@
 //!
 //! RFC 4271 §5 and §9.1.3 (which attributes go to whom), RFC 1997 (well-known communities),
 //! RFC 4456 (reflection, see `reflect`), RFC 7947 §2.2 (what a route server leaves as it is),
-//! RFC 6793 §4.2.2 (two-octet peers), RFC 2545 §3 (IPv6 next hops).
+//! RFC 6793 §4.2.2 (two-octet peers), RFC 2545 §3 (IPv6 next hops), RFC 8326 §4.1 (sessions that
+//! are about to be closed).
 //!
 //! A pure function of the view, the attributes and what a [`PathSource`] holds: that is what makes
 //! it right to run it once for all paths that are alike in these, and to share the result.
@@ -19,6 +20,7 @@ use crate::policy::NextHopChoice;
 /// LOCAL_PREF of routes that came without one (RFC 4271 §9.1.1 leaves it to us; everybody's 100).
 const DEFAULT_LOCAL_PREF: u32 = 100;
 
+const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 const NO_EXPORT: u32 = 0xffff_ff01;
 const NO_ADVERTISE: u32 = 0xffff_ff02;
 const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;
@@ -182,10 +184,21 @@ fn write(
     }
     // RFC 4271 §5.1.5: to internal peers always, to external ones never.
     if !external {
-        writer.local_pref(set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF));
+        writer.local_pref(match view.graceful_shutdown {
+            // RFC-DONE 8326 §4.1: inside the AS the lowest LOCAL_PREF goes with the community.
+            true => 0,
+            false => set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF),
+        });
     }
     let mut reflected = source.originator;
+    let mut shuts_down = view.graceful_shutdown;
     for attribute in set.iter().filter(|attribute| passes(view, attribute.code)) {
+        if attribute.code >= code::COMMUNITIES && std::mem::take(&mut shuts_down) {
+            write_graceful_shutdown(view, set, &mut writer);
+        }
+        if attribute.code == code::COMMUNITIES && view.graceful_shutdown {
+            continue;
+        }
         if attribute.code > code::CLUSTER_LIST
             && let Some(originator) = reflected.take()
         {
@@ -200,6 +213,9 @@ fn write(
             }
             _ => writer.raw(attribute.flags, attribute.code, attribute.value),
         }
+    }
+    if shuts_down {
+        write_graceful_shutdown(view, set, &mut writer);
     }
     if let Some(originator) = reflected {
         reflect::write(view, originator, set, &mut writer);
@@ -232,6 +248,21 @@ fn passes(view: &ExportView, code: u8) -> bool {
         }
         _ => true,
     }
+}
+
+/// The communities that go out anyway, and the one that says that the session is about to go. That
+/// one is sent whatever `sendCommunities` says: an operator asked for it.
+fn write_graceful_shutdown(
+    view: &ExportView,
+    set: &AttributeSet<'_>,
+    writer: &mut AttributeWriter<'_>,
+) {
+    let sent = set.communities().filter(|_| view.send_communities.standard);
+    let mut communities: Vec<u32> = sent.collect();
+    if !communities.contains(&GRACEFUL_SHUTDOWN) {
+        communities.push(GRACEFUL_SHUTDOWN);
+    }
+    writer.communities(&communities);
 }
 
 /// RFC 4360 §6: non-transitive extended communities stop at the border of the AS.

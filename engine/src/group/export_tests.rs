@@ -22,6 +22,7 @@ fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
         local_asn: 65001,
         four_octet_as: true,
         families: [Family::Ipv4Unicast].into_iter().collect(),
+        graceful_shutdown: false,
         extended_next_hop: false,
         own_next_hop: [Some(NextHop::V4(SELF)), None],
         next_hop_self: NextHopSelf::Auto,
@@ -145,6 +146,45 @@ fn a_route_that_was_reflected_before_keeps_its_originator_and_the_clusters_behin
         let attributes = told(&to, from, &reflected).unwrap();
         assert!(!codes(&attributes).contains(&9) && !codes(&attributes).contains(&10));
     }
+}
+
+#[test]
+fn a_session_that_is_about_to_be_closed_says_so_with_every_route() {
+    const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+    let ends = |view: ExportView, standard| ExportView {
+        graceful_shutdown: true,
+        send_communities: SendCommunities {
+            standard,
+            ..view.send_communities
+        },
+        ..view
+    };
+    let from = said_by(SourceKind::Client, [1, 1, 1, 1]);
+    let (plain, marked) = (
+        route(|writer| writer.large_communities(&[[1, 2, 3]])),
+        route(|writer| writer.communities(&[7, GRACEFUL_SHUTDOWN])),
+    );
+    let told = |view: &ExportView, canonical: &[u8]| {
+        let attributes = told(view, from, canonical).unwrap();
+        let set = AttributeSet::new(&attributes);
+        let communities: Vec<u32> = set.communities().collect();
+        (codes(&attributes), communities, set.local_pref())
+    };
+    let (codes, communities, local_pref) = told(&ends(client(), true), &plain);
+    assert_eq!(codes, [1, 2, 3, 4, 5, 8, 9, 10, 32]);
+    assert_eq!(
+        (&communities[..], local_pref),
+        (&[GRACEFUL_SHUTDOWN][..], Some(0))
+    );
+    let (_, communities, local_pref) = told(&ends(view(PeerKind::External, None), true), &marked);
+    assert_eq!(
+        (&communities[..], local_pref),
+        (&[7, GRACEFUL_SHUTDOWN][..], None)
+    );
+    // Whatever sendCommunities says, the operator asked for this one.
+    let (codes, communities, _) = told(&ends(client(), false), &marked);
+    assert_eq!(codes, [1, 2, 3, 4, 5, 8, 9, 10]);
+    assert_eq!(communities, [GRACEFUL_SHUTDOWN]);
 }
 
 #[test]

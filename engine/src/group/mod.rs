@@ -369,6 +369,13 @@ impl Group {
             && self.in_sync.members.iter().all(|m| !m.is_owed())
     }
 
+    /// Whether a member has been told everything, as far as it is known by now.
+    pub fn has_told(&self, id: MemberId) -> bool {
+        let member = self.in_sync.members.iter().find(|member| member.id == id);
+        let is_told = member.is_some_and(|member| !member.is_owed());
+        is_told && self.in_sync.packer.is_flushed() && self.is_evaluated()
+    }
+
     /// The advert of a prefix, [`AdvertId::NONE`] if it is not announced.
     pub fn advert_of(&self, family: Family, id: PrefixId) -> AdvertId {
         let entries = &self.adj_rib_out[family.index()];

@@ -41,6 +41,8 @@ pub struct ExportView {
     pub policy: Option<Applied>,
     /// Which kinds of communities go out.
     pub send_communities: SendCommunities,
+    /// The sessions are about to be closed: routes carry GRACEFUL_SHUTDOWN (RFC 8326).
+    pub graceful_shutdown: bool,
 }
 
 impl ExportView {

@@ -47,6 +47,8 @@ pub struct Peer {
     /// Seconds since the session was lost or, if it never stood, since it was configured; none
     /// while it is established.
     pub downtime_seconds: Option<u64>,
+    /// Whether an operator has it drained (RFC 8326).
+    pub drain: Option<DrainState>,
     /// Why the session went down last, or does not come up.
     pub last_error: Option<String>,
     /// The update group, numbered within the shard; none while it is not established.
@@ -55,6 +57,16 @@ pub struct Peer {
     pub shard: u8,
     /// Prefix counts, one entry for each configured family.
     pub families: Vec<FamilyCounts>,
+}
+
+/// How far a peer is that an operator has drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DrainState {
+    /// It is told that the session will be closed.
+    Draining,
+    /// The session is closed and stays so.
+    Drained,
 }
 
 /// The state of a session (RFC 4271 §8.2.2).
@@ -491,6 +503,27 @@ pub struct ResetReply {
     pub peers: usize,
 }
 
+/// Which peers are to be drained (RFC 8326), or to come up again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrainQuery {
+    /// The name of an instance; none: all of them.
+    #[serde(default)]
+    pub instance: Option<String>,
+    /// The peer; none: every one, also those that come later.
+    #[serde(default)]
+    pub peer: Option<IpAddr>,
+    /// How long the peers have to find other paths, in seconds; none: they come up again.
+    pub wait_seconds: Option<u32>,
+}
+
+/// What was begun, or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainReply {
+    /// How many peers are meant.
+    pub peers: usize,
+}
+
 /// Which peers are to be asked for their routes again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -631,6 +664,7 @@ mod tests {
             state: PeerState::OpenSent,
             uptime_seconds: None,
             downtime_seconds: Some(3),
+            drain: None,
             last_error: Some("Cease/Administrative Shutdown".to_owned()),
             group: None,
             shard: 1,

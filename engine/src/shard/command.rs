@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rib::{OpenChange, RibWriter, ShardMask};
 
@@ -104,6 +105,18 @@ pub enum ShardCommand {
         /// None: every peer.
         peer: Option<IpAddr>,
         /// Takes the number of sessions.
+        reply: Reply<usize>,
+    },
+    /// Shut sessions down gracefully (RFC 8326) and keep them down, or end that. Answers how many
+    /// peers are meant.
+    Drain {
+        /// None: in all instances.
+        instance: Option<String>,
+        /// None: every peer, also those that come later.
+        peer: Option<IpAddr>,
+        /// How long peers have to find other paths; none: they come up again.
+        wait: Option<Duration>,
+        /// Takes the number of peers.
         reply: Reply<usize>,
     },
     /// Ask peers for their routes again (RFC 2918). Answers whom it asked and whom not.

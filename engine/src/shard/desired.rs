@@ -97,13 +97,17 @@ impl Shard {
             if enabled {
                 self.start(now, id);
             } else {
-                self.stop(now, id, Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN));
+                let notification = Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN);
+                let why = "BGP was disabled in the settings of this node";
+                self.stop(now, id, notification.with_shutdown_communication(why));
             }
         }
     }
 
-    fn start(&mut self, now: Time, id: PeerId) {
-        if self.shut_down {
+    /// Has a session come up, unless it must not.
+    pub(super) fn start(&mut self, now: Time, id: PeerId) {
+        let is_drained = |peer| self.is_drained(peer);
+        if self.shut_down || self.peers.get(id).is_some_and(is_drained) {
             return;
         }
         if let Some(peer) = self.peers.get_mut(id) {
@@ -113,8 +117,9 @@ impl Shard {
     }
 
     /// For good: neither side keeps the other's routes.
-    fn stop(&mut self, now: Time, id: PeerId, notification: Notification) {
+    pub(super) fn stop(&mut self, now: Time, id: PeerId, notification: Notification) {
         if let Some(peer) = self.peers.get_mut(id) {
+            peer.draining = None;
             let notification = peer.session.hard(notification);
             peer.session.handle_stop(now, notification);
             self.drain(now, id);
@@ -131,7 +136,8 @@ impl Shard {
         let mut count = 0;
         for id in self.meant(instance, address) {
             if let Some(peer) = self.peers.get_mut(id) {
-                let notification = Notification::cease(cease::ADMINISTRATIVE_RESET);
+                let notification = Notification::cease(cease::ADMINISTRATIVE_RESET)
+                    .with_shutdown_communication("reset by its operator");
                 let notification = peer.session.hard(notification);
                 peer.session.handle_reset(now, notification);
                 self.drain(now, id);
@@ -177,6 +183,7 @@ impl Shard {
             established: None,
             retained: None,
             armed: None,
+            draining: None,
             dynamic: None,
         }
     }

@@ -1,6 +1,7 @@
 //! Peers of a `peerPrefix`: made when they connect, forgotten with their last connection.
 //!
-//! Invariants: a dynamic peer has a connection, or goes before its shard does anything else; it
+//! Invariants: a dynamic peer has a connection, or routes that wait for it to restart, or goes before
+//! its shard does anything else; it
 //! follows the longest prefix that holds its address, which counts it; an address that a neighbor
 //! has for itself is no dynamic peer's.
 
@@ -63,7 +64,10 @@ impl Shard {
         let instance = instance.ok_or(None)?;
         let range = longest_match(&instance.dynamic_neighbors, address).ok_or(None)?;
         let rejected = || Some(Notification::cease(cease::CONNECTION_REJECTED));
-        if !instance.enabled() || matches!(range.settings.password, Password::Missing(_)) {
+        if !instance.enabled()
+            || instance.drained.holds(address)
+            || matches!(range.settings.password, Password::Missing(_))
+        {
             return Err(rejected());
         }
         let range = Arc::clone(range);
@@ -151,6 +155,8 @@ impl Shard {
     pub(super) fn forget_if_gone(&mut self, id: PeerId) {
         let is_gone = |peer: &Peer| {
             peer.dynamic.is_some()
+                // Its routes may wait for it to restart.
+                && peer.retained.is_none()
                 && peer.next_incoming.is_none()
                 && peer.connections.iter().all(Option::is_none)
         };

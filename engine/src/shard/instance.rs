@@ -16,6 +16,7 @@ use rib::{
 };
 
 use super::arrivals::Arrivals;
+use super::graceful_shutdown::Drained;
 use super::import::Imports;
 use super::stale::Swept;
 use crate::config::{DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange};
@@ -27,6 +28,7 @@ const QUANTUM: usize = 4096;
 pub(super) struct Instance {
     pub(super) settings: Option<Arc<InstanceSettings>>,
     pub(super) dynamic_neighbors: BTreeMap<IpPrefix, Arc<DynamicNeighbors>>,
+    pub(super) drained: Drained,
     pub(super) writer: RibWriter,
     local: SourceId,
     /// Places of groups that emptied are reused.
@@ -94,6 +96,7 @@ impl Instance {
         Instance {
             settings: None,
             dynamic_neighbors: BTreeMap::new(),
+            drained: Drained::default(),
             writer,
             local,
             groups: Vec::new(),
@@ -571,6 +574,7 @@ mod tests {
             local_asn: 65001,
             four_octet_as: true,
             families: [Family::Ipv4Unicast].into_iter().collect(),
+            graceful_shutdown: false,
             extended_next_hop: false,
             own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
             next_hop_self: NextHopSelf::Auto,

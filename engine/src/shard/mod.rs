@@ -13,6 +13,7 @@ mod command;
 mod connection;
 mod desired;
 mod dynamic;
+mod graceful_shutdown;
 mod import;
 mod instance;
 mod memory;
@@ -137,6 +138,12 @@ impl Shard {
                 peer,
                 reply,
             } => reply(self.reset(now, instance.as_deref(), peer)),
+            ShardCommand::Drain {
+                instance,
+                peer,
+                wait,
+                reply,
+            } => reply(self.set_drained(now, instance.as_deref(), peer, wait)),
             ShardCommand::Refresh {
                 instance,
                 peer,
@@ -347,6 +354,7 @@ impl Shard {
             }
             self.end_overdue(now, id);
             self.end_absence(now, id);
+            self.look_at_draining(now, id);
             self.drain(now, id);
         }
     }

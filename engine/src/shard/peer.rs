@@ -9,6 +9,7 @@ use rib::{IdSet, PATHS_OF_SOURCE_MAX, SourceId, SourceInfo, SourceKind};
 use smallvec::{SmallVec, smallvec};
 
 use super::command::{ConnectionId, SocketOptions};
+use super::graceful_shutdown::Draining;
 use super::memory::Volume;
 use super::retained::Retained;
 use super::stale::StaleFamilies;
@@ -35,6 +36,8 @@ pub(super) struct Peer {
     pub(super) retained: Option<Box<Retained>>,
     /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
+    /// Its session is closed once it was told so and has had its time.
+    pub(super) draining: Option<Draining>,
     /// The prefix that it is a dynamic peer of.
     pub(super) dynamic: Option<IpPrefix>,
 }

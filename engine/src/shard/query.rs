@@ -74,6 +74,7 @@ impl Shard {
             Some(_) => client_of(&peer.neighbor, peer.kind()),
             None => peer.neighbor.client,
         };
+        let drain = self.drain_state(now, peer);
         model::Peer {
             instance: instance.name().to_owned(),
             peer_address: peer.neighbor.address.to_string(),
@@ -89,8 +90,10 @@ impl Shard {
             state: state(peer.session.state()),
             uptime_seconds: established.map(|_| since.as_secs()),
             downtime_seconds: established.is_none().then_some(since.as_secs()),
-            last_error: match established {
-                Some(established) if established.paused => Some(PAUSED_WORDS.to_owned()),
+            drain: drain.as_ref().map(|(state, _)| *state),
+            last_error: match (drain, established) {
+                (Some((_, words)), _) => Some(words),
+                (_, Some(established)) if established.paused => Some(PAUSED_WORDS.to_owned()),
                 _ => peer.session.last_error().map(str::to_owned),
             },
             group: established.map(|e| e.group as u32),

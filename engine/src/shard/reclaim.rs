@@ -90,6 +90,7 @@ mod tests {
             local_asn: 65001,
             four_octet_as: true,
             families: [FAMILY].into_iter().collect(),
+            graceful_shutdown: false,
             extended_next_hop: false,
             own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
             next_hop_self: NextHopSelf::Auto,

@@ -162,6 +162,7 @@ impl Shard {
             instance.remove_all(*retained);
         }
         self.peers.arm(id);
+        self.forget_if_gone(id);
     }
 
     /// The peer did not come back in time.

@@ -3,14 +3,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use codec::{Capability, FamilySet, Message, Open};
+use codec::{AttributeSet, Capability, FamilySet, IpPrefix, Message, NlriField, Open, WireFormat};
 use rib::{Rib, RibOptions, Selection, ShardId};
 
 use super::*;
-use crate::config::{Delta, Export, Import, InstanceSettings, Neighbor, PeerAsn};
+use crate::config::{
+    Delta, Export, Import, InstanceSettings, Neighbor, OriginAttributes, OriginChange, PeerAsn,
+};
 
 pub(super) const INSTANCE: InstanceId = InstanceId(0);
+
+/// What own routes carry.
+pub(super) const COMMUNITY: u32 = 65_000 << 16 | 1;
+
+type Announced = (String, Vec<u32>, Option<u32>);
 
 /// The shard, and what it asked of its driver.
 pub(super) struct Rig {
@@ -189,6 +197,60 @@ impl Rig {
     pub(super) fn addresses(&mut self) -> Vec<String> {
         let peers = self.peers();
         peers.into_iter().map(|peer| peer.peer_address).collect()
+    }
+
+    /// Own routes, which all carry one community.
+    pub(super) fn originate(&mut self, prefixes: &[&str]) {
+        let attributes = Arc::new(OriginAttributes {
+            communities: vec![COMMUNITY],
+            large_communities: vec![],
+            local_preference: 100,
+        });
+        let change = |text: &&str| OriginChange {
+            prefix: text.parse::<ipnet::IpNet>().unwrap().into(),
+            kinds: crate::policy::Sources::NETWORK_POLICY,
+            attributes: Some(Arc::clone(&attributes)),
+        };
+        let changes = prefixes.iter().map(change).collect();
+        self.tell(Delta::Origins(INSTANCE, changes));
+    }
+
+    /// What was announced on a connection since the last look: prefix, communities, LOCAL_PREF.
+    pub(super) fn announced(&mut self, connection: ConnectionId) -> Vec<Announced> {
+        let sent = std::mem::take(self.open.get_mut(&connection).unwrap());
+        let mut announced = Vec::new();
+        for message in sent {
+            let Ok(Message::Update(body)) = codec::parse_message(&message) else {
+                continue;
+            };
+            let wire = WireFormat {
+                four_octet_as: true,
+                families: FamilySet::ALL,
+                peer: codec::PeerKind::Internal,
+                ..WireFormat::default()
+            };
+            let update = codec::parse_update(body, &wire).unwrap();
+            let mut canonical = Vec::new();
+            update.canonical(NlriField::Plain, &mut canonical);
+            let set = AttributeSet::new(&canonical);
+            let communities: Vec<u32> = set.communities().collect();
+            let of = |(_, prefix): (_, IpPrefix)| {
+                (prefix.to_string(), communities.clone(), set.local_pref())
+            };
+            announced.extend(update.announced.iter().map(of));
+        }
+        announced
+    }
+
+    /// Lets time pass to the next timer, again and again until `time`.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.shard.poll_timeout().filter(|due| *due <= end) {
+            self.now = due;
+            self.shard.handle_timeout(due, &mut |_| false);
+            self.turn();
+        }
+        self.now = end;
     }
 
     /// The NOTIFICATION that a closed connection ended with.

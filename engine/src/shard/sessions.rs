@@ -20,6 +20,7 @@ impl Shard {
         while let Some(action) = self.next_session_action(id) {
             self.perform(now, id, action);
         }
+        self.hold_if_drained(now, id);
         self.peers.arm(id);
         self.forget_if_gone(id);
     }
@@ -239,6 +240,7 @@ impl Shard {
             export: neighbor.export.clone(),
             policy: export_policy(peer),
             send_communities: neighbor.send_communities,
+            graceful_shutdown: peer.draining.is_some(),
         })
     }
 

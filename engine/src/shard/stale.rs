@@ -61,7 +61,9 @@ impl Peer {
         let session = self.session.poll_timeout();
         let stale = self.established.as_ref().and_then(|up| up.stale_until());
         let away = self.retained.as_ref().map(|kept| kept.until());
-        session.into_iter().chain(stale).chain(away).min()
+        let draining = self.draining.map(|draining| draining.next_timeout());
+        let timers = session.into_iter().chain(stale).chain(away);
+        timers.chain(draining).min()
     }
 }
 

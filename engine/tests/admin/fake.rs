@@ -2,9 +2,9 @@
 
 use engine::admin::api::{ApiError, EngineApi};
 use engine::admin::model::{
-    ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesQuery,
-    RoutesReply, parse_prefix,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState,
+    PeersQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
+    RoutesQuery, RoutesReply, parse_prefix,
 };
 
 #[derive(Clone)]
@@ -54,6 +54,12 @@ impl EngineApi for Fake {
         })
     }
 
+    async fn drain(&self, query: DrainQuery) -> Result<DrainReply, ApiError> {
+        Ok(DrainReply {
+            peers: query.peer.iter().count(),
+        })
+    }
+
     async fn refresh(&self, query: RefreshQuery) -> Result<RefreshReply, ApiError> {
         Ok(RefreshReply {
             peers: query.peer.iter().count(),
@@ -83,6 +89,7 @@ pub(crate) fn peer() -> Peer {
         route_server_client: false,
         uptime_seconds: None,
         downtime_seconds: Some(9),
+        drain: None,
         last_error: Some("connection refused".to_owned()),
         group: None,
         shard: 0,

@@ -23,6 +23,7 @@ mod article;
 mod drivers;
 mod dynamic;
 mod files;
+mod graceful_shutdown;
 mod live;
 mod malformed;
 mod misbehaviour;

@@ -1,0 +1,341 @@
+//! Graceful shutdown as its initiator (RFC 8326): `drain` and `undrain`.
+//!
+//! What is drained is remembered by address in the instance, for as long as the daemon runs: peers
+//! that are configured, or connect, later are held by it too. A peer whose session is up is first
+//! told everything with GRACEFUL_SHUTDOWN, which is a matter of its export view; its session goes
+//! once that is sent and the time is over.
+//!
+//! Invariant: a drained peer's session is up only while `Peer::draining` says until when.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use codec::Notification;
+use codec::notification::cease;
+
+use super::Shard;
+use super::peer::{Peer, PeerId};
+use crate::model::DrainState;
+use crate::time::Time;
+
+/// Between two looks whether a peer was told everything by now.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A peer that takes so little that it is not told everything this long after its time is closed
+/// all the same.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
+
+/// Which peers of an instance are drained: none or all, but for some.
+#[derive(Default)]
+pub(super) struct Drained {
+    all: bool,
+    but: BTreeSet<IpAddr>,
+}
+
+impl Drained {
+    pub(super) fn holds(&self, address: IpAddr) -> bool {
+        self.all != self.but.contains(&address)
+    }
+
+    fn set(&mut self, address: Option<IpAddr>, drained: bool) {
+        match address {
+            None => {
+                self.all = drained;
+                self.but.clear();
+            }
+            Some(address) if self.all == drained => {
+                self.but.remove(&address);
+            }
+            Some(address) => {
+                self.but.insert(address);
+            }
+        }
+    }
+}
+
+/// A session that is about to be closed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draining {
+    /// When the peer has had its time.
+    pub(super) until: Time,
+    look_at: Time,
+}
+
+impl Draining {
+    pub(super) fn next_timeout(&self) -> Time {
+        self.look_at
+    }
+}
+
+impl Shard {
+    /// Drains peers, or (no `wait`) lets them come up again. Returns how many are meant.
+    pub(super) fn set_drained(
+        &mut self,
+        now: Time,
+        instance: Option<&str>,
+        address: Option<IpAddr>,
+        wait: Option<Duration>,
+    ) -> usize {
+        for of in self.instances.values_mut() {
+            if instance.is_none_or(|wanted| wanted == of.name()) {
+                of.drained.set(address, wait.is_some());
+            }
+        }
+        let peers = self.meant(instance, address);
+        for id in &peers {
+            match wait {
+                Some(wait) => self.begin_draining(now, *id, wait),
+                None => self.end_draining(now, *id),
+            }
+        }
+        // RFC-DONE 8326 §4.1: the peer is told all its routes again, with GRACEFUL_SHUTDOWN.
+        self.regroup(&peers);
+        peers.len()
+    }
+
+    fn begin_draining(&mut self, now: Time, id: PeerId, wait: Duration) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if peer.established.is_none() {
+            self.close_drained(now, id);
+            return;
+        }
+        let until = now + wait;
+        peer.draining = Some(Draining {
+            until,
+            look_at: until,
+        });
+        self.peers.arm(id);
+    }
+
+    fn end_draining(&mut self, now: Time, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.draining = None;
+            let instance = self.instances.get(&peer.instance);
+            if instance.is_some_and(super::Instance::enabled) {
+                self.start(now, id);
+            }
+        }
+        self.peers.arm(id);
+    }
+
+    /// The peer's timer fired.
+    pub(super) fn look_at_draining(&mut self, now: Time, id: PeerId) {
+        let draining = self.peers.get(id).and_then(|peer| peer.draining);
+        let Some(draining) = draining.filter(|draining| draining.look_at <= now) else {
+            return;
+        };
+        if self.was_told_everything(id) || now >= draining.until + TOLD_WITHIN {
+            self.close_drained(now, id);
+        } else if let Some(peer) = self.peers.get_mut(id) {
+            peer.draining = Some(Draining {
+                look_at: now + LOOK_AGAIN,
+                ..draining
+            });
+        }
+    }
+
+    fn was_told_everything(&self, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get(id) else {
+            return true;
+        };
+        let Some(established) = &peer.established else {
+            return true;
+        };
+        let instance = self.instances.get(&peer.instance);
+        let group = instance.and_then(|instance| instance.group(established.group));
+        let connection = self.connections.get(established.connection);
+        group.is_none_or(|group| group.has_told(id))
+            && connection.is_none_or(|connection| connection.backlog() == 0)
+    }
+
+    /// A session that ended by itself while it was being drained is not begun again.
+    pub(super) fn hold_if_drained(&mut self, now: Time, id: PeerId) {
+        let is_over = |peer: &Peer| peer.draining.is_some() && peer.established.is_none();
+        if self.peers.get(id).is_some_and(is_over) {
+            self.close_drained(now, id);
+        }
+    }
+
+    fn close_drained(&mut self, now: Time, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.draining = None;
+        }
+        let notification = Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN);
+        self.stop(
+            now,
+            id,
+            notification.with_shutdown_communication("drained by its operator"),
+        );
+    }
+
+    pub(super) fn is_drained(&self, peer: &Peer) -> bool {
+        let instance = self.instances.get(&peer.instance);
+        instance.is_some_and(|instance| instance.drained.holds(peer.neighbor.address))
+    }
+
+    /// How far a drained peer is, and for people what that means.
+    pub(super) fn drain_state(&self, now: Time, peer: &Peer) -> Option<(DrainState, String)> {
+        if !self.is_drained(peer) {
+            return None;
+        }
+        Some(match &peer.draining {
+            Some(draining) => (
+                DrainState::Draining,
+                format!(
+                    "being drained: it is told all routes with GRACEFUL_SHUTDOWN, and the session \
+                     is closed in {} s; `ringbgp undrain` keeps it",
+                    draining.until.saturating_since(now).as_secs()
+                ),
+            ),
+            None => (
+                DrainState::Drained,
+                "drained: it stays idle until `ringbgp undrain` or a restart of the daemon"
+                    .to_owned(),
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Delta, PeerAsn};
+    use crate::model::{self, PeerState};
+    use crate::shard::ShardCommand;
+    use crate::shard::rig::{COMMUNITY, INSTANCE, Rig, neighbor};
+
+    const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn rig() -> Rig {
+        let mut rig = Rig::new();
+        let mut internal = neighbor("10.0.0.7");
+        internal.peer_asn = PeerAsn::Internal;
+        let neighbors = [neighbor("10.0.0.6"), internal].map(Arc::new);
+        rig.tell(Delta::Neighbors(INSTANCE, neighbors.into()));
+        rig.originate(&["10.0.1.0/24"]);
+        rig
+    }
+
+    fn drain(rig: &mut Rig, peer: Option<&str>, wait: Option<Duration>) -> usize {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        rig.command(ShardCommand::Drain {
+            instance: None,
+            peer: peer.map(|peer| peer.parse().unwrap()),
+            wait,
+            reply: Box::new(move |peers| sender.send(peers).unwrap()),
+        });
+        receiver.recv().unwrap()
+    }
+
+    fn row(rig: &mut Rig, peer: &str) -> model::Peer {
+        let rows = rig.peers();
+        let row = rows.into_iter().find(|row| row.peer_address == peer);
+        row.unwrap()
+    }
+
+    // RFC-SHOWN 8326 §4.1
+    #[test]
+    fn peers_are_told_have_their_time_and_are_closed() {
+        let mut rig = rig();
+        let external = rig.establish("10.0.0.6", 65002);
+        let internal = rig.establish("10.0.0.7", 65001);
+        let prefix = || "10.0.1.0/24".to_owned();
+        let plain = (prefix(), vec![COMMUNITY], None);
+        assert_eq!(rig.announced(external), [plain]);
+        rig.announced(internal);
+        assert_eq!(drain(&mut rig, None, Some(MINUTE)), 2);
+        let marked = vec![COMMUNITY, GRACEFUL_SHUTDOWN];
+        assert_eq!(rig.announced(external), [(prefix(), marked.clone(), None)]);
+        assert_eq!(rig.announced(internal), [(prefix(), marked, Some(0))]);
+        let draining = row(&mut rig, "10.0.0.6");
+        assert_eq!(draining.drain, Some(DrainState::Draining));
+        assert!(draining.last_error.unwrap().contains("closed in 60 s"));
+        // What changes meanwhile is told with it too.
+        rig.originate(&["10.0.2.0/24"]);
+        assert_eq!(rig.announced(external)[0].1.len(), 2);
+        rig.pass(MINUTE - Duration::from_secs(1));
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Established);
+        rig.pass(Duration::from_secs(2));
+        let notification = rig.notification(external);
+        assert_eq!(notification.subcode, cease::ADMINISTRATIVE_SHUTDOWN);
+        assert_eq!(
+            notification.shutdown_communication().unwrap(),
+            "drained by its operator"
+        );
+        let drained = row(&mut rig, "10.0.0.7");
+        assert_eq!(
+            (drained.drain, drained.state),
+            (Some(DrainState::Drained), PeerState::Idle)
+        );
+        assert!(drained.last_error.unwrap().contains("ringbgp undrain"));
+    }
+
+    #[test]
+    fn the_drained_stay_down_until_they_are_not() {
+        let mut rig = rig();
+        rig.establish("10.0.0.7", 65001);
+        assert_eq!(drain(&mut rig, Some("10.0.0.6"), Some(MINUTE)), 1);
+        assert_eq!(row(&mut rig, "10.0.0.6").drain, Some(DrainState::Drained));
+        assert_eq!(row(&mut rig, "10.0.0.7").drain, None);
+        let refused = rig.connect("10.0.0.6").unwrap();
+        assert_eq!(
+            rig.notification(refused).subcode,
+            cease::CONNECTION_REJECTED
+        );
+        // New settings do not bring it up.
+        let mut changed = neighbor("10.0.0.6");
+        changed.timers.hold = Duration::from_secs(30);
+        rig.tell(Delta::Neighbors(INSTANCE, [Arc::new(changed)].into()));
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Idle);
+        assert_eq!(drain(&mut rig, Some("10.0.0.6"), None), 1);
+        let back = rig.establish("10.0.0.6", 65002);
+        assert_eq!(rig.announced(back)[0].1, [COMMUNITY]);
+    }
+
+    #[test]
+    fn who_comes_while_all_are_drained_is_too() {
+        let mut rig = Rig::new();
+        drain(&mut rig, None, Some(MINUTE));
+        let late = Arc::new(neighbor("10.0.0.6"));
+        rig.tell(Delta::Neighbors(INSTANCE, [late].into()));
+        assert_eq!(row(&mut rig, "10.0.0.6").drain, Some(DrainState::Drained));
+        drain(&mut rig, Some("10.0.0.6"), None);
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Active);
+        drain(&mut rig, None, None);
+        assert_eq!(row(&mut rig, "10.0.0.6").drain, None);
+    }
+
+    #[test]
+    fn undrain_in_time_keeps_the_session_and_takes_the_mark_away() {
+        let mut rig = rig();
+        let peer = rig.establish("10.0.0.6", 65002);
+        drain(&mut rig, None, Some(MINUTE));
+        rig.announced(peer);
+        drain(&mut rig, None, None);
+        assert_eq!(rig.announced(peer)[0].1, [COMMUNITY]);
+        rig.say(peer, &{
+            let mut keepalive = Vec::new();
+            codec::encode_keepalive(&mut keepalive);
+            keepalive
+        });
+        rig.pass(Duration::from_secs(80));
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Established);
+    }
+
+    #[test]
+    fn a_session_that_ends_while_it_is_drained_is_not_begun_again() {
+        let mut rig = rig();
+        let peer = rig.establish("10.0.0.6", 65002);
+        drain(&mut rig, None, Some(MINUTE));
+        rig.closed_by_peer(peer);
+        assert_eq!(row(&mut rig, "10.0.0.6").drain, Some(DrainState::Drained));
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Idle);
+        assert_eq!(rig.shard.poll_timeout(), None);
+    }
+}

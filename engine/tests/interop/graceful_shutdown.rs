@@ -1,0 +1,67 @@
+//! Graceful shutdown (RFC 8326) begun by ringbgp: routers hear of it before the session goes.
+
+use crate::daemon::{Daemon, config, neighbor, policy};
+use crate::lab::{Lab, ROUTER_V4};
+use crate::process::eventually;
+use crate::router::{Router, RouterKind, RouterSpec};
+
+const POLICY: &str = "10.0.1.0/24";
+
+fn drained(kind: RouterKind, asn: u32, community: &str) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let router = kind.start(&lab, &RouterSpec::new(asn, 65001));
+    let config = config(65001, "", &[neighbor(ROUTER_V4, asn, "")]);
+    let daemon = Daemon::start(
+        Some(&lab.node),
+        &[
+            ("config.yaml", &config),
+            ("policy.yaml", &policy("drained", &[POLICY])),
+        ],
+    );
+    let router: &dyn Router = &*router;
+    let table = router.wait_for(&[POLICY]);
+    assert_eq!(table[POLICY].communities, [""; 0]);
+    std::thread::scope(|scope| {
+        // It returns once the session is closed.
+        let drain = scope.spawn(|| daemon.ask(&["drain", ROUTER_V4, "--wait", "5s"]));
+        eventually("the route carries GRACEFUL_SHUTDOWN", || {
+            let table = router.learned()?;
+            let route = table.get(POLICY).ok_or("the route is gone")?;
+            let is_marked = route.communities.iter().any(|known| known == community);
+            match is_marked && (asn != 65001 || route.local_pref == Some(0)) {
+                true => Ok(()),
+                false => Err(format!("{route:?}")),
+            }
+        });
+        let row = daemon.peer(ROUTER_V4).unwrap();
+        assert_eq!(
+            (&row["state"], &row["drain"]),
+            (&"established".into(), &"draining".into())
+        );
+        assert_eq!(drain.join().unwrap().unwrap()["peers"], 1);
+    });
+    router.wait_for(&[]);
+    let row = daemon.peer(ROUTER_V4).unwrap();
+    assert_eq!(
+        (&row["state"], &row["drain"]),
+        (&"idle".into(), &"drained".into())
+    );
+    assert_eq!(daemon.ask(&["undrain"]).unwrap()["peers"], 1);
+    let table = router.wait_for(&[POLICY]);
+    assert_eq!(table[POLICY].communities, [""; 0]);
+}
+
+// RFC-SHOWN 8326 §4.1
+#[test]
+fn frr_hears_of_a_drain_before_the_session_goes() {
+    drained(RouterKind::Frr, 65002, "graceful-shutdown");
+    drained(RouterKind::Frr, 65001, "graceful-shutdown");
+}
+
+#[test]
+fn bird_hears_of_a_drain_before_the_session_goes() {
+    drained(RouterKind::Bird, 65002, "65535:0");
+    drained(RouterKind::Bird, 65001, "65535:0");
+}
