@@ -109,6 +109,10 @@ impl Node {
 struct Known(SharedKnowledge);
 
 impl Resources for Known {
+    fn are_read(&self) -> bool {
+        self.0.load().is_read()
+    }
+
     fn faults(&self) -> Vec<Fault> {
         self.0.load().faults().iter().map(Fault::from).collect()
     }

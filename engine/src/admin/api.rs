@@ -4,12 +4,14 @@
 //! Invariant: no call holds up a shard; answers are put together from bounded pages.
 
 use std::future::Future;
+use std::task::{Context, Poll};
 
 use serde::{Deserialize, Serialize};
 
 use super::model::{
     DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent,
+    WatchQuery,
 };
 
 /// The running engine, as the admin server sees it. Cheap to clone; called on the control
@@ -38,6 +40,12 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
     fn reset(&self, query: ResetQuery)
     -> impl Future<Output = Result<ResetReply, ApiError>> + Send;
 
+    /// What happens from now on.
+    fn watch(
+        &self,
+        query: WatchQuery,
+    ) -> impl Future<Output = Result<EventStream, ApiError>> + Send;
+
     /// Shuts sessions down gracefully (RFC 8326) and keeps them down, or ends that.
     fn drain(&self, query: DrainQuery)
     -> impl Future<Output = Result<DrainReply, ApiError>> + Send;
@@ -53,6 +61,25 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
 
     /// What is wrong in the resources at this moment, sorted.
     fn faults(&self) -> impl Future<Output = Result<Vec<Fault>, ApiError>> + Send;
+}
+
+/// Events one after the other, as they come; it ends with the engine.
+pub struct EventStream(Box<PollEvents>);
+
+type PollEvents = dyn FnMut(&mut Context<'_>) -> Poll<Option<Vec<WatchEvent>>> + Send;
+
+impl EventStream {
+    /// A stream that is polled with `next`.
+    pub fn new(
+        next: impl FnMut(&mut Context<'_>) -> Poll<Option<Vec<WatchEvent>>> + Send + 'static,
+    ) -> EventStream {
+        EventStream(Box::new(next))
+    }
+
+    /// The next events; none: there will be no more.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<WatchEvent>>> {
+        (self.0)(cx)
+    }
 }
 
 /// Why the engine has no answer: one sentence with the mend.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +19,8 @@ use tokio::net::UnixStream;
 use super::api::ApiError;
 use super::model::{
     DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent,
+    WatchQuery,
 };
 
 /// A connection to a running daemon.
@@ -106,6 +107,44 @@ impl Client {
         self.call("policies", &()).await
     }
 
+    /// Hands on what happens until `each` fails or the daemon goes away.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says, or what `each` said.
+    pub async fn watch<E: From<ClientError>>(
+        &mut self,
+        query: &WatchQuery,
+        mut each: impl FnMut(WatchEvent) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let response = self.send("watch", query).await?;
+        if response.status() != StatusCode::OK {
+            let error = self.read::<()>(response).await.err();
+            return Err(error.unwrap_or_else(|| self.strange("no error")).into());
+        }
+        let mut body = response.into_body();
+        let mut line = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| unanswered(&self.path, &error))?;
+            for octet in frame.into_data().unwrap_or_default() {
+                if octet != b'\n' {
+                    line.push(octet);
+                    continue;
+                }
+                let event = serde_json::from_slice(&line);
+                each(event.map_err(|error| self.strange(&error.to_string()))?)?;
+                line.clear();
+            }
+            if line.len() > ANSWER_OCTETS_MAX {
+                return Err(self.strange("a line without an end").into());
+            }
+        }
+        Err(ClientError::Unreachable(format!(
+            "the daemon on {} stopped; start it again and watch again",
+            self.path.display()
+        ))
+        .into())
+    }
+
     /// Drains peers, or lets them come up again.
     ///
     /// # Errors
@@ -144,17 +183,31 @@ impl Client {
         name: &str,
         query: &Q,
     ) -> Result<R, ClientError> {
+        let response = self.send(name, query).await?;
+        self.read(response).await
+    }
+
+    async fn send<Q: Serialize>(
+        &mut self,
+        name: &str,
+        query: &Q,
+    ) -> Result<Response<Incoming>, ClientError> {
         let body = serde_json::to_vec(query).map_err(|error| self.strange(&error.to_string()))?;
         let request = Request::post(format!("/v1/{name}"))
             .header(header::HOST, "ringbgp")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| self.strange(&error.to_string()))?;
-        let response = self
-            .sender
+        self.sender
             .send_request(request)
             .await
-            .map_err(|error| unanswered(&self.path, &error))?;
+            .map_err(|error| unanswered(&self.path, &error))
+    }
+
+    async fn read<R: DeserializeOwned>(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<R, ClientError> {
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_OCTETS_MAX)
             .collect()

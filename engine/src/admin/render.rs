@@ -9,7 +9,7 @@ use comfy_table::{ColumnConstraint, Table, Width, presets};
 
 use super::model::{
     Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Policy, Route, Segment, SegmentKind,
-    Source,
+    Source, WatchEvent,
 };
 
 /// The sessions as a table, and under it the faults in force.
@@ -163,6 +163,48 @@ fn marks(route: &Route) -> String {
         marks.push(format!("origin validation: {validation}"));
     }
     or_dash((!marks.is_empty()).then(|| marks.join(", ")))
+}
+
+/// A line about something that happened.
+pub fn event(event: &WatchEvent) -> String {
+    let of = |instance: &str, peer: Option<&str>| {
+        let peer = peer.unwrap_or("self");
+        match instance {
+            DEFAULT_INSTANCE => peer.to_owned(),
+            instance => format!("{instance} {peer}"),
+        }
+    };
+    match event {
+        WatchEvent::Session {
+            instance,
+            peer_address,
+            from,
+            to,
+            reason,
+        } => {
+            let reason = reason
+                .as_ref()
+                .map_or(String::new(), |why| format!(": {why}"));
+            let peer = of(instance, Some(peer_address));
+            format!("{peer} {} -> {}{reason}\n", state(*from), state(*to))
+        }
+        WatchEvent::Announced(route) => format!(
+            "{} + {} via {}, AS path {}\n",
+            of(&route.instance, route.peer_address.as_deref()),
+            route.prefix,
+            or_dash(route.next_hop.as_ref()),
+            path_and_origin(route)
+        ),
+        WatchEvent::Withdrawn {
+            instance,
+            prefix,
+            peer_address,
+            ..
+        } => format!("{} - {prefix}\n", of(instance, peer_address.as_deref())),
+        WatchEvent::Lost { count } => {
+            format!("({count} UPDATEs and changes of sessions are not shown: too many at once)\n")
+        }
+    }
 }
 
 /// One instance's explanation of a prefix.

@@ -3,7 +3,10 @@
 //! It translates and nothing else. Bodies are bounded; a fault in the query is answered with one
 //! sentence.
 
+use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::Json;
 use axum::Router;
@@ -12,10 +15,13 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use hyper::body::{Body, Bytes, Frame};
 use serde::Serialize;
 
-use super::api::{ApiError, EngineApi};
-use super::model::{DrainQuery, ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery};
+use super::api::{ApiError, EngineApi, EventStream};
+use super::model::{
+    DrainQuery, ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery, WatchQuery,
+};
 use super::socket::AdminSocket;
 
 /// Answers on `socket` until it is dropped, which takes the socket's file away.
@@ -36,6 +42,7 @@ fn router<A: EngineApi>(api: A) -> Router {
         .route("/v1/refresh", post(refresh::<A>))
         .route("/v1/policies", post(policies::<A>))
         .route("/v1/drain", post(drain::<A>))
+        .route("/v1/watch", post(watch::<A>))
         .route("/v1/faults", post(faults::<A>))
         .layer(DefaultBodyLimit::max(QUERY_OCTETS_MAX))
         .with_state(api)
@@ -80,6 +87,41 @@ async fn refresh<A: EngineApi>(State(api): State<A>, query: Query<RefreshQuery>)
 
 async fn policies<A: EngineApi>(State(api): State<A>) -> Response {
     answer(api.policies().await)
+}
+
+/// Events as they come, one line of JSON each. It ends with the connection.
+async fn watch<A: EngineApi>(State(api): State<A>, query: Query<WatchQuery>) -> Response {
+    match query {
+        Ok(Json(query)) => match api.watch(query).await {
+            Ok(stream) => axum::body::Body::new(Lines(stream)).into_response(),
+            Err(error) => answer::<()>(Err(error)),
+        },
+        Err(fault) => refuse(&fault),
+    }
+}
+
+/// A stream of events as the body of an answer.
+struct Lines(EventStream);
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_next(cx).map(|events| {
+            let mut lines = Vec::new();
+            for event in events? {
+                // It is made of strings and numbers: there is nothing to fail on.
+                if serde_json::to_writer(&mut lines, &event).is_ok() {
+                    lines.push(b'\n');
+                }
+            }
+            Some(Ok(Frame::data(lines.into())))
+        })
+    }
 }
 
 async fn drain<A: EngineApi>(State(api): State<A>, query: Query<DrainQuery>) -> Response {

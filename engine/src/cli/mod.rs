@@ -12,6 +12,7 @@ mod node_name;
 mod output;
 mod policies;
 mod run;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Command {
     Drain(drain::DrainArgs),
     /// Let drained sessions come up again
     Undrain(drain::UndrainArgs),
+    /// Show changes of sessions and routes as they happen
+    Watch(watch::WatchArgs),
     /// Run seeds of the simulator (for developers)
     #[command(hide = true)]
     Simulate(crate::simulator::SimulateArgs),
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Refresh(args) => ask::refresh(args),
         Command::Drain(args) => drain::drain(args),
         Command::Undrain(args) => drain::undrain(args),
+        Command::Watch(args) => watch::watch(args),
         Command::Simulate(args) => crate::simulator::command(&args).map_err(Failure::from),
     };
     match result {

@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use codec::IpPrefix;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
-use crate::admin::api::{ApiError, EngineApi};
+use super::watching::{WATCHERS_MAX, stream};
+use crate::admin::api::{ApiError, EngineApi, EventStream};
 use crate::model::{
     Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
     RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind,
-    RoutesQuery, RoutesReply, Source, parse_prefix,
+    RoutesQuery, RoutesReply, Source, WatchQuery, parse_prefix,
 };
 use crate::ring::{Directory, InboxSender, Message};
-use crate::shard::{PrefixView, Query, Reply, ShardCommand};
+use crate::shard::{PrefixView, Query, Reply, ShardCommand, watch};
 
 /// What the resources have to do with a prefix in one instance.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,9 @@ pub struct Grounds {
 
 /// What the watcher knows and the shards do not. Asked on the control thread: must not block long.
 pub trait Resources: Send + Sync {
+    /// Whether they were read at all.
+    fn are_read(&self) -> bool;
+
     /// What is wrong in the resources at this moment, sorted.
     fn faults(&self) -> Vec<Fault>;
 
@@ -55,6 +59,8 @@ pub struct EngineHandle {
     shards: Arc<[InboxSender<ShardCommand>]>,
     directory: Arc<ArcSwap<Directory>>,
     resources: Option<Arc<dyn Resources>>,
+    /// Free places for those who watch.
+    watchers: Arc<Semaphore>,
 }
 
 /// How long a shard may take to answer.
@@ -69,6 +75,7 @@ impl EngineHandle {
             shards,
             directory,
             resources: None,
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         }
     }
 
@@ -166,7 +173,7 @@ impl EngineHandle {
     }
 
     /// Names the rule behind each own route.
-    fn name_sources(&self, routes: &mut [Route]) {
+    pub(super) fn name_sources(&self, routes: &mut [Route]) {
         let Some(resources) = &self.resources else {
             return;
         };
@@ -190,6 +197,13 @@ impl EngineHandle {
 
 impl EngineApi for EngineHandle {
     async fn peers(&self, query: PeersQuery) -> Result<Vec<Peer>, ApiError> {
+        let resources = self.resources.as_ref();
+        if resources.is_some_and(|resources| !resources.are_read()) {
+            return Err(ApiError::Unavailable(
+                "the resources have not been read yet, so there are no peers yet; ask again"
+                    .to_owned(),
+            ));
+        }
         self.check(query.instance.as_deref(), None).await?;
         let answers = self
             .ask_all(|reply| ShardCommand::Query(Query::Peers(query.instance.clone(), reply)))
@@ -278,6 +292,24 @@ impl EngineApi for EngineHandle {
         Ok(ResetReply {
             peers: answers.into_iter().sum(),
         })
+    }
+
+    async fn watch(&self, query: WatchQuery) -> Result<EventStream, ApiError> {
+        self.check(query.instance.as_deref(), query.peer).await?;
+        let place = Arc::clone(&self.watchers).try_acquire_owned();
+        let place = place.map_err(|_| {
+            ApiError::Unavailable(format!(
+                "{WATCHERS_MAX} are watching already; end one of them"
+            ))
+        })?;
+        let (watch, watched) = watch(query.instance.map(Arc::from), query.peer);
+        for shard in self.shards.iter() {
+            let command = ShardCommand::Watch(watch.clone());
+            shard.try_send(Message::Command(command)).map_err(|_| {
+                ApiError::Unavailable("the engine is busy or stopping; ask again".to_owned())
+            })?;
+        }
+        Ok(stream(self.clone(), watched, place))
     }
 
     async fn drain(&self, query: DrainQuery) -> Result<DrainReply, ApiError> {

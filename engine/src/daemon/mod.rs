@@ -12,6 +12,7 @@ mod listening;
 mod placement;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 use std::hash::{BuildHasher, Hasher};
 use std::io;

@@ -156,9 +156,10 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::admin::api::EventStream;
     use crate::model::{
         DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, RefreshQuery, RefreshReply,
-        ResetQuery, ResetReply, RoutesReply, Source, parse_prefix,
+        ResetQuery, ResetReply, RoutesReply, Source, WatchQuery, parse_prefix,
     };
 
     #[derive(Clone, Default)]
@@ -180,6 +181,10 @@ mod tests {
         async fn reset(&self, _: ResetQuery) -> Result<ResetReply, ApiError> {
             Ok(ResetReply { peers: 0 })
         }
+        async fn watch(&self, _: WatchQuery) -> Result<EventStream, ApiError> {
+            Ok(EventStream::new(|_| std::task::Poll::Ready(None)))
+        }
+
         async fn drain(&self, _: DrainQuery) -> Result<DrainReply, ApiError> {
             Ok(DrainReply { peers: 0 })
         }

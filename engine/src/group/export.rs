@@ -15,12 +15,11 @@ use super::advert::begin_form;
 use super::reflect::{self, PathSource};
 use super::view::ExportView;
 use crate::config::{Export, NextHopSelf};
-use crate::policy::NextHopChoice;
+use crate::policy::{GRACEFUL_SHUTDOWN, NextHopChoice};
 
 /// LOCAL_PREF of routes that came without one (RFC 4271 §9.1.1 leaves it to us; everybody's 100).
 const DEFAULT_LOCAL_PREF: u32 = 100;
 
-const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 const NO_EXPORT: u32 = 0xffff_ff01;
 const NO_ADVERTISE: u32 = 0xffff_ff02;
 const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;

@@ -503,6 +503,60 @@ pub struct ResetReply {
     pub peers: usize,
 }
 
+/// What is to be watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WatchQuery {
+    /// The name of an instance; none: all of them.
+    #[serde(default)]
+    pub instance: Option<String>,
+    /// Only this peer; none: every one, and own routes.
+    #[serde(default)]
+    pub peer: Option<IpAddr>,
+}
+
+/// Something that happened, one line of `watch`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "event")]
+pub enum WatchEvent {
+    /// A session entered another state.
+    #[serde(rename_all = "camelCase")]
+    Session {
+        /// `default`, or the name of a BGP instance.
+        instance: String,
+        /// The peer's address, with `%zone` where there is one.
+        peer_address: String,
+        /// The state before.
+        from: PeerState,
+        /// The state now.
+        to: PeerState,
+        /// Why a session is down, as far as it is known.
+        reason: Option<String>,
+    },
+    /// A peer announced a route, or an own route came or changed.
+    Announced(Box<Route>),
+    /// A peer withdrew a route, or an own route went. What goes with a session is not told route by
+    /// route.
+    #[serde(rename_all = "camelCase")]
+    Withdrawn {
+        /// `default`, or the name of a BGP instance.
+        instance: String,
+        /// `ipv4` or `ipv6`.
+        afi: String,
+        /// `unicast`.
+        safi: String,
+        /// The prefix.
+        prefix: String,
+        /// None: an own route.
+        peer_address: Option<String>,
+    },
+    /// The reader was too slow: so many UPDATEs and changes were not told.
+    Lost {
+        /// How many.
+        count: u64,
+    },
+}
+
 /// Which peers are to be drained (RFC 8326), or to come up again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -677,7 +731,7 @@ mod tests {
                 r#""peerHostname":"tor1","localAddress":null,"localASN":65001,"routeReflectorClient":true,"#,
                 r#""routeServerClient":false,"state":"openSent","#,
                 r#""uptimeSeconds":null,"downtimeSeconds":3,"#,
-                r#""lastError":"Cease/Administrative Shutdown","group":null,"shard":1,"#,
+                r#""drain":null,"lastError":"Cease/Administrative Shutdown","group":null,"shard":1,"#,
                 r#""families":[{"afi":"ipv4","safi":"unicast","received":3,"accepted":2,"#,
                 r#""advertised":1}]}"#
             )

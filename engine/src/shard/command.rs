@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rib::{OpenChange, RibWriter, ShardMask};
 
+use super::watch::Watch;
 use crate::config::{Delta, InstanceId, OriginChange};
 use crate::model::{Peer, PeerVerdict, RefreshReply, Route, RoutesQuery, RoutesReply};
 use codec::IpPrefix;
@@ -128,6 +129,8 @@ pub enum ShardCommand {
         /// Takes what came of it.
         reply: Reply<RefreshReply>,
     },
+    /// Tell somebody what happens from now on.
+    Watch(Watch),
     /// Another shard marked prefixes for this one.
     Wake,
 }

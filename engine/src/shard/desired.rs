@@ -16,7 +16,7 @@ use super::import;
 use super::instance::Instance;
 use super::peer::{Peer, PeerId, socket_options, source_info};
 use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange};
-use crate::session::{Session, SessionConfig};
+use crate::session::{Session, SessionConfig, State};
 use crate::time::Time;
 
 impl Shard {
@@ -80,6 +80,9 @@ impl Shard {
         open: Option<OpenChange>,
     ) {
         if let Some(instance) = self.instances.get_mut(&id) {
+            if !self.watches.is_empty() {
+                self.watches.own(instance.name(), &changes);
+            }
             instance.originate(changes, open);
         }
     }
@@ -183,6 +186,7 @@ impl Shard {
             established: None,
             retained: None,
             armed: None,
+            shown: State::Idle,
             draining: None,
             dynamic: None,
         }

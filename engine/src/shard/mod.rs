@@ -33,6 +33,7 @@ mod sessions;
 mod stale;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -54,6 +55,8 @@ pub use memory::EstablishedPeers;
 use memory::Memory;
 use peer::{Established, PeerId, Peers, socket_options};
 use stale::Cause;
+use watch::Watches;
+pub use watch::{Event, Watch, Watched, watch};
 
 use crate::config::InstanceId;
 use crate::group::{Interfaces, MemberId, Outbox};
@@ -90,6 +93,7 @@ pub struct Shard {
     memory: Memory,
     /// Peers of which something is to be judged anew.
     reconsidering: VecDeque<PeerId>,
+    watches: Watches,
     /// No session may come up again.
     shut_down: bool,
     #[cfg(test)]
@@ -111,6 +115,7 @@ impl Shard {
             dynamic_peers: options.dynamic_peers,
             memory: Memory::default(),
             reconsidering: VecDeque::new(),
+            watches: Watches::default(),
             shut_down: false,
             #[cfg(test)]
             fault: None,
@@ -149,6 +154,7 @@ impl Shard {
                 peer,
                 reply,
             } => reply(self.ask_for_routes(instance.as_deref(), peer)),
+            ShardCommand::Watch(watch) => self.watches.add(watch),
             // The marks are in the table; the turn's `work` finds them.
             ShardCommand::Wake => {}
         }
@@ -449,7 +455,15 @@ impl Shard {
                 let Some(instance) = self.instances.get_mut(&peer.instance) else {
                     return;
                 };
-                match receive::update(instance, peer, body) {
+                let taken = receive::update(instance, peer, body);
+                if let (Ok(_), false, Some(established)) =
+                    (&taken, self.watches.is_empty(), &peer.established)
+                {
+                    let wire = &established.negotiated.wire;
+                    let address = peer.neighbor.address;
+                    self.watches.update(instance.name(), address, wire, body);
+                }
+                match taken {
                     Ok(None) => {}
                     Ok(Some(family)) => self.end_stale(id, family, Cause::Restart),
                     Err(notification) => self.handle_fault(now, id, slot, notification),

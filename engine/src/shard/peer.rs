@@ -15,7 +15,7 @@ use super::retained::Retained;
 use super::stale::StaleFamilies;
 use crate::config::{Client, InstanceId, Neighbor, Password};
 use crate::group::MemberId;
-use crate::session::{Negotiated, Session, Slot};
+use crate::session::{Negotiated, Session, Slot, State};
 use crate::time::Time;
 
 /// A peer within its shard; the same number that its group knows it by.
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) retained: Option<Box<Retained>>,
     /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
+    /// The state of its session that whoever watches knows.
+    pub(super) shown: State,
     /// Its session is closed once it was told so and has had its time.
     pub(super) draining: Option<Draining>,
     /// The prefix that it is a dynamic peer of.

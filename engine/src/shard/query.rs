@@ -563,7 +563,7 @@ fn hostname(capabilities: &[Capability]) -> Option<String> {
     Some(text.replace(char::is_control, "\u{fffd}")).filter(|text| !text.is_empty())
 }
 
-fn state(state: State) -> PeerState {
+pub(super) fn state(state: State) -> PeerState {
     match state {
         State::Idle => PeerState::Idle,
         State::Connect => PeerState::Connect,

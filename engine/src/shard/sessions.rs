@@ -7,7 +7,7 @@ use codec::{Family, PeerKind};
 
 use super::command::{Action, ConnectTarget};
 use super::peer::{Established, Peer, PeerId, client_of, socket_options, source_info};
-use super::{Shard, Wire, import};
+use super::{Shard, Wire, import, query};
 use crate::config::Export;
 use crate::group::{ExportView, own_next_hop};
 use crate::policy::Applied;
@@ -20,9 +20,29 @@ impl Shard {
         while let Some(action) = self.next_session_action(id) {
             self.perform(now, id, action);
         }
+        self.show_state(id);
         self.hold_if_drained(now, id);
         self.peers.arm(id);
         self.forget_if_gone(id);
+    }
+
+    /// Tells whoever watches that the session is in another state.
+    fn show_state(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let state = peer.session.state();
+        let before = std::mem::replace(&mut peer.shown, state);
+        if before == state || self.watches.is_empty() {
+            return;
+        }
+        if let Some(instance) = self.instances.get(&peer.instance) {
+            let went_down = state < before;
+            let reason = peer.session.last_error().filter(|_| went_down);
+            let (name, address) = (instance.name(), peer.neighbor.address);
+            let states = (query::state(before), query::state(state));
+            self.watches.session(name, address, states, reason);
+        }
     }
 
     fn next_session_action(&mut self, id: PeerId) -> Option<SessionAction> {

@@ -19,6 +19,7 @@ pub type SharedKnowledge = Arc<ArcSwap<Knowledge>>;
 /// Resources in force and what they came to.
 #[derive(Clone, Debug, Default)]
 pub struct Knowledge {
+    pub(crate) is_read: bool,
     pub(crate) in_force: Arc<InForce>,
     pub(crate) network: Arc<HostNetwork>,
     pub(crate) options: Options,
@@ -27,6 +28,11 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
+    /// Whether the resources were read at all.
+    pub fn is_read(&self) -> bool {
+        self.is_read
+    }
+
     /// What is wrong at this moment, sorted by file and line.
     pub fn faults(&self) -> &[Fault] {
         &self.faults

@@ -310,6 +310,7 @@ impl Turn {
         let deltas = diff(&self.state, &evaluation.state);
         let before = std::mem::replace(&mut self.state, Arc::new(evaluation.state));
         self.shared.store(Arc::new(Knowledge {
+            is_read: true,
             in_force: Arc::new(in_force),
             network: Arc::new(self.network.clone()),
             options: self.options.clone(),

@@ -95,6 +95,35 @@ fn answers_go_to_standard_output_in_the_form_asked_for() {
 
     let (code, stdout, _) = ringbgp(&["refresh", "10.0.0.6", "--admin", admin]);
     assert_eq!((code, &*stdout), (0, "1 peer asked for its routes.\n"));
+
+    let drain = ["drain", "10.0.0.6", "--wait", "0s", "--admin", admin];
+    let (code, stdout, _) = ringbgp(&drain);
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("1 peer drained; "), "{stdout}");
+    assert_eq!(ringbgp(&["drain", "--wait", "60", "--admin", admin]).0, 2);
+}
+
+#[test]
+fn what_is_watched_is_one_line_each_until_the_daemon_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ringbgp.sock");
+    serve_fake(&path);
+    let admin = path.to_str().unwrap();
+    let (code, stdout, stderr) = ringbgp(&["watch", "--admin", admin]);
+    let lost = "(3 UPDATEs and changes of sessions are not shown: too many at once)";
+    assert_eq!(stdout, format!("10.0.0.6 - 10.0.1.0/24\n{lost}\n"));
+    assert_eq!(code, 3);
+    assert!(stderr.contains("stopped"), "{stderr}");
+    let (_, stdout, _) = ringbgp(&["watch", "-o", "json", "--admin", admin]);
+    let lines: Vec<serde_json::Value> = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&lines[0]["event"], &lines[0]["safi"]),
+        (&"withdrawn".into(), &"unicast".into())
+    );
+    assert_eq!(lines[1], serde_json::json!({"event": "lost", "count": 3}));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! An engine that knows its answers by heart.
 
-use engine::admin::api::{ApiError, EngineApi};
+use engine::admin::api::{ApiError, EngineApi, EventStream};
 use engine::admin::model::{
     DrainQuery, DrainReply, ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState,
     PeersQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
-    RoutesQuery, RoutesReply, parse_prefix,
+    RoutesQuery, RoutesReply, WatchEvent, WatchQuery, parse_prefix,
 };
 
 #[derive(Clone)]
@@ -52,6 +52,20 @@ impl EngineApi for Fake {
         Ok(ResetReply {
             peers: query.peer.iter().count(),
         })
+    }
+
+    async fn watch(&self, _: WatchQuery) -> Result<EventStream, ApiError> {
+        let gone = WatchEvent::Withdrawn {
+            instance: "default".to_owned(),
+            afi: "ipv4".to_owned(),
+            safi: "unicast".to_owned(),
+            prefix: "10.0.1.0/24".to_owned(),
+            peer_address: Some("10.0.0.6".to_owned()),
+        };
+        let mut events = vec![vec![gone], vec![WatchEvent::Lost { count: 3 }]].into_iter();
+        Ok(EventStream::new(move |_| {
+            std::task::Poll::Ready(events.next())
+        }))
     }
 
     async fn drain(&self, query: DrainQuery) -> Result<DrainReply, ApiError> {

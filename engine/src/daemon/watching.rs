@@ -1,0 +1,89 @@
+//! Watching a running engine: events of its shards, in the words of the admin model.
+
+use std::sync::Arc;
+use std::task::Context;
+
+use codec::IpPrefix;
+
+use super::handle::EngineHandle;
+use crate::admin::api::EventStream;
+use crate::model::{Route, WatchEvent, afi_name, attributes};
+use crate::shard::{Event, Watched};
+
+/// How many may watch at a time.
+pub(super) const WATCHERS_MAX: usize = 16;
+
+/// The stream of one watch; `place` is given back with it.
+pub(super) fn stream<P: Send + 'static>(
+    handle: EngineHandle,
+    mut watched: Watched,
+    place: P,
+) -> EventStream {
+    EventStream::new(move |cx: &mut Context<'_>| {
+        let _ = &place;
+        watched.poll_next(cx).map(|next| {
+            next.map(|(lost, event)| {
+                let mut events = events_of(&handle, event);
+                if lost > 0 {
+                    events.push(WatchEvent::Lost { count: lost });
+                }
+                events
+            })
+        })
+    })
+}
+
+fn events_of(handle: &EngineHandle, event: Event) -> Vec<WatchEvent> {
+    match event {
+        Event::Session {
+            instance,
+            peer,
+            from,
+            to,
+            reason,
+        } => vec![WatchEvent::Session {
+            instance: instance.to_string(),
+            peer_address: peer.to_string(),
+            from,
+            to,
+            reason,
+        }],
+        Event::Routes {
+            instance,
+            peer,
+            withdrawn,
+            announced,
+            attributes,
+        } => {
+            let peer_address = peer.map(|peer| peer.to_string());
+            let withdrawn = withdrawn
+                .iter()
+                .map(|prefix| gone(&instance, *prefix, peer_address.clone()));
+            let mut events: Vec<WatchEvent> = withdrawn.collect();
+            let routes = announced.iter().map(|prefix| {
+                let mut route = Route::new(&instance, *prefix);
+                route.peer_address.clone_from(&peer_address);
+                attributes::fill(&mut route, &attributes);
+                route
+            });
+            let mut routes: Vec<Route> = routes.collect();
+            handle.name_sources(&mut routes);
+            events.extend(
+                routes
+                    .into_iter()
+                    .map(|route| WatchEvent::Announced(Box::new(route))),
+            );
+            events
+        }
+    }
+}
+
+fn gone(instance: &Arc<str>, prefix: IpPrefix, peer_address: Option<String>) -> WatchEvent {
+    WatchEvent::Withdrawn {
+        instance: instance.to_string(),
+        afi: afi_name(prefix.family()).to_owned(),
+        safi: "unicast".to_owned(),
+        prefix: prefix.to_string(),
+        peer_address,
+    }
+}

@@ -1,0 +1,357 @@
+//! What happens, for whoever watches: changes of sessions, what peers announce and withdraw, own
+//! routes.
+//!
+//! A watch is a bounded queue between the shards and one reader. A shard never waits for it: what
+//! finds no room is lost, counted, and not even read. Nobody watching costs one look at an empty
+//! list for each UPDATE, none for a route. Invariant: a watch whose reader is gone is dropped with
+//! the next thing that happens.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use codec::{IpPrefix, NlriField, WireFormat};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::config::OriginChange;
+use crate::model::PeerState;
+
+/// Events that may wait for a reader; an UPDATE is one.
+const WAITING_MAX: usize = 256;
+
+/// Prefixes of one event about own routes.
+const OWN_MAX: usize = 1024;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session entered another state.
+    Session {
+        /// The instance's name.
+        instance: Arc<str>,
+        /// The peer.
+        peer: IpAddr,
+        /// The state before.
+        from: PeerState,
+        /// The state now.
+        to: PeerState,
+        /// Why a session is down, as far as it is known.
+        reason: Option<String>,
+    },
+    /// An UPDATE of a peer, or a change of own routes.
+    Routes {
+        /// The instance's name.
+        instance: Arc<str>,
+        /// None: own routes.
+        peer: Option<IpAddr>,
+        /// What goes.
+        withdrawn: Box<[IpPrefix]>,
+        /// What comes or changes.
+        announced: Box<[IpPrefix]>,
+        /// The attributes of what is announced, in canonical form.
+        attributes: Bytes,
+    },
+}
+
+/// The shards' end of a watch.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    instance: Option<Arc<str>>,
+    peer: Option<IpAddr>,
+    sender: Sender<Event>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The reader's end of a watch.
+#[derive(Debug)]
+pub struct Watched {
+    receiver: Receiver<Event>,
+    lost: Arc<AtomicU64>,
+}
+
+/// A watch of one instance or all, one peer or all and the own routes.
+pub fn watch(instance: Option<Arc<str>>, peer: Option<IpAddr>) -> (Watch, Watched) {
+    let (sender, receiver) = channel(WAITING_MAX);
+    let lost = Arc::new(AtomicU64::new(0));
+    let watch = Watch {
+        instance,
+        peer,
+        sender,
+        lost: Arc::clone(&lost),
+    };
+    (watch, Watched { receiver, lost })
+}
+
+impl Watched {
+    /// The next event, and how many were lost since the one before. None: the shards are gone.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(u64, Event)>> {
+        let event = self.receiver.poll_recv(cx);
+        // A count and nothing more: it may as well be told with the event after.
+        event.map(|event| event.map(|event| (self.lost.swap(0, Ordering::Relaxed), event)))
+    }
+}
+
+impl Watch {
+    fn wants(&self, instance: &str, peer: Option<IpAddr>) -> bool {
+        self.instance
+            .as_deref()
+            .is_none_or(|wanted| wanted == instance)
+            && self.peer.is_none_or(|wanted| peer == Some(wanted))
+    }
+}
+
+/// The watches of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Watches(Vec<Watch>);
+
+impl Watches {
+    pub(super) fn add(&mut self, watch: Watch) {
+        self.0.retain(|known| !known.sender.is_closed());
+        self.0.push(watch);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells everybody whom it concerns. It is only put together if somebody has room for it.
+    fn tell(&mut self, instance: &str, peer: Option<IpAddr>, event: impl FnOnce() -> Vec<Event>) {
+        let mut event = Some(event);
+        let mut made: Vec<Event> = Vec::new();
+        self.0.retain(|watch| {
+            if !watch.wants(instance, peer) {
+                return true;
+            }
+            if watch.sender.capacity() == 0 {
+                watch.lost.fetch_add(1, Ordering::Relaxed);
+                return !watch.sender.is_closed();
+            }
+            if let Some(make) = event.take() {
+                made = make();
+            }
+            made.iter()
+                .all(|event| match watch.sender.try_send(event.clone()) {
+                    Ok(()) => true,
+                    Err(TrySendError::Full(_)) => {
+                        watch.lost.fetch_add(1, Ordering::Relaxed);
+                        true
+                    }
+                    Err(TrySendError::Closed(_)) => false,
+                })
+        });
+    }
+
+    pub(super) fn session(
+        &mut self,
+        instance: &str,
+        peer: IpAddr,
+        (from, to): (PeerState, PeerState),
+        reason: Option<&str>,
+    ) {
+        self.tell(instance, Some(peer), || {
+            vec![Event::Session {
+                instance: instance.into(),
+                peer,
+                from,
+                to,
+                reason: reason.map(str::to_owned),
+            }]
+        });
+    }
+
+    /// An UPDATE that was taken.
+    pub(super) fn update(&mut self, instance: &str, peer: IpAddr, wire: &WireFormat, body: &[u8]) {
+        self.tell(instance, Some(peer), || {
+            events_of(instance, peer, wire, body)
+        });
+    }
+
+    /// Own routes change.
+    pub(super) fn own(&mut self, instance: &str, changes: &[OriginChange]) {
+        let alike = changes.chunk_by(|a, b| a.attributes == b.attributes);
+        for changes in alike.flat_map(|changes| changes.chunks(OWN_MAX)) {
+            self.tell(instance, None, || {
+                let prefixes = changes.iter().map(|change| change.prefix).collect();
+                let attributes = changes
+                    .first()
+                    .and_then(|change| change.attributes.as_ref());
+                let (withdrawn, announced) = match attributes {
+                    Some(_) => (Box::default(), prefixes),
+                    None => (prefixes, Box::default()),
+                };
+                vec![Event::Routes {
+                    instance: instance.into(),
+                    peer: None,
+                    withdrawn,
+                    announced,
+                    attributes: attributes.map_or_else(Bytes::new, |of| of.canonical().into()),
+                }]
+            });
+        }
+    }
+}
+
+/// What an UPDATE says: one event for each of its fields that announces something.
+fn events_of(instance: &str, peer: IpAddr, wire: &WireFormat, body: &[u8]) -> Vec<Event> {
+    // It was read before, so it can be read again.
+    let Ok(update) = codec::parse_update(body, wire) else {
+        return Vec::new();
+    };
+    let mut gone: Vec<IpPrefix> = update.withdrawn.iter().map(|(_, prefix)| prefix).collect();
+    if let Some(unreachable) = &update.mp_withdrawn {
+        gone.extend(unreachable.nlri.iter().map(|(_, prefix)| prefix));
+    }
+    let fields = [
+        (NlriField::Plain, Some(&update.announced)),
+        (
+            NlriField::MpReach,
+            update.mp_announced.as_ref().map(|mp| &mp.nlri),
+        ),
+    ];
+    let mut events = Vec::new();
+    let event = |withdrawn, announced, attributes| Event::Routes {
+        instance: instance.into(),
+        peer: Some(peer),
+        withdrawn,
+        announced,
+        attributes,
+    };
+    for (field, nlri) in fields {
+        let prefixes = nlri.into_iter().flat_map(|nlri| nlri.iter());
+        let prefixes: Vec<IpPrefix> = prefixes.map(|(_, prefix)| prefix).collect();
+        if update.treat_as_withdraw() {
+            gone.extend(prefixes);
+        } else if !prefixes.is_empty() {
+            let mut attributes = Vec::new();
+            update.canonical(field, &mut attributes);
+            events.push(event(Box::default(), prefixes.into(), attributes.into()));
+        }
+    }
+    if !gone.is_empty() {
+        events.insert(0, event(gone.into(), Box::default(), Bytes::new()));
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Delta;
+    use crate::shard::ShardCommand;
+    use crate::shard::rig::{INSTANCE, Rig, neighbor};
+
+    fn watching(peer: Option<&str>) -> (Rig, Watched) {
+        let mut rig = Rig::new();
+        let neighbors = ["10.0.0.6", "10.0.0.7"].map(|address| Arc::new(neighbor(address)));
+        rig.tell(Delta::Neighbors(INSTANCE, neighbors.into()));
+        let (watch, watched) = watch(None, peer.map(|peer| peer.parse().unwrap()));
+        rig.command(ShardCommand::Watch(watch));
+        (rig, watched)
+    }
+
+    fn next(watched: &mut Watched) -> Option<(u64, Event)> {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match watched.poll_next(&mut cx) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
+        }
+    }
+
+    fn said(watched: &mut Watched) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Some((_, event)) = next(watched) {
+            said.push(match event {
+                Event::Session { peer, from, to, .. } => {
+                    format!("{peer} {from:?} {to:?}")
+                }
+                Event::Routes {
+                    peer,
+                    withdrawn,
+                    announced,
+                    ..
+                } => format!("{peer:?} -{} +{}", withdrawn.len(), announced.len()),
+            });
+        }
+        said
+    }
+
+    /// 20.0.0.0/24 announced with AS path and next hop, or withdrawn.
+    fn update(announced: bool) -> Vec<u8> {
+        let prefix = [24, 20, 0, 0];
+        let attributes: &[u8] = &[
+            0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea, 0x40, 3, 4, 10, 0, 0, 6,
+        ];
+        let (withdrawn, attributes, nlri): (&[u8], &[u8], &[u8]) = match announced {
+            true => (&[], attributes, &prefix),
+            false => (&prefix, &[], &[]),
+        };
+        let mut body = Vec::new();
+        body.extend((withdrawn.len() as u16).to_be_bytes());
+        body.extend(withdrawn);
+        body.extend((attributes.len() as u16).to_be_bytes());
+        body.extend(attributes);
+        body.extend(nlri);
+        let mut message = vec![0xff; 16];
+        message.extend((19 + body.len() as u16).to_be_bytes());
+        message.push(2);
+        message.extend(body);
+        message
+    }
+
+    #[test]
+    fn sessions_and_routes_are_told_as_they_change() {
+        let (mut rig, mut watched) = watching(None);
+        let peer = rig.establish("10.0.0.6", 65002);
+        assert_eq!(
+            said(&mut watched),
+            [
+                "10.0.0.6 Active OpenSent",
+                "10.0.0.6 OpenSent OpenConfirm",
+                "10.0.0.6 OpenConfirm Established"
+            ]
+        );
+        rig.say(peer, &update(true));
+        rig.say(peer, &update(false));
+        rig.originate(&["10.0.1.0/24", "10.0.2.0/24"]);
+        let of_peer = |what: &str| format!("Some(10.0.0.6) {what}");
+        let expected = [of_peer("-0 +1"), of_peer("-1 +0"), "None -0 +2".to_owned()];
+        assert_eq!(said(&mut watched), expected);
+        rig.closed_by_peer(peer);
+        let Some((0, Event::Session { reason, .. })) = next(&mut watched) else {
+            panic!("nothing was told of the end");
+        };
+        assert!(reason.unwrap().contains("the peer closed"));
+    }
+
+    #[test]
+    fn one_peer_alone_can_be_watched() {
+        let (mut rig, mut watched) = watching(Some("10.0.0.7"));
+        rig.establish("10.0.0.6", 65002);
+        rig.originate(&["10.0.1.0/24"]);
+        assert_eq!(said(&mut watched), [""; 0]);
+        rig.establish("10.0.0.7", 65003);
+        assert_eq!(said(&mut watched).len(), 3);
+    }
+
+    #[test]
+    fn who_does_not_read_loses_and_is_told_how_much() {
+        let (mut rig, mut watched) = watching(None);
+        let peer = rig.establish("10.0.0.6", 65002);
+        said(&mut watched);
+        for _ in 0..WAITING_MAX + 7 {
+            rig.say(peer, &update(true));
+        }
+        let (lost, _) = next(&mut watched).unwrap();
+        assert_eq!(lost, 7);
+        assert_eq!(said(&mut watched).len(), WAITING_MAX - 1);
+        rig.say(peer, &update(true));
+        assert_eq!(next(&mut watched).unwrap().0, 0);
+        // A reader that is gone is forgotten.
+        drop(watched);
+        rig.say(peer, &update(true));
+        assert!(rig.shard.watches.is_empty());
+    }
+}
