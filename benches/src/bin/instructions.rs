@@ -20,6 +20,7 @@ use codec::{
 };
 use engine::config::Export;
 use engine::group::{PathSource, export};
+use engine::policy::NextHopChoice;
 use rib::{Rib, RibOptions, Selection, SourceKind, select};
 
 // As in the daemon.
@@ -264,6 +265,8 @@ fn export_form() -> Done {
     let source = PathSource {
         kind: SourceKind::External,
         originator: None,
+        next_hop: NextHopChoice::BySettings,
+        sets_med: false,
     };
     let set = canonical(1);
     let mut out = Vec::with_capacity(4096);
@@ -300,7 +303,7 @@ fn shard(export: Export, receivers: u32) -> Done {
     });
     let mut rig = Rig::new(&rib, 0);
     for sender in 0..SENDERS {
-        rig.connect(sender, export, Some(sender as usize));
+        rig.connect(sender, export.clone(), Some(sender as usize));
     }
     for receiver in 0..receivers {
         rig.connect(SENDERS + receiver, Export::All, None);
