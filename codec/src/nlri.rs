@@ -231,11 +231,13 @@ impl NextHop {
         if rest.is_empty() {
             return Some(NextHop::V6(Ipv6Addr::from(*global)));
         }
-        let link_local = <[u8; 16]>::try_from(rest).ok()?;
-        Some(NextHop::V6WithLinkLocal(
-            Ipv6Addr::from(*global),
-            Ipv6Addr::from(link_local),
-        ))
+        let global = Ipv6Addr::from(*global);
+        let link_local = Ipv6Addr::from(<[u8; 16]>::try_from(rest).ok()?);
+        // So BIRD writes the next hop of a link that has no global address.
+        if global.is_unspecified() && link_local.is_unicast_link_local() {
+            return Some(NextHop::V6(link_local));
+        }
+        Some(NextHop::V6WithLinkLocal(global, link_local))
     }
 
     /// Octets on the wire: 4, 16 or 32.
@@ -310,6 +312,13 @@ mod tests {
         assert!(refused(&[0, 0, 0, 1], Family::Ipv4Unicast, true));
         assert!(refused(&[0, 0, 0], Family::Ipv4Unicast, true));
         assert!(!refused(&[], Family::Ipv4Unicast, true));
+    }
+
+    #[test]
+    fn a_link_local_next_hop_behind_none_stands_alone() {
+        let link_local: Ipv6Addr = "fe80::6".parse().unwrap();
+        let both = [[0; 16], link_local.octets()].concat();
+        assert_eq!(NextHop::parse(&both), Some(NextHop::V6(link_local)));
     }
 
     #[test]

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use codec::{IpPrefix, Ipv4Prefix, Ipv6Prefix};
 
+use crate::config::PeerAddress;
 use crate::group::Interfaces;
 
 /// One address of an interface.
@@ -66,6 +67,38 @@ pub fn addresses() -> io::Result<Vec<InterfaceAddress>> {
             }
         })
         .collect())
+}
+
+/// The peer at the other end of a connection. None: its link has no name any more.
+pub fn peer_address(remote: SocketAddr) -> Option<PeerAddress> {
+    match remote {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
+            let index = v6.scope_id();
+            let interfaces = if_addrs::get_if_addrs().ok()?;
+            let mut named = interfaces.iter();
+            let interface = named.find(|interface| interface.index == Some(index))?;
+            PeerAddress::on_link(remote.ip(), &interface.name).ok()
+        }
+        _ => Some(PeerAddress::from(remote.ip())),
+    }
+}
+
+/// Where to connect to.
+///
+/// # Errors
+/// Words: the peer's link is not there.
+pub fn socket_address(peer: PeerAddress, port: u16) -> Result<SocketAddr, String> {
+    let (IpAddr::V6(ip), Some(zone)) = (peer.ip(), peer.zone()) else {
+        return Ok(SocketAddr::new(peer.ip(), port));
+    };
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut named = interfaces.iter();
+    match named.find_map(|interface| interface.index.filter(|_| interface.name == zone)) {
+        Some(index) => Ok(SocketAddrV6::new(ip, port, 0, index).into()),
+        None => Err(format!(
+            "there is no interface {zone} with an address on this machine"
+        )),
+    }
 }
 
 /// This machine's interfaces.

@@ -8,8 +8,8 @@
 //! Next hops count as reachable at equal cost: step e does not tell paths apart.
 
 use std::cmp::{Ordering, Reverse};
-use std::net::IpAddr;
 
+use crate::peer_address::PeerAddress;
 use crate::summary::Summary;
 
 /// Deviations from the standard's order that an operator may ask for; all off by default.
@@ -31,7 +31,7 @@ pub struct Candidate {
     /// BGP identifier of the peer that said it.
     pub router_id: u32,
     /// The peer's address.
-    pub address: Option<IpAddr>,
+    pub address: Option<PeerAddress>,
     /// The path identifier that the peer gave it.
     pub path_id: u32,
     /// What its attributes say.
@@ -134,7 +134,7 @@ fn preference(candidate: &Candidate) -> (Reverse<bool>, Reverse<u32>, u16, u8) {
 /// RFC 4271 §9.1.2.2 d, f, g with RFC 4456 §9: eBGP before iBGP, lowest identifier (of the
 /// originator where the route was reflected), shortest CLUSTER_LIST, lowest peer address; at last
 /// the path id, which tells paths of one peer apart.
-fn tie_break(candidate: &Candidate) -> (Reverse<bool>, u32, u16, Option<IpAddr>, u32) {
+fn tie_break(candidate: &Candidate) -> (Reverse<bool>, u32, u16, Option<PeerAddress>, u32) {
     let summary = &candidate.summary;
     (
         Reverse(candidate.external),
@@ -163,6 +163,7 @@ const FEW: usize = 8;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::IpAddr;
     use std::net::Ipv4Addr;
 
     /// The steps as the standard words them, each taking out of the set what it says.
@@ -202,7 +203,7 @@ mod tests {
             local: false,
             external: true,
             router_id: 5,
-            address: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5))),
+            address: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5)).into()),
             path_id: 5,
             summary: Summary {
                 local_pref: 100,
@@ -328,7 +329,7 @@ mod tests {
                 path.external = n / 4 % 2 == 0;
                 path.router_id = n / 8 % 2;
                 path.summary.path_length = n as u16 / 16;
-                path.address = Some(IpAddr::V4(Ipv4Addr::from(n)));
+                path.address = Some(IpAddr::V4(Ipv4Addr::from(n)).into());
                 path
             })
             .collect();
@@ -375,7 +376,7 @@ mod tests {
                     local,
                     external,
                     router_id,
-                    address: address.map(|n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n))),
+                    address: address.map(|n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)).into()),
                     path_id,
                     summary: Summary {
                         local_pref,

@@ -30,6 +30,7 @@ mod memory;
 #[cfg(all(test, loom))]
 mod models;
 mod path;
+mod peer_address;
 mod reclaim;
 mod rib;
 #[allow(unsafe_code)]
@@ -52,6 +53,7 @@ pub use id_set::IdSet;
 pub use ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};
 pub use memory::Memory;
 pub use path::{PATHS_OF_SOURCE_MAX, Path, PathFlags, Paths};
+pub use peer_address::{NoPeerAddress, PeerAddress};
 pub use reclaim::IdCounts;
 pub use rib::{Best, Rib, RibOptions};
 pub use sources::{SourceInfo, SourceKind};

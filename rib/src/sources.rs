@@ -4,7 +4,9 @@
 //! has paths only in what selection does not read; `revision` changes before anybody can see a path under the new entry. A
 //! number that was given back keeps its last entry until it is given out anew.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
+
+use crate::peer_address::PeerAddress;
 
 use crate::cell::EpochCell;
 use crate::epoch::Pinned;
@@ -36,7 +38,7 @@ pub struct SourceInfo {
     /// The peer's BGP identifier.
     pub router_id: Ipv4Addr,
     /// The peer's address; `None` for a local source.
-    pub address: Option<IpAddr>,
+    pub address: Option<PeerAddress>,
 }
 
 impl SourceInfo {

@@ -3,7 +3,7 @@
 #![cfg(not(loom))]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
@@ -139,7 +139,7 @@ fn source_info(shard: usize, source: usize) -> SourceInfo {
         },
         asn: 65000 + source as u32,
         router_id: Ipv4Addr::new(1, 1, 1, source as u8),
-        address: Some(IpAddr::V4(address)),
+        address: Some(address.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! many of one source there may be.
 #![cfg(not(loom))]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use codec::{AttributeSet, AttributeWriter, Family, Ipv4Prefix};
 use rib::{
@@ -30,7 +30,7 @@ impl Bed {
                 kind: SourceKind::External,
                 asn: 65000 + number,
                 router_id: Ipv4Addr::from(number + 1),
-                address: Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0001 + number))),
+                address: Some(Ipv4Addr::from(0x0a00_0001 + number).into()),
             })
         });
         let sources = sources.collect();

@@ -18,9 +18,8 @@ use tokio::net::UnixStream;
 
 use super::api::ApiError;
 use super::model::{
-    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent,
-    WatchQuery,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, RefreshQuery,
+    RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent, WatchQuery,
 };
 
 /// A connection to a running daemon.
@@ -97,14 +96,6 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn refresh(&mut self, query: &RefreshQuery) -> Result<RefreshReply, ClientError> {
         self.call("refresh", query).await
-    }
-
-    /// What the route policies compiled to, and their hits.
-    ///
-    /// # Errors
-    /// As [`ClientError`] says.
-    pub async fn policies(&mut self) -> Result<Vec<Policy>, ClientError> {
-        self.call("policies", &()).await
     }
 
     /// Hands on what happens until `each` fails or the daemon goes away.

@@ -40,7 +40,6 @@ fn router<A: EngineApi>(api: A) -> Router {
         .route("/v1/explain", post(explain::<A>))
         .route("/v1/reset", post(reset::<A>))
         .route("/v1/refresh", post(refresh::<A>))
-        .route("/v1/policies", post(policies::<A>))
         .route("/v1/drain", post(drain::<A>))
         .route("/v1/watch", post(watch::<A>))
         .route("/v1/faults", post(faults::<A>))
@@ -83,10 +82,6 @@ async fn refresh<A: EngineApi>(State(api): State<A>, query: Query<RefreshQuery>)
         Ok(Json(query)) => answer(api.refresh(query).await),
         Err(fault) => refuse(&fault),
     }
-}
-
-async fn policies<A: EngineApi>(State(api): State<A>) -> Response {
-    answer(api.policies().await)
 }
 
 /// Events as they come, one line of JSON each. It ends with the connection.

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::policies::Policies;
 use crate::admin::render;
-use crate::config::{DesiredState, Export, Instance, Neighbor, Origin, Password};
+use crate::config::{DesiredState, Export, Instance, Neighbor, Origin, Password, PeerAddress};
 use crate::group::{Interfaces, own_next_hop};
+use crate::interfaces::socket_address;
 use crate::model::attributes::{community, large_community};
 use crate::model::{Source, afi_name};
 
@@ -150,13 +151,14 @@ fn told(
 
 /// The address that the kernel would connect from. Nothing is sent: connecting a datagram socket
 /// only looks up the route.
-fn source_towards(peer: IpAddr) -> Option<IpAddr> {
-    let any: IpAddr = match peer {
+fn source_towards(peer: PeerAddress) -> Option<IpAddr> {
+    let any: IpAddr = match peer.ip() {
         IpAddr::V4(_) => [0; 4].into(),
         IpAddr::V6(_) => [0; 16].into(),
     };
     let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect((peer, BGP_PORT)).ok()?;
+    let remote = socket_address(peer, BGP_PORT).ok()?;
+    socket.connect(remote).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
 
@@ -307,6 +309,6 @@ mod tests {
     #[test]
     fn the_source_address_is_the_kernels_choice() {
         let loopback: IpAddr = [127, 0, 0, 1].into();
-        assert_eq!(source_towards(loopback), Some(loopback));
+        assert_eq!(source_towards(loopback.into()), Some(loopback));
     }
 }

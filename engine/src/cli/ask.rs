@@ -1,8 +1,6 @@
-//! The commands that ask a running daemon: `peers`, `routes`, `explain`, `policies`, `reset`,
-//! `refresh`.
+//! The commands that ask a running daemon: `peers`, `routes`, `explain`, `reset`, `refresh`.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -11,6 +9,7 @@ use codec::{Family, IpPrefix};
 use super::output::{Failure, Format, JsonArray, complain, json, print};
 use crate::admin::client::Client;
 use crate::admin::{DEFAULT_SOCKET, render};
+use crate::config::PeerAddress;
 use crate::model::{
     ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesKind, RoutesQuery, afi_name,
     parse_prefix,
@@ -46,7 +45,7 @@ pub(super) struct RoutesArgs {
     filter: Vec<Filter>,
     /// Only the routes of this peer: learned from it or, if advertised, told to it
     #[arg(long, value_name = "ADDRESS")]
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     /// With a prefix: also what lies within it
     #[arg(long)]
     longer: bool,
@@ -80,17 +79,9 @@ pub(super) struct ExplainArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PoliciesArgs {
-    /// Only this policy
-    name: Option<String>,
-    #[command(flatten)]
-    ask: AskArgs,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct ResetArgs {
     /// Only this peer
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -98,7 +89,7 @@ pub(super) struct ResetArgs {
 #[derive(Debug, Args)]
 pub(super) struct RefreshArgs {
     /// Only this peer
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -224,29 +215,6 @@ pub(super) fn explain(args: ExplainArgs) -> Result<(), Failure> {
          `ringbgp routes available`",
         args.prefix
     )))
-}
-
-pub(super) fn policies(args: PoliciesArgs) -> Result<(), Failure> {
-    let mut policies = block_on(async {
-        let mut client = Client::connect(&args.ask.admin).await?;
-        Ok(client.policies().await?)
-    })?;
-    if let Some(name) = &args.name {
-        policies.retain(|policy| policy.name == *name);
-        if policies.is_empty() {
-            return Err(Failure::Asked(format!(
-                "there is no RoutePolicy {name}; see `ringbgp policies`"
-            )));
-        }
-    }
-    match args.ask.output {
-        Format::Json => {
-            let mut array = JsonArray::default();
-            array.push(&policies)?;
-            array.finish()
-        }
-        _ => print(&render::policies(&policies)),
-    }
 }
 
 pub(super) fn reset(args: ResetArgs) -> Result<(), Failure> {

@@ -1,6 +1,5 @@
 //! `drain` and `undrain`: graceful shutdown (RFC 8326), asked for and waited for.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,12 +7,13 @@ use clap::Args;
 use super::ask::{AskArgs, block_on};
 use super::output::{Failure, Format, json, print};
 use crate::admin::client::Client;
+use crate::config::PeerAddress;
 use crate::model::{DrainQuery, DrainReply, DrainState, PeersQuery};
 
 #[derive(Debug, Args)]
 pub(super) struct DrainArgs {
     /// Only this peer
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     /// How long the peers have to find other paths, for example 90s, 2m or 0s
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_seconds)]
     wait: u32,
@@ -24,7 +24,7 @@ pub(super) struct DrainArgs {
 #[derive(Debug, Args)]
 pub(super) struct UndrainArgs {
     /// Only this peer
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -59,7 +59,7 @@ pub(super) fn undrain(args: UndrainArgs) -> Result<(), Failure> {
 async fn ask(
     client: &mut Client,
     ask: &AskArgs,
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     wait_seconds: Option<u32>,
 ) -> Result<DrainReply, Failure> {
     let query = DrainQuery {

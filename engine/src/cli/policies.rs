@@ -75,13 +75,12 @@ fn applied(policy: &Arc<Policy>, neighbor: &Neighbor) -> Applied {
         PeerAsn::Any | PeerAsn::External => 0,
     };
     let seen = policy::Neighbor {
-        address: neighbor.address,
+        address: neighbor.address.ip(),
         asn,
         kind: match asn == neighbor.local_asn {
             true => PeerKind::Internal,
             false => PeerKind::External,
         },
-        template: neighbor.template.as_deref(),
     };
     Applied::on_export(policy, &seen)
 }

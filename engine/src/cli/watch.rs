@@ -1,19 +1,18 @@
 //! `watch`: changes of sessions and routes, a line each, as they happen.
 
-use std::net::IpAddr;
-
 use clap::Args;
 
 use super::ask::{AskArgs, block_on};
 use super::output::{Failure, Format, json, print};
 use crate::admin::client::Client;
 use crate::admin::render;
+use crate::config::PeerAddress;
 use crate::model::WatchQuery;
 
 #[derive(Debug, Args)]
 pub(super) struct WatchArgs {
     /// Only this peer: its session, what it announces and withdraws
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     #[command(flatten)]
     ask: AskArgs,
 }

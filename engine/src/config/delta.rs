@@ -5,12 +5,14 @@
 //! sessions and routes (who asked for a route does not travel).
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use codec::IpPrefix;
 
-use super::{DynamicNeighbors, Instance, InstanceId, Neighbor, Origin, OriginAttributes};
+use super::{
+    DynamicNeighbors, Instance, InstanceId, Neighbor, Origin, OriginAttributes, PeerAddress,
+};
 use crate::policy::Sources;
 
 /// Everything that the resources ask of this node.
@@ -48,7 +50,7 @@ pub enum Delta {
     /// the same before and after stay together.
     Neighbors(InstanceId, Box<[Arc<Neighbor>]>),
     /// The neighbor of this address is gone.
-    NeighborGone(InstanceId, IpAddr),
+    NeighborGone(InstanceId, PeerAddress),
     /// All prefixes of dynamic neighbors, since one of them came, changed or went.
     DynamicNeighbors(InstanceId, Box<[Arc<DynamicNeighbors>]>),
     /// Routes of our own that come, change or go; each prefix once, in ascending order.

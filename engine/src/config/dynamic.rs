@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use codec::{IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
 
-use super::Neighbor;
+use super::{Neighbor, PeerAddress};
 
 /// The peers of one prefix: accepted, never connected to, and gone with their session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct DynamicNeighbors {
 
 impl DynamicNeighbors {
     /// The neighbor that the peer at `address` is.
-    pub fn neighbor(&self, address: IpAddr) -> Neighbor {
+    pub fn neighbor(&self, address: PeerAddress) -> Neighbor {
         Neighbor {
             address,
             ..self.settings.clone()

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codec::{AttributeWriter, FamilySet, IpPrefix};
+pub use rib::PeerAddress;
 
 use crate::policy::{Policy, Sources};
 
@@ -38,7 +39,7 @@ pub struct Instance {
     /// Octets of the process's memory past which peers that use more than their share are not read.
     pub memory_max: u64,
     /// The neighbors by address.
-    pub neighbors: BTreeMap<IpAddr, Arc<Neighbor>>,
+    pub neighbors: BTreeMap<PeerAddress, Arc<Neighbor>>,
     /// Neighbors that are only known by where they connect from.
     pub dynamic_neighbors: BTreeMap<IpPrefix, Arc<DynamicNeighbors>>,
     /// What this node originates.
@@ -49,7 +50,7 @@ pub struct Instance {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbor {
     /// The peer's address; the key of the neighbor in its instance.
-    pub address: IpAddr,
+    pub address: PeerAddress,
     /// The port to connect to.
     pub port: u16,
     /// What the peer's OPEN may carry.
@@ -105,8 +106,6 @@ pub struct Neighbor {
     pub allow_own_asn: u8,
     /// What is refused on receipt whatever `import` says.
     pub builtin_filters: BuiltinFilters,
-    /// The template that it was written over, for policies.
-    pub template: Option<Arc<str>>,
 }
 
 /// Checks on what comes in, each of which can be switched off.

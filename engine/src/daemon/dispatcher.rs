@@ -6,7 +6,6 @@
 //! only once that shard was told of the peer; one change of routes is at most one command a shard.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -16,7 +15,7 @@ use tokio::sync::watch;
 
 use super::listening::{self, Neighbors};
 use super::placement::{Placement, shard_of};
-use crate::config::{Delta, InstanceId, InstanceSettings, Neighbor, OriginChange};
+use crate::config::{Delta, InstanceId, InstanceSettings, Neighbor, OriginChange, PeerAddress};
 use crate::ring::{Directory, Followed, InboxSender, ListenPlan, Message};
 use crate::shard::ShardCommand;
 
@@ -193,7 +192,7 @@ impl Dispatcher {
         }
     }
 
-    fn remove_neighbor(&mut self, id: InstanceId, peer: IpAddr) {
+    fn remove_neighbor(&mut self, id: InstanceId, peer: PeerAddress) {
         if let Some(known) = self.instances.get_mut(&id) {
             known.neighbors.named.remove(&peer);
         }

@@ -14,8 +14,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::watching::{WATCHERS_MAX, stream};
 use crate::admin::api::{ApiError, EngineApi, EventStream};
+use crate::config::PeerAddress;
 use crate::model::{
-    Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
+    Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery,
     RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind,
     RoutesQuery, RoutesReply, Source, WatchQuery, parse_prefix,
 };
@@ -45,9 +46,6 @@ pub trait Resources: Send + Sync {
 
     /// What the resources have to do with a prefix, one entry an instance.
     fn explain(&self, prefix: IpPrefix) -> Vec<Grounds>;
-
-    /// The route policies, by name.
-    fn policies(&self) -> Vec<Policy>;
 
     /// The rule that asks for an own route.
     fn source(&self, instance: &str, prefix: IpPrefix) -> Option<Source>;
@@ -86,7 +84,7 @@ impl EngineHandle {
     }
 
     /// The shards that the instance's peer lives on, one for each instance that has it.
-    fn owners(&self, instance: Option<&str>, peer: IpAddr) -> Vec<u8> {
+    fn owners(&self, instance: Option<&str>, peer: PeerAddress) -> Vec<u8> {
         let directory = self.directory.load();
         let named = directory.instances();
         let meant = named.filter(|(_, name)| instance.is_none_or(|wanted| wanted == &***name));
@@ -98,7 +96,11 @@ impl EngineHandle {
         owners
     }
 
-    async fn check(&self, instance: Option<&str>, peer: Option<IpAddr>) -> Result<(), ApiError> {
+    async fn check(
+        &self,
+        instance: Option<&str>,
+        peer: Option<PeerAddress>,
+    ) -> Result<(), ApiError> {
         if let Some(wanted) = instance {
             let directory = self.directory.load();
             if !directory.instances().any(|(_, name)| &**name == wanted) {
@@ -116,7 +118,7 @@ impl EngineHandle {
     }
 
     /// Whether a peer is a neighbor by its address, or a dynamic one that is there.
-    async fn is_known(&self, instance: Option<&str>, peer: IpAddr) -> Result<bool, ApiError> {
+    async fn is_known(&self, instance: Option<&str>, peer: PeerAddress) -> Result<bool, ApiError> {
         let named = {
             let directory = self.directory.load();
             let mut instances = directory.instances();
@@ -343,11 +345,6 @@ impl EngineApi for EngineHandle {
             whole.notes.extend(answer.notes);
         }
         Ok(whole)
-    }
-
-    async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
-        let resources = self.resources.as_ref();
-        Ok(resources.map_or_else(Vec::new, |resources| resources.policies()))
     }
 
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {

@@ -1,13 +1,12 @@
 //! What is to be listened on, worked out from the instances and their neighbors.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use codec::IpPrefix;
 
 use crate::config::{
-    DynamicNeighbors, InstanceId, InstanceSettings, Neighbor, Password, host_prefix,
+    DynamicNeighbors, InstanceId, InstanceSettings, Neighbor, Password, PeerAddress, host_prefix,
 };
 use crate::ring::ListenPlan;
 
@@ -15,7 +14,7 @@ use crate::ring::ListenPlan;
 #[derive(Default)]
 pub(super) struct Neighbors {
     /// By address.
-    pub(super) named: BTreeMap<IpAddr, Arc<Neighbor>>,
+    pub(super) named: BTreeMap<PeerAddress, Arc<Neighbor>>,
     /// Those that are only known by where they connect from.
     pub(super) dynamic: Box<[Arc<DynamicNeighbors>]>,
 }
@@ -24,7 +23,7 @@ impl Neighbors {
     /// The keys of those that have one, by where the peers are.
     fn passwords(&self) -> impl Iterator<Item = (IpPrefix, &Arc<[u8]>)> {
         let named = self.named.values();
-        let named = named.map(|neighbor| (host_prefix(neighbor.address), &neighbor.password));
+        let named = named.map(|neighbor| (host_prefix(neighbor.address.ip()), &neighbor.password));
         let dynamic = self.dynamic.iter();
         let dynamic = dynamic.map(|range| (range.prefix, &range.settings.password));
         named

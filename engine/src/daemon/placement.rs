@@ -10,7 +10,8 @@ use std::sync::Arc;
 use codec::{FamilySet, IpPrefix};
 
 use crate::config::{
-    Client, Export, InstanceId, Neighbor, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities,
+    Client, Export, InstanceId, Neighbor, NextHopIpv6, NextHopSelf, PeerAddress, PeerAsn,
+    SendCommunities,
 };
 
 /// Peers that stay together however idle the other shards are.
@@ -44,7 +45,7 @@ impl View {
         View {
             instance,
             is_internal,
-            is_ipv6: neighbor.address.is_ipv6(),
+            is_ipv6: neighbor.address.ip().is_ipv6(),
             local_asn: neighbor.local_asn,
             local_address: neighbor.local_address,
             families: neighbor.families,
@@ -64,7 +65,7 @@ pub(super) struct Placement {
     load: Vec<usize>,
     /// Peers of each view, by shard.
     views: HashMap<Arc<View>, BTreeMap<u8, usize>>,
-    placed: HashMap<(InstanceId, IpAddr), (u8, Arc<View>)>,
+    placed: HashMap<(InstanceId, PeerAddress), (u8, Arc<View>)>,
 }
 
 impl Placement {
@@ -94,7 +95,7 @@ impl Placement {
     }
 
     /// Forgets a peer: the shard it lived on, if it was known.
-    pub(super) fn remove(&mut self, instance: InstanceId, peer: IpAddr) -> Option<u8> {
+    pub(super) fn remove(&mut self, instance: InstanceId, peer: PeerAddress) -> Option<u8> {
         let (shard, view) = self.placed.remove(&(instance, peer))?;
         self.leave(&view, shard);
         Some(shard)
@@ -121,7 +122,7 @@ impl Placement {
             .unwrap_or(least)
     }
 
-    fn join(&mut self, key: &(InstanceId, IpAddr), view: View, shard: u8) {
+    fn join(&mut self, key: &(InstanceId, PeerAddress), view: View, shard: u8) {
         if let Some(load) = self.load.get_mut(usize::from(shard)) {
             *load += 1;
         }
@@ -196,7 +197,6 @@ pub(super) mod tests {
             enhanced_refresh: true,
             allow_own_asn: 0,
             builtin_filters: crate::config::BuiltinFilters::default(),
-            template: None,
         }
     }
 

@@ -26,7 +26,7 @@ impl Router {
     pub(crate) fn of(desired: &DesiredState) -> Result<Router, String> {
         let instances = desired.instances.values();
         let mut neighbors = instances.flat_map(|instance| instance.neighbors.values());
-        let Some(neighbor) = neighbors.find(|neighbor| neighbor.address.is_loopback()) else {
+        let Some(neighbor) = neighbors.find(|neighbor| neighbor.address.ip().is_loopback()) else {
             return Err(
                 "the demo's router stands in for a neighbor on a loopback address, and the \
                  manifests name none; see examples/quickstart"
@@ -40,12 +40,14 @@ impl Router {
             ));
         }
         Ok(Router {
-            address: SocketAddr::new(neighbor.address, neighbor.port),
+            address: SocketAddr::new(neighbor.address.ip(), neighbor.port),
             asn: router_asn(neighbor),
-            node_address: neighbor.local_address.unwrap_or(match neighbor.address {
-                IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(address) => IpAddr::V6(address),
-            }),
+            node_address: neighbor
+                .local_address
+                .unwrap_or(match neighbor.address.ip() {
+                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    IpAddr::V6(address) => IpAddr::V6(address),
+                }),
             node_asn: neighbor.local_asn,
         })
     }

@@ -65,9 +65,14 @@ pub(super) fn begin_form(next_hop: Option<NextHop>, out: &mut Vec<u8>) {
             out.push(4);
             out.extend_from_slice(&address.octets());
         }
-        Some(NextHop::V6(address) | NextHop::V6WithLinkLocal(address, _)) => {
+        Some(NextHop::V6(address)) => {
             out.push(16);
             out.extend_from_slice(&address.octets());
+        }
+        Some(NextHop::V6WithLinkLocal(global, link_local)) => {
+            out.push(32);
+            out.extend_from_slice(&global.octets());
+            out.extend_from_slice(&link_local.octets());
         }
     }
 }
@@ -85,6 +90,10 @@ pub fn split(form: &[u8]) -> (Option<NextHop>, &[u8]) {
         },
         16 => match rest.split_first_chunk::<16>() {
             Some((address, rest)) => (Some(NextHop::V6(Ipv6Addr::from(*address))), rest),
+            None => (None, rest),
+        },
+        32 => match rest.split_first_chunk::<32>() {
+            Some((both, rest)) => (NextHop::parse(both), rest),
             None => (None, rest),
         },
         _ => (None, rest),

@@ -147,6 +147,8 @@ fn next_hop(
         }
         // RFC 2545 §3: the link-local half only means something on the link it came from.
         Some(NextHop::V6WithLinkLocal(global, _)) => Ok(NextHop::V6(global)),
+        // Alone it means nothing anywhere else.
+        Some(NextHop::V6(address)) if address.is_unicast_link_local() => Err(Refusal::NoNextHop),
         Some(next_hop) => Ok(next_hop),
         None => Err(Refusal::NoNextHop),
     }

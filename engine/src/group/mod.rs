@@ -44,7 +44,7 @@ pub use export::{Refusal, export};
 #[cfg(test)]
 pub use fault::Fault;
 pub use pack::fits as fits_message;
-pub use policy::{export_path, origin_rules, policy_words};
+pub use policy::{export_path, origin_rules};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, own_next_hop};
 use walk::{can_go_on, deliver, is_slow, refresh_message};

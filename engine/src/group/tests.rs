@@ -1,7 +1,7 @@
 mod long;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use codec::{
@@ -214,7 +214,7 @@ impl Bed {
             kind: SourceKind::External,
             asn: self.asn(MemberId(number)),
             router_id: Ipv4Addr::from(number + 1),
-            address: Some(IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + number))),
+            address: Some(Ipv4Addr::from(0x0a01_0000 + number).into()),
         })
     }
 

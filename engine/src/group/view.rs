@@ -93,7 +93,7 @@ pub fn own_next_hop(
             match local {
                 IpAddr::V4(address) => Ok(NextHop::V4(address)),
                 // RFC-DONE 8950 §4: IPv6 next hops go only to peers that offered to take them.
-                IpAddr::V6(address) if extended_next_hop => Ok(NextHop::V6(address)),
+                IpAddr::V6(address) if extended_next_hop => Ok(own_ipv6(address, interfaces)),
                 IpAddr::V6(_) => one(interfaces.beside(local), ipv4)
                     .map(NextHop::V4)
                     .ok_or("the session is over IPv6 without extended next hop (RFC 8950), and its interface has no or several IPv4 addresses: set nextHop.ipv4"),
@@ -101,7 +101,7 @@ pub fn own_next_hop(
         }
         (Family::Ipv6Unicast, local) => match (neighbor.next_hop_ipv6, local) {
             (NextHopIpv6::Address(address), _) => Ok(NextHop::V6(address)),
-            (_, IpAddr::V6(address)) => Ok(NextHop::V6(address)),
+            (_, IpAddr::V6(address)) => Ok(own_ipv6(address, interfaces)),
             (NextHopIpv6::Mapped, IpAddr::V4(address)) => {
                 Ok(NextHop::V6(address.to_ipv6_mapped()))
             }
@@ -109,6 +109,20 @@ pub fn own_next_hop(
                 .map(NextHop::V6)
                 .ok_or("the session's interface has no or several global IPv6 addresses: set nextHop.ipv6"),
         },
+    }
+}
+
+/// Our address as next hop.
+//
+// RFC-DONE 2545 §3: on a link-local session the link-local address stands behind the global one.
+// Without a global address it stands alone, as routers take it on links that have nothing else.
+fn own_ipv6(address: Ipv6Addr, interfaces: &dyn Interfaces) -> NextHop {
+    if !address.is_unicast_link_local() {
+        return NextHop::V6(address);
+    }
+    match one(interfaces.beside(address.into()), ipv6) {
+        Some(global) => NextHop::V6WithLinkLocal(global, address),
+        None => NextHop::V6(address),
     }
 }
 
@@ -132,5 +146,35 @@ fn one<A>(addresses: Vec<IpAddr>, kind: fn(IpAddr) -> Option<A>) -> Option<A> {
     match (matching.next(), matching.next()) {
         (Some(address), None) => Some(address),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Beside(Vec<IpAddr>);
+
+    impl Interfaces for Beside {
+        fn beside(&self, _: IpAddr) -> Vec<IpAddr> {
+            self.0.clone()
+        }
+    }
+
+    // RFC-SHOWN 2545 §3
+    #[test]
+    fn on_a_link_the_link_local_address_stands_behind_the_global_one() {
+        let local: Ipv6Addr = "fe80::5".parse().unwrap();
+        let global: Ipv6Addr = "2001:db8::5".parse().unwrap();
+        let own = |beside: Vec<IpAddr>| own_ipv6(local, &Beside(beside));
+        let ipv4 = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        assert_eq!(
+            own(vec![ipv4, global.into()]),
+            NextHop::V6WithLinkLocal(global, local)
+        );
+        assert_eq!(own(vec![ipv4]), NextHop::V6(local));
+        let two = vec![global.into(), "2001:db8::6".parse().unwrap()];
+        assert_eq!(own(two), NextHop::V6(local));
+        assert_eq!(own_ipv6(global, &Beside(vec![])), NextHop::V6(global));
     }
 }

@@ -5,16 +5,13 @@
 //! field is ever left out. The shards and the watcher fill these in, the command line shows them.
 
 pub mod attributes;
-mod policy;
 
 use std::net::IpAddr;
 
 use codec::{Family, IpPrefix};
 use serde::{Deserialize, Serialize};
 
-pub use policy::{Policy, PrefixSet, Statement};
-
-use crate::config::RouteSource;
+use crate::config::{PeerAddress, RouteSource};
 use crate::watcher;
 
 /// One session, as `ringbgp peers -o json` prints it.
@@ -296,8 +293,8 @@ pub struct RoutesQuery {
     #[serde(default, with = "family_text")]
     pub family: Option<Family>,
     /// Only the paths of this peer: learned from it or, in the Adj-RIB-Out, told to it.
-    #[serde(default)]
-    pub peer: Option<IpAddr>,
+    #[serde(default, with = "peer_text")]
+    pub peer: Option<PeerAddress>,
     /// Only this prefix.
     #[serde(default, with = "prefix_text")]
     pub prefix: Option<IpPrefix>,
@@ -347,7 +344,8 @@ pub struct RoutesCursor {
     /// The shard that the page came from.
     pub shard: u8,
     /// The peer that was being walked; none in the Loc-RIB, or before the first peer.
-    pub peer: Option<IpAddr>,
+    #[serde(with = "peer_text")]
+    pub peer: Option<PeerAddress>,
     /// The family that was being walked; none: `shard` and `peer` start afresh.
     #[serde(with = "family_text")]
     pub family: Option<Family>,
@@ -430,12 +428,6 @@ pub struct PeerVerdict {
     pub advertised: bool,
     /// Why, or why not, in a few words: the export setting, the session, the next hop.
     pub reason: String,
-    /// What became of what the peer itself says of the prefix; none: it says nothing, or nothing is
-    /// kept of it.
-    pub import: Option<String>,
-    /// What its export policy says of the path that it would be told; none: its `export` names no
-    /// policy, or there is no path.
-    pub export: Option<String>,
     /// The route as told; none if it is not.
     pub route: Option<Route>,
 }
@@ -492,8 +484,8 @@ pub struct ResetQuery {
     #[serde(default)]
     pub instance: Option<String>,
     /// The peer; none: every one.
-    #[serde(default)]
-    pub peer: Option<IpAddr>,
+    #[serde(default, with = "peer_text")]
+    pub peer: Option<PeerAddress>,
 }
 
 /// What a reset did.
@@ -511,8 +503,8 @@ pub struct WatchQuery {
     #[serde(default)]
     pub instance: Option<String>,
     /// Only this peer; none: every one, and own routes.
-    #[serde(default)]
-    pub peer: Option<IpAddr>,
+    #[serde(default, with = "peer_text")]
+    pub peer: Option<PeerAddress>,
 }
 
 /// Something that happened, one line of `watch`.
@@ -565,8 +557,8 @@ pub struct DrainQuery {
     #[serde(default)]
     pub instance: Option<String>,
     /// The peer; none: every one, also those that come later.
-    #[serde(default)]
-    pub peer: Option<IpAddr>,
+    #[serde(default, with = "peer_text")]
+    pub peer: Option<PeerAddress>,
     /// How long the peers have to find other paths, in seconds; none: they come up again.
     pub wait_seconds: Option<u32>,
 }
@@ -586,8 +578,8 @@ pub struct RefreshQuery {
     #[serde(default)]
     pub instance: Option<String>,
     /// The peer; none: every one.
-    #[serde(default)]
-    pub peer: Option<IpAddr>,
+    #[serde(default, with = "peer_text")]
+    pub peer: Option<PeerAddress>,
 }
 
 /// What came of asking for routes again.
@@ -675,6 +667,29 @@ mod prefix_text {
     ) -> Result<Option<IpPrefix>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| super::parse_prefix(&text))
+            .transpose()
+            .map_err(de::Error::custom)
+    }
+}
+
+/// An optional peer's address as text, with `%zone` where there is one.
+mod peer_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    use crate::config::PeerAddress;
+
+    pub(super) fn serialize<S: Serializer>(
+        peer: &Option<PeerAddress>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        peer.map(|peer| peer.to_string()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PeerAddress>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse())
             .transpose()
             .map_err(de::Error::custom)
     }

@@ -15,7 +15,6 @@ mod change;
 mod communities;
 mod compile;
 mod condition;
-mod keys;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -29,7 +28,6 @@ pub use communities::{
     standard,
 };
 pub use compile::{Applied, Neighbor, Policy, StatementHits};
-pub use keys::Keys;
 pub use spec::{
     Action, CommunityMatch, CommunitySet, INTERNET_BOGONS, Match, NeighborMatch, PrefixRange,
     PrefixSet, RoutePolicy, Set, SetMed, SetNextHop, Sources, Statement, Validation,

@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, Shutdown};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use super::drive::{Shared, spawn};
 use super::io::{Batch, Io};
 use super::socket;
 use crate::config::InstanceId;
+use crate::interfaces::{peer_address, socket_address};
 
 /// Octets taken from the core for one write.
 const WRITE_OCTETS: usize = 256 * 1024;
@@ -96,14 +97,17 @@ pub(super) fn open<C: Core, I: Io>(
     id: ConnectionId,
     to: Arc<ConnectTarget>,
 ) {
-    let stream = socket::outgoing(&to).and_then(|socket| {
-        I::begin_connect(socket, to.remote).map_err(|error| socket::connect_words(&error, &to))
+    let stream = socket_address(to.peer, to.port).and_then(|remote| {
+        let socket = socket::outgoing(&to, remote)?;
+        let stream = I::begin_connect(socket, remote);
+        let stream = stream.map_err(|error| socket::connect_words(&error, &to))?;
+        Ok((stream, remote))
     });
     match stream {
-        Ok(stream) => {
-            let connection = Connection::new(id, to.remote.ip(), stream, Phase::Connecting);
+        Ok((stream, remote)) => {
+            let connection = Connection::new(id, remote.ip(), stream, Phase::Connecting);
             remember(shared, &connection);
-            spawn(connect(Rc::clone(shared), connection, to));
+            spawn(connect(Rc::clone(shared), connection, remote, to));
         }
         Err(words) => {
             let now = shared.clock.now();
@@ -129,9 +133,10 @@ fn remember<C: Core, I: Io>(shared: &Shared<C, I>, connection: &Rc<Connection<I>
 async fn connect<C: Core, I: Io>(
     shared: Rc<Shared<C, I>>,
     connection: Rc<Connection<I>>,
+    remote: SocketAddr,
     to: Arc<ConnectTarget>,
 ) {
-    let result = match I::connected(&connection.stream, to.remote).await {
+    let result = match I::connected(&connection.stream, remote).await {
         Ok(()) => socket::addresses(&connection.stream),
         Err(error) => Err(error),
     };
@@ -183,10 +188,14 @@ pub(super) fn accept<C: Core, I: Io>(
         return;
     };
     let now = shared.clock.now();
+    // An interface that has no name any more is gone, and its connections with it.
+    let Some(peer) = peer_address(remote) else {
+        return;
+    };
     let id = shared
         .core
         .borrow_mut()
-        .handle_accepted(now, instance, local, remote);
+        .handle_accepted(now, instance, local, peer);
     let Some(id) = id else { return };
     let connection = Connection::new(id, remote.ip(), stream, Phase::Open);
     remember(shared, &connection);

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +22,13 @@ use tokio::task::JoinHandle;
 
 use super::inbox::{InboxSender, Message};
 use super::{port_owner, socket};
-use crate::config::{InstanceId, longest_match};
+use crate::config::{InstanceId, PeerAddress, longest_match};
+use crate::interfaces::peer_address;
 
 /// Which shard owns which peer, and what the instances are called.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
-    owners: HashMap<(InstanceId, IpAddr), u8>,
+    owners: HashMap<(InstanceId, PeerAddress), u8>,
     names: BTreeMap<InstanceId, Arc<str>>,
     /// Where dynamic peers connect from, and how many shards they are spread over.
     dynamic: BTreeMap<InstanceId, (BTreeMap<IpPrefix, ()>, u8)>,
@@ -51,12 +52,12 @@ impl Directory {
     }
 
     /// Names the owner of a peer.
-    pub fn insert(&mut self, instance: InstanceId, peer: IpAddr, shard: u8) {
+    pub fn insert(&mut self, instance: InstanceId, peer: PeerAddress, shard: u8) {
         self.owners.insert((instance, peer), shard);
     }
 
     /// Forgets a peer.
-    pub fn remove(&mut self, instance: InstanceId, peer: IpAddr) {
+    pub fn remove(&mut self, instance: InstanceId, peer: PeerAddress) {
         self.owners.remove(&(instance, peer));
     }
 
@@ -72,21 +73,21 @@ impl Directory {
     }
 
     /// The shard that owns a peer, or would if it connected.
-    pub fn owner(&self, instance: InstanceId, peer: IpAddr) -> Option<u8> {
+    pub fn owner(&self, instance: InstanceId, peer: PeerAddress) -> Option<u8> {
         let owner = self.owners.get(&(instance, peer)).copied();
         owner.or_else(|| self.dynamic_owner(instance, peer))
     }
 
     /// Whether a peer is a neighbor by its address, not by a prefix.
-    pub fn is_named(&self, instance: InstanceId, peer: IpAddr) -> bool {
+    pub fn is_named(&self, instance: InstanceId, peer: PeerAddress) -> bool {
         self.owners.contains_key(&(instance, peer))
     }
 
     /// The shard of a peer that connects from a prefix of dynamic ones: the same one at all times,
     /// whichever prefix it is.
-    pub fn dynamic_owner(&self, instance: InstanceId, peer: IpAddr) -> Option<u8> {
+    pub fn dynamic_owner(&self, instance: InstanceId, peer: PeerAddress) -> Option<u8> {
         let (prefixes, shards) = self.dynamic.get(&instance)?;
-        longest_match(prefixes, peer)?;
+        longest_match(prefixes, peer.ip())?;
         let hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(peer);
         Some((hash % u64::from(*shards)) as u8)
     }
@@ -333,7 +334,10 @@ pub struct Handover<C> {
 impl<C> Handover<C> {
     fn hand_over(&self, instances: &[InstanceId], remote: SocketAddr, stream: TcpStream) {
         let directory = self.directory.load();
-        let peer = remote.ip();
+        let Some(peer) = peer_address(remote) else {
+            tracing::debug!(%remote, "closed a connection from a link without a name");
+            return;
+        };
         let owner = instances.iter().find_map(|instance| {
             let shard = directory.owner(*instance, peer)?;
             Some((*instance, self.shards.get(usize::from(shard))?))
@@ -397,14 +401,14 @@ mod tests {
         following: JoinHandle<()>,
     }
 
-    fn fixture(peers: &[(InstanceId, IpAddr)]) -> Fixture {
+    fn fixture(peers: &[(InstanceId, std::net::IpAddr)]) -> Fixture {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         let mut directory = Directory::default();
         for (instance, peer) in peers {
-            directory.insert(*instance, *peer, 0);
+            directory.insert(*instance, (*peer).into(), 0);
         }
         let (sender, inbox) = inbox();
         let handover = Arc::new(Handover {

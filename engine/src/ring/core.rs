@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::config::InstanceId;
+use crate::config::{InstanceId, PeerAddress};
 use crate::shard::{Shard, ShardCommand};
 use crate::time::Time;
 
@@ -47,7 +47,7 @@ pub trait Core: 'static {
         now: Time,
         instance: InstanceId,
         local: SocketAddr,
-        remote: SocketAddr,
+        peer: PeerAddress,
     ) -> Option<ConnectionId>;
 
     /// Bytes arrived.
@@ -118,9 +118,9 @@ impl Core for Shard {
         now: Time,
         instance: InstanceId,
         local: SocketAddr,
-        remote: SocketAddr,
+        peer: PeerAddress,
     ) -> Option<ConnectionId> {
-        self.handle_accepted(now, instance, local, remote)
+        self.handle_accepted(now, instance, local, peer)
     }
 
     fn handle_bytes(&mut self, now: Time, connection: ConnectionId, bytes: &[u8]) {

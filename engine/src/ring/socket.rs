@@ -75,8 +75,7 @@ pub fn listen(address: SocketAddr) -> io::Result<Socket> {
 ///
 /// # Errors
 /// Words: which option or address could not be had.
-pub(super) fn outgoing(target: &ConnectTarget) -> Result<Socket, String> {
-    let remote = target.remote;
+pub(super) fn outgoing(target: &ConnectTarget, remote: SocketAddr) -> Result<Socket, String> {
     let is_ipv6 = remote.is_ipv6();
     let socket = Socket::new(
         Domain::for_address(remote),
@@ -312,7 +311,7 @@ pub(super) fn connect_words(error: &io::Error, target: &ConnectTarget) -> String
         Some(libc::ECONNREFUSED) => {
             format!(
                 "connection refused (nothing listens on port {}, or a firewall rejects it)",
-                target.remote.port()
+                target.port
             )
         }
         Some(libc::ETIMEDOUT) if signed => {
@@ -368,8 +367,10 @@ mod tests {
 
     #[test]
     fn an_outgoing_socket_has_its_options() {
+        let remote: SocketAddr = "127.0.0.2:179".parse().unwrap();
         let target = ConnectTarget {
-            remote: "127.0.0.2:179".parse().unwrap(),
+            peer: remote.ip().into(),
+            port: 179,
             local: Some("127.0.0.3".parse().unwrap()),
             options: SocketOptions {
                 password: None,
@@ -377,22 +378,24 @@ mod tests {
                 min_ttl: Some(254),
             },
         };
-        let socket = outgoing(&target).unwrap();
+        let socket = outgoing(&target, remote).unwrap();
         assert_eq!(socket.ttl_v4().unwrap(), 255);
         assert_eq!(socket.tos_v4().unwrap(), CLASS_CS6);
         assert!(socket.tcp_nodelay().unwrap());
-        apply(&socket, target.remote.ip(), &SocketOptions::default()).unwrap();
+        apply(&socket, remote.ip(), &SocketOptions::default()).unwrap();
         assert_eq!(socket.ttl_v4().unwrap(), 64);
     }
 
     #[test]
     fn an_address_of_another_machine_is_named() {
+        let remote: SocketAddr = "127.0.0.2:179".parse().unwrap();
         let target = ConnectTarget {
-            remote: "127.0.0.2:179".parse().unwrap(),
+            peer: remote.ip().into(),
+            port: 179,
             local: Some("192.0.2.7".parse().unwrap()),
             options: SocketOptions::default(),
         };
-        let words = outgoing(&target).unwrap_err();
+        let words = outgoing(&target, remote).unwrap_err();
         assert_eq!(words, "the local address 192.0.2.7 is not on this machine");
     }
 

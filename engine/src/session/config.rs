@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use codec::{AS_TRANS, FamilySet};
 
-use crate::config::{AddPaths, Capabilities, GracefulRestart, Neighbor, Password, PeerAsn, Timers};
+use crate::config::{
+    AddPaths, Capabilities, GracefulRestart, Neighbor, Password, PeerAddress, PeerAsn, Timers,
+};
 
 /// The part of a [`Neighbor`] that its session acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
     /// The peer's address.
-    pub peer_address: IpAddr,
+    pub peer_address: PeerAddress,
     /// The port that is dialled.
     pub peer_port: u16,
     /// The source address of our connections, if bound.

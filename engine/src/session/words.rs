@@ -1,6 +1,5 @@
 //! Sentences for the operator: what happened, and the mend.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use codec::Notification;
@@ -9,6 +8,7 @@ use codec::notification::{self as code, cease, message_header, open};
 use super::action::State;
 use super::config::SessionConfig;
 use super::exchange::reason;
+use crate::config::PeerAddress;
 
 /// The peer ended the session with this NOTIFICATION.
 pub(super) fn received(config: &SessionConfig, notification: &Notification) -> String {
@@ -72,7 +72,7 @@ pub(super) fn received(config: &SessionConfig, notification: &Notification) -> S
 }
 
 /// We ended the session because of what the peer sent, or because the operator wants it.
-pub(super) fn sent(peer: IpAddr, notification: &Notification) -> String {
+pub(super) fn sent(peer: PeerAddress, notification: &Notification) -> String {
     let what = match (notification.code, notification.subcode) {
         (code::CEASE, _) => {
             return format!("the session with peer {peer} was closed with {notification}");
@@ -99,7 +99,7 @@ pub(super) fn sent(peer: IpAddr, notification: &Notification) -> String {
 }
 
 /// A message that the state of the connection has no place for.
-pub(super) fn unexpected(peer: IpAddr, kind: &str, state: State) -> String {
+pub(super) fn unexpected(peer: PeerAddress, kind: &str, state: State) -> String {
     format!(
         "peer {peer} sent {kind} in state {}, where BGP does not allow it: look at the router's \
          software and its log",
@@ -108,7 +108,7 @@ pub(super) fn unexpected(peer: IpAddr, kind: &str, state: State) -> String {
 }
 
 /// The connection ended under us.
-pub(super) fn lost(peer: IpAddr, state: State, why: &str) -> String {
+pub(super) fn lost(peer: PeerAddress, state: State, why: &str) -> String {
     match state {
         State::OpenSent => format!(
             "peer {peer} took the connection and ended it without a BGP message ({why}): see \
@@ -136,7 +136,7 @@ pub(super) fn unreachable(config: &SessionConfig, why: &str) -> String {
 }
 
 /// Nothing came for the hold time.
-pub(super) fn silent(peer: IpAddr, state: State, time: Duration) -> String {
+pub(super) fn silent(peer: PeerAddress, state: State, time: Duration) -> String {
     let seconds = time.as_secs();
     match state {
         State::OpenSent => format!(
@@ -151,7 +151,7 @@ pub(super) fn silent(peer: IpAddr, state: State, time: Duration) -> String {
 }
 
 /// Nothing was taken for the send hold time.
-pub(super) fn stuck(peer: IpAddr, time: Duration) -> String {
+pub(super) fn stuck(peer: PeerAddress, time: Duration) -> String {
     format!(
         "peer {peer} took none of our messages for {} s (Send Hold Timer Expired): the router \
          stopped reading; look at its load, or restart its BGP",
@@ -160,11 +160,11 @@ pub(super) fn stuck(peer: IpAddr, time: Duration) -> String {
 }
 
 /// One of two connections was closed.
-pub(super) fn collided(peer: IpAddr) -> String {
+pub(super) fn collided(peer: PeerAddress) -> String {
     format!("two connections with peer {peer} met, one was closed; nothing to mend")
 }
 
 /// It opened another connection while one was up.
-pub(super) fn restarted(peer: IpAddr) -> String {
+pub(super) fn restarted(peer: PeerAddress) -> String {
     format!("peer {peer} opened a new session over the one that was up: it restarted")
 }

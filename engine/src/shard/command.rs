@@ -1,13 +1,13 @@
 //! What a shard takes and gives: the vocabulary between it, its driver and the other threads.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rib::{OpenChange, RibWriter, ShardMask};
 
 use super::watch::Watch;
-use crate::config::{Delta, InstanceId, OriginChange};
+use crate::config::{Delta, InstanceId, OriginChange, PeerAddress};
 use crate::model::{Peer, PeerVerdict, RefreshReply, Route, RoutesQuery, RoutesReply};
 use codec::IpPrefix;
 
@@ -57,7 +57,9 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectTarget {
     /// The peer.
-    pub remote: SocketAddr,
+    pub peer: PeerAddress,
+    /// Its port.
+    pub port: u16,
     /// The source address; none: the kernel's choice.
     pub local: Option<IpAddr>,
     /// The options of the socket.
@@ -104,7 +106,7 @@ pub enum ShardCommand {
         /// None: in all instances.
         instance: Option<String>,
         /// None: every peer.
-        peer: Option<IpAddr>,
+        peer: Option<PeerAddress>,
         /// Takes the number of sessions.
         reply: Reply<usize>,
     },
@@ -114,7 +116,7 @@ pub enum ShardCommand {
         /// None: in all instances.
         instance: Option<String>,
         /// None: every peer, also those that come later.
-        peer: Option<IpAddr>,
+        peer: Option<PeerAddress>,
         /// How long peers have to find other paths; none: they come up again.
         wait: Option<Duration>,
         /// Takes the number of peers.
@@ -125,7 +127,7 @@ pub enum ShardCommand {
         /// None: in all instances.
         instance: Option<String>,
         /// None: every peer.
-        peer: Option<IpAddr>,
+        peer: Option<PeerAddress>,
         /// Takes what came of it.
         reply: Reply<RefreshReply>,
     },

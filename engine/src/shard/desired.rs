@@ -3,7 +3,6 @@
 //! A session is reset only for what OPEN negotiates or the connection is bound to; socket options,
 //! import, export and next hops change under it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use codec::notification::cease;
@@ -15,7 +14,7 @@ use super::command::{Action, SocketOptions};
 use super::import;
 use super::instance::Instance;
 use super::peer::{Peer, PeerId, socket_options, source_info};
-use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange};
+use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange, PeerAddress};
 use crate::session::{Session, SessionConfig, State};
 use crate::time::Time;
 
@@ -134,7 +133,7 @@ impl Shard {
         &mut self,
         now: Time,
         instance: Option<&str>,
-        address: Option<IpAddr>,
+        address: Option<PeerAddress>,
     ) -> usize {
         let mut count = 0;
         for id in self.meant(instance, address) {
@@ -152,7 +151,11 @@ impl Shard {
     }
 
     /// The peers that a command means.
-    pub(super) fn meant(&self, instance: Option<&str>, address: Option<IpAddr>) -> Vec<PeerId> {
+    pub(super) fn meant(
+        &self,
+        instance: Option<&str>,
+        address: Option<PeerAddress>,
+    ) -> Vec<PeerId> {
         let is_meant = |peer: &Peer| {
             let name = self.instances.get(&peer.instance).map(Instance::name);
             instance.is_none_or(|wanted| name == Some(wanted))
@@ -227,8 +230,7 @@ impl Shard {
         self.change_source(id);
         let judged_alike = old.allow_own_asn == neighbor.allow_own_asn
             && old.cluster_id == neighbor.cluster_id
-            && old.builtin_filters == neighbor.builtin_filters
-            && old.template == neighbor.template;
+            && old.builtin_filters == neighbor.builtin_filters;
         self.change_import(id, &old.import, &neighbor.import, judged_alike);
     }
 

@@ -6,7 +6,6 @@
 //! has for itself is no dynamic peer's.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use codec::notification::cease;
@@ -14,7 +13,7 @@ use codec::{IpPrefix, Notification};
 
 use super::Shard;
 use super::peer::{Peer, PeerId};
-use crate::config::{DynamicNeighbors, InstanceId, Password, longest_match};
+use crate::config::{DynamicNeighbors, InstanceId, Password, PeerAddress, longest_match};
 use crate::time::Time;
 
 /// How many dynamic peers there are under each prefix, on all shards of an engine together. Locked
@@ -58,11 +57,11 @@ impl Shard {
         &mut self,
         now: Time,
         id: InstanceId,
-        address: IpAddr,
+        address: PeerAddress,
     ) -> Result<PeerId, Option<Notification>> {
         let instance = self.instances.get(&id).filter(|_| !self.shut_down);
         let instance = instance.ok_or(None)?;
-        let range = longest_match(&instance.dynamic_neighbors, address).ok_or(None)?;
+        let range = longest_match(&instance.dynamic_neighbors, address.ip()).ok_or(None)?;
         let rejected = || Some(Notification::cease(cease::CONNECTION_REJECTED));
         if !instance.enabled()
             || instance.drained.holds(address)
@@ -118,7 +117,7 @@ impl Shard {
         };
         let instance = self.instances.get(&peer.instance);
         let ranges = instance.map(|instance| &instance.dynamic_neighbors);
-        let range = ranges.and_then(|ranges| longest_match(ranges, peer.neighbor.address));
+        let range = ranges.and_then(|ranges| longest_match(ranges, peer.neighbor.address.ip()));
         let Some(range) = range.cloned() else {
             self.remove_peer(now, id);
             return false;
@@ -312,6 +311,21 @@ mod tests {
         rig.tell(Delta::DynamicNeighbors(INSTANCE, [narrow].into()));
         assert_eq!(rig.notification(stays).subcode, cease::PEER_DECONFIGURED);
         assert_eq!(rig.addresses(), ["10.0.0.6"]);
+    }
+
+    #[test]
+    fn one_address_on_two_links_is_two_peers() {
+        let mut rig = rig(&[]);
+        let peers = ["fe80::6%eth0", "fe80::6%eth1"];
+        let neighbors = peers.map(|peer| Arc::new(neighbor(peer)));
+        rig.tell(Delta::Neighbors(INSTANCE, neighbors.into()));
+        assert_eq!(rig.connect("fe80::6%eth2"), None);
+        let first = rig.establish(peers[0], 65002);
+        rig.establish(peers[1], 65003);
+        assert_eq!(rig.addresses(), peers);
+        rig.closed_by_peer(first);
+        let states: Vec<PeerState> = rig.peers().iter().map(|peer| peer.state).collect();
+        assert_eq!(states, [PeerState::Active, PeerState::Established]);
     }
 
     #[test]

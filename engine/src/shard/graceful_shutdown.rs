@@ -8,7 +8,6 @@
 //! Invariant: a drained peer's session is up only while `Peer::draining` says until when.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use codec::Notification;
@@ -16,6 +15,7 @@ use codec::notification::cease;
 
 use super::Shard;
 use super::peer::{Peer, PeerId};
+use crate::config::PeerAddress;
 use crate::model::DrainState;
 use crate::time::Time;
 
@@ -30,15 +30,15 @@ const TOLD_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Drained {
     all: bool,
-    but: BTreeSet<IpAddr>,
+    but: BTreeSet<PeerAddress>,
 }
 
 impl Drained {
-    pub(super) fn holds(&self, address: IpAddr) -> bool {
+    pub(super) fn holds(&self, address: PeerAddress) -> bool {
         self.all != self.but.contains(&address)
     }
 
-    fn set(&mut self, address: Option<IpAddr>, drained: bool) {
+    fn set(&mut self, address: Option<PeerAddress>, drained: bool) {
         match address {
             None => {
                 self.all = drained;
@@ -74,7 +74,7 @@ impl Shard {
         &mut self,
         now: Time,
         instance: Option<&str>,
-        address: Option<IpAddr>,
+        address: Option<PeerAddress>,
         wait: Option<Duration>,
     ) -> usize {
         for of in self.instances.values_mut() {

@@ -308,10 +308,9 @@ pub(super) fn applied(
         return None;
     };
     let seen = crate::policy::Neighbor {
-        address: neighbor.address,
+        address: neighbor.address.ip(),
         asn: established.negotiated.peer_asn,
         kind: established.kind(neighbor),
-        template: neighbor.template.as_deref(),
     };
     Some(Applied::on_import(policy, &seen, own))
 }

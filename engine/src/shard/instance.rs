@@ -544,7 +544,6 @@ impl Instance {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
 
     use bytes::Bytes;
     use codec::{Ipv4Prefix, NextHop, PeerKind};
@@ -618,7 +617,7 @@ mod tests {
                 kind: SourceKind::External,
                 asn: 65002 + member,
                 router_id: Ipv4Addr::from(member + 1),
-                address: Some(IpAddr::V4(Ipv4Addr::from(0x0a00_0006 + member))),
+                address: Some(Ipv4Addr::from(0x0a00_0006 + member).into()),
             });
             let place = instance.group_of(view());
             if let Some(group) = instance.group_mut(place) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::Shard;
 use super::command::Action;
 use super::peer::{Established, PeerId};
+use crate::config::PeerAddress;
 use crate::time::Time;
 
 /// While a peer is paused, memory is wanted again after this, though nothing else happens.
@@ -153,7 +154,7 @@ impl Shard {
     }
 }
 
-fn established_mut(shard: &mut Shard, id: PeerId) -> Option<(std::net::IpAddr, &mut Established)> {
+fn established_mut(shard: &mut Shard, id: PeerId) -> Option<(PeerAddress, &mut Established)> {
     let peer = shard.peers.get_mut(id)?;
     let address = peer.neighbor.address;
     Some((address, peer.established.as_deref_mut()?))

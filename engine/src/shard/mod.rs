@@ -36,7 +36,7 @@ mod tests;
 mod watch;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -58,7 +58,7 @@ use stale::Cause;
 use watch::Watches;
 pub use watch::{Event, Watch, Watched, watch};
 
-use crate::config::InstanceId;
+use crate::config::{InstanceId, PeerAddress};
 use crate::group::{Interfaces, MemberId, Outbox};
 use crate::session::{Accept, Received, Slot};
 use crate::time::Time;
@@ -206,11 +206,11 @@ impl Shard {
         now: Time,
         instance: InstanceId,
         local: SocketAddr,
-        remote: SocketAddr,
+        address: PeerAddress,
     ) -> Option<ConnectionId> {
-        let id = match self.peers.find(instance, remote.ip()) {
+        let id = match self.peers.find(instance, address) {
             Some(id) => id,
-            None => match self.admit(now, instance, remote.ip()) {
+            None => match self.admit(now, instance, address) {
                 Ok(id) => id,
                 Err(notification) => return self.refuse(notification),
             },
@@ -389,7 +389,7 @@ impl Shard {
     }
 
     /// The update group of each peer whose session is up. For tests and the simulator.
-    pub fn groups(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+    pub fn groups(&self) -> impl Iterator<Item = (PeerAddress, u32)> {
         let peers = self.peers.iter().map(|(_, peer)| peer);
         peers.filter_map(|peer| {
             let group = peer.established.as_ref()?.group;

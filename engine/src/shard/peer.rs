@@ -1,7 +1,6 @@
 //! Peers: a neighbor as configured, its session, its connections and its tables.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use codec::{Family, IpPrefix, PeerKind};
@@ -13,7 +12,7 @@ use super::graceful_shutdown::Draining;
 use super::memory::Volume;
 use super::retained::Retained;
 use super::stale::StaleFamilies;
-use crate::config::{Client, InstanceId, Neighbor, Password};
+use crate::config::{Client, InstanceId, Neighbor, Password, PeerAddress};
 use crate::group::MemberId;
 use crate::session::{Negotiated, Session, Slot, State};
 use crate::time::Time;
@@ -214,7 +213,7 @@ pub(super) struct Peers {
     /// Boxed, so that thousands more do not leave copies of the list behind.
     places: Vec<Option<Box<Peer>>>,
     free: Vec<u32>,
-    by_address: std::collections::BTreeMap<(InstanceId, IpAddr), PeerId>,
+    by_address: std::collections::BTreeMap<(InstanceId, PeerAddress), PeerId>,
     timers: BTreeSet<(Time, PeerId)>,
 }
 
@@ -255,7 +254,7 @@ impl Peers {
         self.places.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
-    pub(super) fn find(&self, instance: InstanceId, address: IpAddr) -> Option<PeerId> {
+    pub(super) fn find(&self, instance: InstanceId, address: PeerAddress) -> Option<PeerId> {
         self.by_address.get(&(instance, address)).copied()
     }
 

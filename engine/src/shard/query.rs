@@ -3,9 +3,7 @@
 //! Every answer is bounded: a table is walked a page at a time, so that no session waits for a
 //! reader.
 
-use std::net::IpAddr;
-
-use codec::{Capability, Family, IpPrefix};
+use codec::{Capability, Family, IpPrefix, NextHop};
 use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceId};
 
 use super::command::{PrefixView, Query};
@@ -13,8 +11,8 @@ use super::instance::Instance;
 use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, TOO_LONG_WORDS, import, receive};
-use crate::config::{Client, Import, InstanceId};
-use crate::group::{ExportView, Refusal, export_path, fits_message, policy_words, split_form};
+use crate::config::{Client, Import, InstanceId, PeerAddress};
+use crate::group::{ExportView, Refusal, export_path, fits_message, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -264,7 +262,7 @@ impl<'q> Page<'q> {
     fn start(
         &mut self,
         instance: InstanceId,
-        peer: Option<IpAddr>,
+        peer: Option<PeerAddress>,
         family: Family,
     ) -> Option<Option<IpPrefix>> {
         if self.reply.more.is_some() {
@@ -287,7 +285,7 @@ impl<'q> Page<'q> {
         &mut self,
         shard: u8,
         instance: InstanceId,
-        peer: Option<IpAddr>,
+        peer: Option<PeerAddress>,
         family: Family,
         after: IpPrefix,
     ) {
@@ -416,6 +414,9 @@ impl Table<'_> {
         }
         if let Some(next_hop) = split_form(form).0 {
             route.next_hop = Some(next_hop.address().to_string());
+            if let NextHop::V6WithLinkLocal(_, link_local) = next_hop {
+                route.link_local_next_hop = Some(link_local.to_string());
+            }
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
         route.best = !self.is_second(established, id, prefix);
@@ -455,36 +456,6 @@ impl Table<'_> {
         best != self.told_path(established, id, prefix)
     }
 
-    /// What became of what the peer says of a prefix.
-    fn import_words(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<String> {
-        let (peer, established) = self.established?;
-        let paths = self.rib.paths(prefix.family(), id?, self.guard);
-        let own = paths
-            .iter()
-            .find(|path| path.source == established.source)?;
-        let received = self.instance.writer.received(own.attributes);
-        let received = self.rib.attributes(received, self.guard).bytes;
-        let of = (&*peer.neighbor, established);
-        if let Some(rejection) = import::explain(self.instance, of, prefix, received) {
-            return Some(format!("rejected by {}", rejection.words()));
-        }
-        let verdict = import::verdict(self.instance, established, prefix, received);
-        Some(match verdict {
-            Some((policy, verdict)) => format!("accepted by {}", policy.words(verdict.statement)),
-            None => "accepted, its import is all".to_owned(),
-        })
-    }
-
-    /// What export policy says of the path that a peer would be told.
-    fn export_words(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<String> {
-        let (_, established) = self.established?;
-        let view = self.instance.group(established.group)?.view();
-        let paths = self.rib.paths(prefix.family(), id?, self.guard);
-        let mut ranked = self.rib.ranked(paths, self.guard);
-        let path = ranked.find(|path| path.source != established.source)?;
-        policy_words(view, (self.rib, self.guard), prefix, &path)
-    }
-
     fn export(&self, view: &ExportView, prefix: IpPrefix, path: &Path) -> Result<Vec<u8>, Refusal> {
         let mut form = Vec::new();
         export_path(view, (self.rib, self.guard), prefix, path, &mut form)?;
@@ -504,8 +475,6 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
         state: state(peer.session.state()),
         advertised,
         reason: reason.to_owned(),
-        import: table.import_words(id, prefix),
-        export: table.export_words(id, prefix),
         route,
     };
     let family = prefix.family();

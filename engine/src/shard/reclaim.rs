@@ -25,7 +25,7 @@ impl Instance {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
 
     use bytes::Bytes;
@@ -140,7 +140,7 @@ mod tests {
             kind: SourceKind::External,
             asn: 65002,
             router_id: Ipv4Addr::new(192, 0, 2, 2),
-            address: Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 6))),
+            address: Some(Ipv4Addr::new(10, 0, 0, 6).into()),
         });
         let place = instance.group_of(view());
         if let Some(group) = instance.group_mut(place) {

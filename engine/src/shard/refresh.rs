@@ -1,13 +1,12 @@
 //! Route refresh (RFC 2918, RFC 7313): peers that ask us for routes, and peers that we ask.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 use codec::{Family, RouteRefresh};
 
 use super::peer::PeerId;
 use super::stale::Cause;
 use super::{Shard, Wire};
+use crate::config::PeerAddress;
 use crate::model::RefreshReply;
 use crate::time::Time;
 
@@ -54,7 +53,7 @@ impl Shard {
     pub(super) fn ask_for_routes(
         &mut self,
         instance: Option<&str>,
-        address: Option<IpAddr>,
+        address: Option<PeerAddress>,
     ) -> RefreshReply {
         let mut reply = RefreshReply::default();
         for id in self.meant(instance, address) {

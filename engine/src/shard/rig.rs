@@ -29,7 +29,7 @@ pub(super) struct Rig {
     /// What was sent on those that are closed.
     pub(super) closed: BTreeMap<ConnectionId, Vec<Vec<u8>>>,
     pub(super) options: Vec<(ConnectionId, Arc<SocketOptions>)>,
-    pub(super) dialled: Vec<SocketAddr>,
+    pub(super) dialled: Vec<PeerAddress>,
 }
 
 struct NoInterfaces;
@@ -109,7 +109,7 @@ impl Rig {
             self.transmit();
             match action {
                 Action::Connect { connection, to } => {
-                    self.dialled.push(to.remote);
+                    self.dialled.push(to.peer);
                     self.open.insert(connection, VecDeque::new());
                 }
                 Action::Close { connection } => {
@@ -148,10 +148,11 @@ impl Rig {
 
     /// A peer connects. None: it is closed without a word.
     pub(super) fn connect(&mut self, peer: &str) -> Option<ConnectionId> {
-        let remote = SocketAddr::new(peer.parse().unwrap(), 40_000);
-        let local: IpAddr = match remote {
-            SocketAddr::V4(_) => [10, 0, 0, 5].into(),
-            SocketAddr::V6(_) => "2001:db8::5".parse().unwrap(),
+        let remote: PeerAddress = peer.parse().unwrap();
+        let local: IpAddr = match remote.ip() {
+            IpAddr::V4(_) => [10, 0, 0, 5].into(),
+            IpAddr::V6(_) if remote.is_link_local() => "fe80::5".parse().unwrap(),
+            IpAddr::V6(_) => "2001:db8::5".parse().unwrap(),
         };
         let local = SocketAddr::new(local, 179);
         let connection = self
@@ -264,7 +265,8 @@ impl Rig {
 }
 
 fn open(peer: &str, asn: u32) -> Open {
-    let identifier = match peer.parse().unwrap() {
+    let address: PeerAddress = peer.parse().unwrap();
+    let identifier = match address.ip() {
         IpAddr::V4(address) => address,
         IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 6),
     };

@@ -1,6 +1,5 @@
 //! What sessions ask for, carried out: connections, messages, and their place in table and groups.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use codec::{Family, PeerKind};
@@ -59,7 +58,8 @@ impl Shard {
                 peer.connections[Slot::Outgoing as usize] = Some(connection);
                 let neighbor = &peer.neighbor;
                 let to = Arc::new(ConnectTarget {
-                    remote: SocketAddr::new(neighbor.address, neighbor.port),
+                    peer: neighbor.address,
+                    port: neighbor.port,
                     local: neighbor.local_address,
                     options: socket_options(neighbor),
                 });
@@ -286,10 +286,9 @@ fn export_policy(peer: &Peer) -> Option<Applied> {
         return None;
     };
     let seen = crate::policy::Neighbor {
-        address: peer.neighbor.address,
+        address: peer.neighbor.address.ip(),
         asn: established.negotiated.peer_asn,
         kind: peer.kind(),
-        template: peer.neighbor.template.as_deref(),
     };
     Some(Applied::on_export(policy, &seen))
 }

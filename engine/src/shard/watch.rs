@@ -6,7 +6,6 @@
 //! list for each UPDATE, none for a route. Invariant: a watch whose reader is gone is dropped with
 //! the next thing that happens.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -16,7 +15,7 @@ use codec::{IpPrefix, NlriField, WireFormat};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::config::OriginChange;
+use crate::config::{OriginChange, PeerAddress};
 use crate::model::PeerState;
 
 /// Events that may wait for a reader; an UPDATE is one.
@@ -33,7 +32,7 @@ pub enum Event {
         /// The instance's name.
         instance: Arc<str>,
         /// The peer.
-        peer: IpAddr,
+        peer: PeerAddress,
         /// The state before.
         from: PeerState,
         /// The state now.
@@ -46,7 +45,7 @@ pub enum Event {
         /// The instance's name.
         instance: Arc<str>,
         /// None: own routes.
-        peer: Option<IpAddr>,
+        peer: Option<PeerAddress>,
         /// What goes.
         withdrawn: Box<[IpPrefix]>,
         /// What comes or changes.
@@ -60,7 +59,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct Watch {
     instance: Option<Arc<str>>,
-    peer: Option<IpAddr>,
+    peer: Option<PeerAddress>,
     sender: Sender<Event>,
     lost: Arc<AtomicU64>,
 }
@@ -73,7 +72,7 @@ pub struct Watched {
 }
 
 /// A watch of one instance or all, one peer or all and the own routes.
-pub fn watch(instance: Option<Arc<str>>, peer: Option<IpAddr>) -> (Watch, Watched) {
+pub fn watch(instance: Option<Arc<str>>, peer: Option<PeerAddress>) -> (Watch, Watched) {
     let (sender, receiver) = channel(WAITING_MAX);
     let lost = Arc::new(AtomicU64::new(0));
     let watch = Watch {
@@ -95,7 +94,7 @@ impl Watched {
 }
 
 impl Watch {
-    fn wants(&self, instance: &str, peer: Option<IpAddr>) -> bool {
+    fn wants(&self, instance: &str, peer: Option<PeerAddress>) -> bool {
         self.instance
             .as_deref()
             .is_none_or(|wanted| wanted == instance)
@@ -118,7 +117,12 @@ impl Watches {
     }
 
     /// Tells everybody whom it concerns. It is only put together if somebody has room for it.
-    fn tell(&mut self, instance: &str, peer: Option<IpAddr>, event: impl FnOnce() -> Vec<Event>) {
+    fn tell(
+        &mut self,
+        instance: &str,
+        peer: Option<PeerAddress>,
+        event: impl FnOnce() -> Vec<Event>,
+    ) {
         let mut event = Some(event);
         let mut made: Vec<Event> = Vec::new();
         self.0.retain(|watch| {
@@ -147,7 +151,7 @@ impl Watches {
     pub(super) fn session(
         &mut self,
         instance: &str,
-        peer: IpAddr,
+        peer: PeerAddress,
         (from, to): (PeerState, PeerState),
         reason: Option<&str>,
     ) {
@@ -163,7 +167,13 @@ impl Watches {
     }
 
     /// An UPDATE that was taken.
-    pub(super) fn update(&mut self, instance: &str, peer: IpAddr, wire: &WireFormat, body: &[u8]) {
+    pub(super) fn update(
+        &mut self,
+        instance: &str,
+        peer: PeerAddress,
+        wire: &WireFormat,
+        body: &[u8],
+    ) {
         self.tell(instance, Some(peer), || {
             events_of(instance, peer, wire, body)
         });
@@ -195,7 +205,7 @@ impl Watches {
 }
 
 /// What an UPDATE says: one event for each of its fields that announces something.
-fn events_of(instance: &str, peer: IpAddr, wire: &WireFormat, body: &[u8]) -> Vec<Event> {
+fn events_of(instance: &str, peer: PeerAddress, wire: &WireFormat, body: &[u8]) -> Vec<Event> {
     // It was read before, so it can be read again.
     let Ok(update) = codec::parse_update(body, wire) else {
         return Vec::new();

@@ -150,7 +150,7 @@ impl Node {
                     let mut hands: BTreeMap<usize, Vec<_>> = BTreeMap::new();
                     for neighbor in neighbors {
                         let free = self.random.below(count);
-                        let shard = *self.placement.entry(neighbor.address).or_insert(free);
+                        let shard = *self.placement.entry(neighbor.address.ip()).or_insert(free);
                         hands.entry(shard).or_default().push(neighbor);
                     }
                     for (shard, hand) in hands {
@@ -159,7 +159,7 @@ impl Node {
                     }
                 }
                 Delta::NeighborGone(_, address) => {
-                    if let Some(shard) = self.placement.remove(&address) {
+                    if let Some(shard) = self.placement.remove(&address.ip()) {
                         self.tell(now, shard, ShardCommand::Delta(delta));
                     }
                 }
@@ -189,7 +189,7 @@ impl Node {
         for shard in 0..self.shards.len() {
             let command = ShardCommand::Reset {
                 instance: None,
-                peer: Some(peer),
+                peer: Some(peer.into()),
                 reply: Box::new(|_| {}),
             };
             self.tell(now, shard, command);
@@ -201,7 +201,7 @@ impl Node {
         for shard in 0..self.shards.len() {
             let command = ShardCommand::Refresh {
                 instance: None,
-                peer: Some(peer),
+                peer: Some(peer.into()),
                 reply: Box::new(|_| {}),
             };
             self.tell(now, shard, command);
@@ -237,7 +237,7 @@ impl Node {
         let mut groups = BTreeMap::new();
         for (shard, host) in self.shards.iter().enumerate() {
             for (address, group) in host.shard.groups() {
-                groups.insert(address, (shard, group));
+                groups.insert(address.ip(), (shard, group));
             }
         }
         groups
@@ -274,9 +274,8 @@ impl Node {
         };
         net.accept(now, link);
         let local = SocketAddr::new(self.local_for(remote), 179);
-        let remote = SocketAddr::new(remote, 40_000);
         let host = &mut self.shards[shard].shard;
-        match host.handle_accepted(now, INSTANCE, local, remote) {
+        match host.handle_accepted(now, INSTANCE, local, remote.into()) {
             None => net.close(now, link, End::Acceptor),
             Some(connection) => self.add((shard, connection), link, End::Acceptor),
         }
@@ -403,7 +402,7 @@ impl Node {
     fn act(&mut self, now: Time, shard: usize, action: Action, net: &mut Network) {
         match action {
             Action::Connect { connection, to } => {
-                let router = router_of(to.remote.ip());
+                let router = router_of(to.peer.ip());
                 let link = net.dial(now, router);
                 self.add((shard, connection), link, End::Dialer);
             }

@@ -201,7 +201,7 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
                 external,
                 client: is_reflected(peering),
                 router_id: peering.router_id,
-                address: Some(peering.neighbor.address),
+                address: Some(peering.neighbor.address.ip()),
                 path_id,
                 route,
             });

@@ -514,7 +514,7 @@ fn neighbor(
     };
     let plain = theme != Theme::Mixed && random.percent(70);
     let neighbor = Neighbor {
-        address: router.address,
+        address: router.address.into(),
         port: 179,
         peer_asn: match random.below(12) {
             0 => wrong,
@@ -581,7 +581,6 @@ fn neighbor(
         enhanced_refresh: random.percent(70),
         allow_own_asn: u8::from(random.percent(20)),
         builtin_filters: NO_FILTERS,
-        template: None,
     };
     if !plain {
         return neighbor;

@@ -527,7 +527,7 @@ impl World {
 
     fn expected_session_of(&self, router: &Router, up: bool) -> Option<(&Neighbor, FamilySet)> {
         let instance = self.told.instances.values().next()?;
-        let neighbor = instance.neighbors.get(&router.spec.address)?;
+        let neighbor = instance.neighbors.get(&router.spec.address.into())?;
         let dialled = router.spec.dials || (!neighbor.passive && router.spec.listens);
         let families = neighbor.families.intersection(router.spec.families);
         let config = crate::session::SessionConfig::of(neighbor);
@@ -606,7 +606,7 @@ impl World {
         let mut keys = BTreeMap::new();
         for peering in peerings {
             let address = peering.neighbor.address;
-            let Some(place @ (shard, _)) = places.get(&address) else {
+            let Some(place @ (shard, _)) = places.get(&address.ip()) else {
                 return Err(format!("router {address} is in no group"));
             };
             let key = (*shard, sharing_key(peering, NODE));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::directory::{Changes, Directory};
 use super::evaluate::{Options, evaluate};
 use super::fault::{Fault, Severity};
+use super::gateways::Gateways;
 use super::host::{Host, SystemHost};
 use super::manifest::CONFIG_NAME;
 use crate::config::DesiredState;
@@ -61,7 +62,10 @@ fn check_on(host: &dyn Host, directory: &Path, options: &Options) -> Checked {
     followed.commit(Time(0), staged, &Changes::default());
     let store = followed.store();
     let in_force = store.settle();
-    let evaluation = evaluate(&in_force, host, options, &DesiredState::default());
+    let mut gateways = Gateways::default();
+    gateways.follow(&in_force, host);
+    let standing = DesiredState::default();
+    let evaluation = evaluate(&in_force, host, options, &gateways, &standing);
     let mut faults = in_force.faults;
     faults.extend(evaluation.warnings);
     if in_force.config.is_none() {

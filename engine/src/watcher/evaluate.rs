@@ -7,6 +7,7 @@ use std::sync::Arc;
 use codec::IpPrefix;
 
 use super::fault::{Fault, Severity};
+use super::gateways::Gateways;
 use super::host::Host;
 use super::manifest;
 use super::policies::Policies;
@@ -16,6 +17,7 @@ use super::store::InForce;
 use super::view::View;
 use crate::config::{
     DesiredState, DynamicNeighbors, Instance, InstanceId, Neighbor, OriginAttributes, Password,
+    PeerAddress,
 };
 
 /// What the watcher is told once.
@@ -39,12 +41,13 @@ pub struct Evaluation {
 /// The instance that `CiliumConfig` describes.
 pub const DEFAULT_INSTANCE: InstanceId = InstanceId(0);
 
-/// Works out the desired state. `standing` is the one before: past `guard.maxPrefixes` what stands
+/// Works out the desired state. `gateways` are those of the time when the settings came. `standing` is the one before: past `guard.maxPrefixes` what stands
 /// stays.
 pub fn evaluate(
     in_force: &InForce,
     host: &dyn Host,
     options: &Options,
+    gateways: &Gateways,
     standing: &DesiredState,
 ) -> Evaluation {
     let network = host.network();
@@ -69,21 +72,23 @@ pub fn evaluate(
     let mut policies = Policies::new(in_force, standing);
     let mut neighbors = BTreeMap::new();
     let mut dynamic_neighbors = BTreeMap::new();
-    for spec in &view.peering.neighbors {
+    for (spec, whom) in found(&view, gateways, &mut warnings) {
         let neighbor = Neighbor {
             import: policies.import(&view, spec, &mut warnings),
             export: policies.export(&view, spec, &mut warnings),
-            ..neighbor(&view, spec, host, options)
+            ..neighbor(&view, (spec, whom), host, options)
         };
         if let Password::Missing(why) = &neighbor.password {
             let at = (spec.line, spec.path.to_string());
             warnings.push(warning(&view, at, format!("stays idle: {why}")));
         }
-        match spec.whom {
-            Whom::Address(address) => {
-                neighbors.insert(address, Arc::new(neighbor));
+        match whom {
+            Found::At(address) => {
+                // What is named in the settings counts before what is found.
+                let by_address = neighbors.entry(address);
+                by_address.or_insert_with(|| Arc::new(neighbor));
             }
-            Whom::Prefix(prefix) => {
+            Found::Within(prefix) => {
                 let range = DynamicNeighbors {
                     prefix,
                     max_peers: spec.max_dynamic_peers,
@@ -145,14 +150,57 @@ pub(super) fn warning(view: &View<'_>, (line, path): (u32, String), message: Str
     }
 }
 
-fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Options) -> Neighbor {
+/// Which peers a neighbor's settings are for, on this node.
+#[derive(Clone, Copy)]
+enum Found {
+    At(PeerAddress),
+    Within(IpPrefix),
+}
+
+/// The neighbors' settings, each with the peers they are for; those with an address come first.
+fn found<'v>(
+    view: &View<'v>,
+    gateways: &Gateways,
+    warnings: &mut Vec<Fault>,
+) -> Vec<(&'v NeighborSpec, Found)> {
+    let mut found = Vec::new();
+    let mut discovered = Vec::new();
+    for spec in &view.peering.neighbors {
+        match spec.whom {
+            Whom::Address(address) => found.push((spec, Found::At(address))),
+            Whom::Prefix(prefix) => found.push((spec, Found::Within(prefix))),
+            Whom::DefaultGateways(family) => {
+                let of_family = gateways.of(family);
+                if of_family.is_empty() {
+                    let at = (spec.line, spec.path.to_string());
+                    let message = format!(
+                        "there was no default route of {family} with a gateway when the settings \
+                         were read: nobody is dialled for it; change the settings, or start \
+                         ringbgp again, once there is"
+                    );
+                    warnings.push(warning(view, at, message));
+                }
+                discovered.extend(of_family.iter().map(|at| (spec, Found::At(*at))));
+            }
+        }
+    }
+    found.extend(discovered);
+    found
+}
+
+fn neighbor(
+    view: &View<'_>,
+    (spec, whom): (&NeighborSpec, Found),
+    host: &dyn Host,
+    options: &Options,
+) -> Neighbor {
     let overlay = &view.overlay;
     let instance_asn = overlay.local_asn.or(view.peering.local_asn);
     let cluster_id = overlay.cluster_id.or(view.peering.cluster_id);
-    let (address, is_dynamic) = match spec.whom {
-        Whom::Address(address) => (address, false),
-        Whom::Prefix(IpPrefix::V4(prefix)) => (prefix.address().into(), true),
-        Whom::Prefix(IpPrefix::V6(prefix)) => (prefix.address().into(), true),
+    let (address, is_dynamic) = match whom {
+        Found::At(address) => (address, false),
+        Found::Within(IpPrefix::V4(prefix)) => (prefix.address().into(), true),
+        Found::Within(IpPrefix::V6(prefix)) => (prefix.address().into(), true),
     };
     let local_address = overlay.local_addresses.get(&address).copied();
     Neighbor {
@@ -189,7 +237,6 @@ fn neighbor(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
         enhanced_refresh: spec.enhanced_refresh,
         allow_own_asn: spec.allow_own_asn,
         builtin_filters: spec.builtin_filters,
-        template: spec.template.clone(),
     }
 }
 

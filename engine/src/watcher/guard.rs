@@ -82,7 +82,9 @@ impl Guard {
         let own = network.addresses.iter().chain(node_addresses);
         let mut dynamic = Vec::new();
         let named = neighbors.filter_map(|whom| match whom {
-            Whom::Address(address) => Some(address),
+            Whom::Address(address) => Some(address.ip()),
+            // Gateways are guarded whether they are neighbors or not.
+            Whom::DefaultGateways(_) => None,
             Whom::Prefix(prefix) => {
                 dynamic.push(prefix);
                 None

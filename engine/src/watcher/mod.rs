@@ -9,6 +9,7 @@ mod directory;
 mod evaluate;
 pub mod explain;
 mod fault;
+mod gateways;
 mod guard;
 mod host;
 mod knowledge;
@@ -29,7 +30,6 @@ pub use evaluate::{DEFAULT_INSTANCE, Evaluation, Options, evaluate};
 pub use fault::{Fault, Severity};
 pub use host::{Host, HostNetwork, SystemHost};
 pub use knowledge::{Knowledge, SharedKnowledge};
-pub use policies::KnownPolicy;
 pub use store::{InForce, Store};
 pub use watch::Watcher;
 

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codec::{FamilySet, IpPrefix};
+use codec::{Family, FamilySet, IpPrefix};
 
 use super::selector::Selector;
 use crate::config::{
     AddPaths, BuiltinFilters, Capabilities, Client, Export, GracefulRestart, Import, NextHopIpv6,
-    NextHopSelf, OriginAttributes, PeerAsn, SendCommunities, Timers,
+    NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, SendCommunities, Timers,
 };
 
 /// The labels of an object.
@@ -182,7 +182,7 @@ pub struct NodeOverlay {
     /// `listenPort`.
     pub listen_port: Option<u16>,
     /// `localAddress` by the neighbor's address.
-    pub local_addresses: BTreeMap<IpAddr, IpAddr>,
+    pub local_addresses: BTreeMap<PeerAddress, IpAddr>,
 }
 
 /// `advertise`.
@@ -305,16 +305,14 @@ pub struct NeighborSpec {
     pub allow_own_asn: u8,
     /// `builtinFilters`.
     pub builtin_filters: BuiltinFilters,
-    /// `template`.
-    pub template: Option<Arc<str>>,
 }
 
 impl NeighborSpec {
     /// Its address, if it has one of its own.
-    pub fn address(&self) -> Option<IpAddr> {
+    pub fn address(&self) -> Option<PeerAddress> {
         match self.whom {
             Whom::Address(address) => Some(address),
-            Whom::Prefix(_) => None,
+            Whom::Prefix(_) | Whom::DefaultGateways(_) => None,
         }
     }
 }
@@ -323,9 +321,11 @@ impl NeighborSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whom {
     /// `peerAddress`.
-    Address(IpAddr),
+    Address(PeerAddress),
     /// `peerPrefix`: whoever connects from it.
     Prefix(IpPrefix),
+    /// `autoDiscovery`: the gateways of the default routes of a family.
+    DefaultGateways(Family),
 }
 
 impl fmt::Display for Whom {
@@ -333,6 +333,7 @@ impl fmt::Display for Whom {
         match self {
             Whom::Address(address) => address.fmt(f),
             Whom::Prefix(prefix) => prefix.fmt(f),
+            Whom::DefaultGateways(family) => write!(f, "the default gateways of {family}"),
         }
     }
 }

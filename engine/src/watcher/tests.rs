@@ -1,16 +1,16 @@
 //! Manifests in, own routes and neighbors out: the rules of policies, guard and pod CIDRs.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use codec::IpPrefix;
+use codec::{Family, IpPrefix};
 use ipnet::IpNet;
 
 use super::explain::{Explanation, explain};
+use super::gateways::Gateways;
 use super::*;
-use crate::config::{Import, Instance, Password};
+use crate::config::{Import, Instance, Password, PeerAddress};
 
 /// A node at 10.0.0.5/24 behind the gateway 10.0.0.1.
 pub(super) struct TestHost;
@@ -21,6 +21,13 @@ impl Host for TestHost {
             addresses: vec!["10.0.0.5".parse().unwrap()],
             subnets: vec![prefix("10.0.0.0/24")],
             gateways: vec!["10.0.0.1".parse().unwrap()],
+        }
+    }
+
+    fn default_gateways(&self, family: Family) -> Vec<PeerAddress> {
+        match family {
+            Family::Ipv4Unicast => vec!["10.0.0.1".parse().unwrap()],
+            Family::Ipv6Unicast => vec!["fe80::1%eth0".parse().unwrap()],
         }
     }
 
@@ -66,7 +73,9 @@ impl World {
 
     fn turn(&mut self) -> Vec<Delta> {
         let in_force = self.store.settle();
-        let evaluation = evaluate(&in_force, &TestHost, &options(), &self.state);
+        let mut gateways = Gateways::default();
+        gateways.follow(&in_force, &TestHost);
+        let evaluation = evaluate(&in_force, &TestHost, &options(), &gateways, &self.state);
         let deltas = diff(&self.state, &evaluation.state);
         let faults = in_force.faults.iter().chain(&evaluation.warnings);
         self.warnings = faults
@@ -90,7 +99,7 @@ impl World {
     }
 
     fn password(&self) -> String {
-        let neighbor = &self.instance().neighbors[&"10.0.0.6".parse::<IpAddr>().unwrap()];
+        let neighbor = &self.instance().neighbors[&"10.0.0.6".parse::<PeerAddress>().unwrap()];
         match &neighbor.password {
             Password::Key(key) => String::from_utf8_lossy(key).into_owned(),
             other => format!("{other:?}"),
@@ -160,7 +169,8 @@ const CLUSTER: &str = "guard: {clusterCIDRs: [10.244.0.0/16]}";
 fn a_node_has_what_is_different_on_it() {
     let of_node_1 = |world: &World| {
         let instance = world.instance().clone();
-        let neighbor = |text: &str| instance.neighbors[&text.parse::<IpAddr>().unwrap()].clone();
+        let neighbor =
+            |text: &str| instance.neighbors[&text.parse::<PeerAddress>().unwrap()].clone();
         let (plain, own) = (neighbor("10.0.0.6"), neighbor("10.0.0.7"));
         (instance, plain, own)
     };
@@ -187,6 +197,24 @@ fn a_node_has_what_is_different_on_it() {
     assert_eq!(plain.cluster_id.to_string(), "192.0.2.2");
     assert_eq!(plain.local_address, "10.0.0.5".parse().ok());
     assert_eq!((own.local_asn, own.local_address), (65010, None));
+}
+
+#[test]
+fn default_gateways_are_neighbors_but_for_those_that_are_named() {
+    let discover = |family: &str| {
+        format!(
+            "- {{autoDiscovery: {{mode: DefaultGateway, addressFamily: {family}}}, \
+             peerASN: external}}\n"
+        )
+    };
+    let (ipv4, ipv6) = (discover("ipv4"), discover("ipv6"));
+    let named = "- {peerAddress: 10.0.0.1, peerASN: 65009}\n";
+    let world = World::new(&format!("neighbors:\n{ipv4}{ipv6}{named}"));
+    let neighbors = &world.instance().neighbors;
+    let shown: Vec<String> = neighbors.keys().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.1", "fe80::1%eth0"]);
+    let named = &neighbors[&"10.0.0.1".parse::<PeerAddress>().unwrap()];
+    assert_eq!(named.peer_asn, crate::config::PeerAsn::Number(65009));
 }
 
 #[test]

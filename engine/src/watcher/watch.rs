@@ -21,6 +21,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use super::directory::{Changes, Directory};
 use super::evaluate::{Options, evaluate};
 use super::fault::{Fault, Severity};
+use super::gateways::Gateways;
 use super::host::{Host, HostNetwork};
 use super::knowledge::{Knowledge, SharedKnowledge};
 use crate::config::{Delta, DesiredState, Password, diff};
@@ -110,6 +111,7 @@ struct Turn {
     host: Box<dyn Host>,
     output: Output,
     shared: SharedKnowledge,
+    gateways: Gateways,
     state: Arc<DesiredState>,
     network: HostNetwork,
     said: Vec<Fault>,
@@ -139,6 +141,7 @@ impl Follower {
                 host,
                 output,
                 shared,
+                gateways: Gateways::default(),
                 state: Arc::default(),
                 network: HostNetwork::default(),
                 said: Vec::new(),
@@ -300,7 +303,14 @@ impl Turn {
         let store = directory.store();
         let in_force = store.settle();
         self.log_passed_over(store.passed_over());
-        let evaluation = evaluate(&in_force, &*self.host, &self.options, &self.state);
+        self.gateways.follow(&in_force, &*self.host);
+        let evaluation = evaluate(
+            &in_force,
+            &*self.host,
+            &self.options,
+            &self.gateways,
+            &self.state,
+        );
         self.network = self.host.network();
         let mut faults = in_force.faults.clone();
         faults.extend(evaluation.warnings);

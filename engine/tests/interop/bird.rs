@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Namespace};
 use crate::process::{Process, eventually, output};
 use crate::router::{Learned, Router, RouterSpec, Table};
 
@@ -21,10 +21,15 @@ pub(crate) struct Bird {
 impl Bird {
     /// Starts BIRD as `spec` says.
     pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Bird {
+        Bird::start_with(spec.host(lab), &configuration(spec))
+    }
+
+    /// Starts BIRD with a configuration of one's own; its session is called `ringbgp`.
+    pub(crate) fn start_with(host: &Namespace, bird_conf: &str) -> Bird {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
-        fs::write(at("bird.conf"), configuration(spec)).expect("bird.conf is written");
-        let mut command = spec.host(lab).command(BIRD);
+        fs::write(at("bird.conf"), bird_conf).expect("bird.conf is written");
+        let mut command = host.command(BIRD);
         command
             .arg("-f")
             .arg("-c")

@@ -24,6 +24,7 @@ mod drivers;
 mod dynamic;
 mod files;
 mod graceful_shutdown;
+mod link_local;
 mod live;
 mod malformed;
 mod misbehaviour;

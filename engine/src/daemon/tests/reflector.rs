@@ -112,7 +112,7 @@ fn a_peer_becomes_a_client_and_stops_being_one_under_its_session() {
         let before = errors(&world);
         let address = world.routers[0].address.ip();
         for client in [Some(Client::RouteReflector), None] {
-            let neighbor = &world.reflector.state.instances[&INSTANCE].neighbors[&address];
+            let neighbor = &world.reflector.state.instances[&INSTANCE].neighbors[&address.into()];
             let mut changed = Neighbor::clone(neighbor);
             changed.client = client;
             insert(&mut world.reflector, changed);

@@ -47,7 +47,8 @@ fn listener() -> (TcpListener, SocketAddr) {
 
 fn target(remote: SocketAddr) -> ConnectTarget {
     ConnectTarget {
-        remote,
+        peer: remote.ip().into(),
+        port: remote.port(),
         local: None,
         options: SocketOptions::default(),
     }
@@ -65,7 +66,7 @@ fn accepted(shard: &Running) -> (TcpStream, ConnectionId) {
     });
     let connection = shard.wait(|event| match event {
         Event::Accepted(connection, remote) => {
-            assert_eq!(*remote, ours.local_addr().unwrap());
+            assert_eq!(*remote, ours.local_addr().unwrap().ip());
             Some(*connection)
         }
         _ => None,
@@ -456,7 +457,8 @@ fn signed_connections_stand_and_wrong_keys_time_out() {
         socket.set_nonblocking(false).unwrap();
         let shard = start(driver);
         let signed = |key: &[u8]| ConnectTarget {
-            remote,
+            peer: remote.ip().into(),
+            port: remote.port(),
             local: Some(local),
             options: SocketOptions {
                 password: Some(key.into()),

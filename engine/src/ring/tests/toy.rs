@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::config::InstanceId;
+use crate::config::{InstanceId, PeerAddress};
 use crate::ring::*;
 use crate::time::{Clock, Time};
 
@@ -38,7 +38,7 @@ pub(super) enum Command {
 pub(super) enum Event {
     Connected(ConnectionId, SocketAddr, SocketAddr),
     ConnectFailed(ConnectionId, String),
-    Accepted(ConnectionId, SocketAddr),
+    Accepted(ConnectionId, std::net::IpAddr),
     Closed(ConnectionId, String),
     /// All octets of one queue so far.
     Written(ConnectionId, usize),
@@ -134,7 +134,7 @@ impl Core for Toy {
         _: Time,
         instance: InstanceId,
         _: SocketAddr,
-        remote: SocketAddr,
+        peer: PeerAddress,
     ) -> Option<ConnectionId> {
         if instance == REFUSED {
             return None;
@@ -142,7 +142,7 @@ impl Core for Toy {
         self.next += 1;
         let connection = ConnectionId(1000 + self.next);
         self.queues.entry(connection).or_default();
-        self.tell(Event::Accepted(connection, remote));
+        self.tell(Event::Accepted(connection, peer.ip()));
         Some(connection)
     }
 

@@ -1,6 +1,6 @@
 //! Both sides dial at once: whatever the identifiers, AS numbers and delays, one session remains.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use super::pair::Pair;
 use super::{at, config, local, seconds};
@@ -13,7 +13,7 @@ use crate::time::Time;
 
 fn side(router_id: u32, local_asn: u32) -> SessionConfig {
     let mut side = config();
-    side.peer_address = IpAddr::V4(Ipv4Addr::from(router_id ^ 1));
+    side.peer_address = Ipv4Addr::from(router_id ^ 1).into();
     side.router_id = Ipv4Addr::from(router_id);
     side.local_asn = local_asn;
     side.peer_asn = PeerAsn::Any;

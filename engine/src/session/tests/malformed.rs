@@ -1,7 +1,7 @@
 //! The public corpus of malformed messages, as far as it is about OPEN and the FSM. Skipped where
 //! `RINGBGP_TEST_DATA` does not name the directory that holds it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use super::scripted::{drain, hear, open_bytes, peer_open};
@@ -51,7 +51,7 @@ fn hex(text: &str) -> Vec<u8> {
 fn outcome(case: &Case) -> String {
     let mut us = config();
     us.router_id = Ipv4Addr::new(192, 0, 2, 1);
-    us.peer_address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+    us.peer_address = Ipv4Addr::new(192, 0, 2, 2).into();
     let mut session = Session::new(us, 1);
     session.handle_start(at(0));
     session.handle_connected(at(0), local());

@@ -8,7 +8,7 @@ mod pair;
 mod scripted;
 mod timers;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use codec::FamilySet;
@@ -32,7 +32,7 @@ fn local() -> SocketAddr {
 /// 10.0.0.5, AS 65001, towards 10.0.0.6, AS 65002.
 fn config() -> SessionConfig {
     SessionConfig {
-        peer_address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 6)),
+        peer_address: Ipv4Addr::new(10, 0, 0, 6).into(),
         peer_port: 179,
         local_address: None,
         local_asn: 65001,

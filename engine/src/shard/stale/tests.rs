@@ -51,7 +51,7 @@ pub(super) struct Bed {
 
 pub(in crate::shard) fn neighbor() -> Neighbor {
     Neighbor {
-        address: PEER,
+        address: PEER.into(),
         port: 179,
         peer_asn: PeerAsn::Number(65002),
         local_asn: 65001,
@@ -83,7 +83,6 @@ pub(in crate::shard) fn neighbor() -> Neighbor {
         host_name: None,
         allow_own_asn: 0,
         builtin_filters: crate::config::BuiltinFilters::default(),
-        template: None,
     }
 }
 
@@ -172,7 +171,7 @@ impl Bed {
         let (local, remote) = (SocketAddr::new(LOCAL, 179), SocketAddr::new(PEER, 40_000));
         let accepted = self
             .shard
-            .handle_accepted(self.now, INSTANCE, local, remote);
+            .handle_accepted(self.now, INSTANCE, local, remote.ip().into());
         self.connection = accepted.expect("the connection is taken");
         self.turn();
         let mut capabilities = capabilities;
@@ -415,7 +414,7 @@ fn only_who_offered_it_is_asked_for_routes_and_the_others_are_named() {
         let (sender, receiver) = std::sync::mpsc::channel();
         bed.command(ShardCommand::Refresh {
             instance: None,
-            peer: Some(PEER),
+            peer: Some(PEER.into()),
             reply: Box::new(move |reply| sender.send(reply).unwrap()),
         });
         receiver.recv().unwrap()
@@ -458,7 +457,7 @@ fn paths_are_kept_apart_and_prefixes_counted_once() {
     // With the session everything goes, whatever it is called.
     bed.command(ShardCommand::Reset {
         instance: None,
-        peer: Some(PEER),
+        peer: Some(PEER.into()),
         reply: Box::new(|_| {}),
     });
     assert_eq!([1, 2, 3].map(|number| bed.paths(number).len()), [0; 3]);

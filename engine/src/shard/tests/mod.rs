@@ -91,7 +91,7 @@ impl Bed {
         let local = SocketAddr::new(local, 179);
         let accepted = self
             .shard
-            .handle_accepted(self.now, INSTANCE, local, remote);
+            .handle_accepted(self.now, INSTANCE, local, remote.ip().into());
         let connection = accepted.expect("it is taken");
         let mut octets = Vec::new();
         codec::encode_open(open, &mut octets);
@@ -169,7 +169,7 @@ impl Bed {
         let to = Arc::clone(&answer);
         let reply = Box::new(move |routes| *to.lock().unwrap() = Some(routes));
         let mut query = RoutesQuery::all(kind);
-        query.peer = Some(address);
+        query.peer = Some(address.into());
         self.shard.answer(self.now, Query::Routes(query, reply));
         answer.lock().unwrap().take().unwrap().routes
     }

@@ -14,6 +14,7 @@ use std::ops::RangeInclusive;
 use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix};
 
 use super::node::{Entry, Node, Value, shorten};
+use crate::config::PeerAddress;
 use crate::watcher::fault::Report;
 
 /// A value with the way to it.
@@ -198,6 +199,20 @@ impl<'n> Field<'n> {
             return Some(address);
         }
         self.refuse(report, "an IP address, for example 10.0.0.6 or 2001:db8::6")
+    }
+
+    /// The address of a peer, with its interface where it is link-local.
+    pub(super) fn peer_address(&self, report: &mut Report) -> Option<PeerAddress> {
+        let Value::String(text) = &self.node.value else {
+            return self.refuse(
+                report,
+                "an IP address, for example 10.0.0.6 or fe80::6%eth0",
+            );
+        };
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(accepted) => self.refuse(report, accepted),
+        }
     }
 
     /// A prefix without host bits, as kinds of ours want it.

@@ -15,8 +15,8 @@ use super::peering::BGP_PORT;
 use super::templates::Templates;
 use super::unsupported;
 use crate::config::{
-    AddPaths, BuiltinFilters, Export, Import, NextHopIpv6, NextHopSelf, PeerAsn, SendCommunities,
-    Timers,
+    AddPaths, BuiltinFilters, Export, Import, NextHopIpv6, NextHopSelf, PeerAddress, PeerAsn,
+    SendCommunities, Timers,
 };
 use crate::policy::Policy;
 use crate::watcher::fault::Report;
@@ -37,8 +37,7 @@ pub(super) fn neighbors(
     let Some(mut fields) = layered.fields(report) else {
         return Vec::new();
     };
-    let template = fields.get("template");
-    let template = template.and_then(|field| field.name(report)).map(Arc::from);
+    fields.get("template");
     let whom = whom(&mut fields, report);
     let spec = settings(&mut fields, &whom, instance_asn, report);
     if spec.local_asn.or(instance_asn).is_none() {
@@ -49,7 +48,6 @@ pub(super) fn neighbors(
     let of = |(whom, line)| NeighborSpec {
         whom,
         line,
-        template: template.clone(),
         ..spec.clone()
     };
     whom.into_iter().map(of).collect()
@@ -98,7 +96,7 @@ fn settings(
     let spec = NeighborSpec {
         line: fields.line,
         path: fields.path.as_str().into(),
-        whom: Whom::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        whom: Whom::Address(Ipv4Addr::UNSPECIFIED.into()),
         max_dynamic_peers: number(fields, "maxDynamicPeers", 1..=MAX_DYNAMIC_PEERS_MAX, report)
             .unwrap_or(MAX_DYNAMIC_PEERS),
         port: number(fields, "peerPort", 1..=u16::MAX, report).unwrap_or(BGP_PORT),
@@ -132,7 +130,6 @@ fn settings(
         enhanced_refresh: capabilities.enhanced_refresh,
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
         builtin_filters: builtin_filters(fields, report),
-        template: None,
     };
     unsupported::in_neighbor(fields, report);
     spec
@@ -232,7 +229,12 @@ const MAX_DYNAMIC_PEERS_MAX: u32 = 1_000_000;
 
 /// Which peers are meant, each with its line.
 fn whom(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(Whom, u32)> {
+    let discovery = fields.get("autoDiscovery");
     let Some(prefix) = fields.get("peerPrefix") else {
+        if let Some(field) = discovery {
+            let whom = default_gateways(fields, &field, report);
+            return whom.map(|whom| (whom, field.line)).into_iter().collect();
+        }
         let max = fields.get("maxDynamicPeers");
         if let Some(field) = max.filter(|field| !fields.is_beneath(field)) {
             field.fault(
@@ -265,8 +267,30 @@ fn whom(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(Whom, u32)> {
     whom.map(|whom| (whom, prefix.line)).into_iter().collect()
 }
 
+/// `autoDiscovery`.
+fn default_gateways(
+    fields: &mut Fields<'_>,
+    field: &Field<'_>,
+    report: &mut Report,
+) -> Option<Whom> {
+    for other in ["peerAddress", "peerAddresses"] {
+        if let Some(field) = fields.get(other) {
+            field.fault(report, "autoDiscovery is there too: one of them");
+        }
+    }
+    let mut discovery = field.fields(report)?;
+    let mode = discovery.require("mode", "DefaultGateway", report);
+    let mode = mode.and_then(|field| field.word(&[("DefaultGateway", ())], report));
+    let families = [("ipv4", Family::Ipv4Unicast), ("ipv6", Family::Ipv6Unicast)];
+    let family = discovery.require("addressFamily", "ipv4 or ipv6", report);
+    let family = family.and_then(|field| field.word(&families, report));
+    discovery.close_strictly(report);
+    mode?;
+    family.map(Whom::DefaultGateways)
+}
+
 /// `peerAddress` or `peerAddresses`, each with its line.
-fn addresses(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(IpAddr, u32)> {
+fn addresses(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(PeerAddress, u32)> {
     let one = fields.get("peerAddress");
     let several = fields.get("peerAddresses");
     let elements = match (one, several) {
@@ -283,12 +307,9 @@ fn addresses(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(IpAddr, u32)>
             elements
         }
         (None, None) => {
-            // A neighbor by discovery is refused as not supported, once.
-            if fields.get("autoDiscovery").is_none() {
-                let path = fields.path_of("peerAddress");
-                let message = "is missing: the neighbor's address, or peerPrefix";
-                report.fault(fields.line, &path, message);
-            }
+            let path = fields.path_of("peerAddress");
+            let message = "is missing: the neighbor's address, or peerPrefix or autoDiscovery";
+            report.fault(fields.line, &path, message);
             return Vec::new();
         }
     };
@@ -298,22 +319,14 @@ fn addresses(fields: &mut Fields<'_>, report: &mut Report) -> Vec<(IpAddr, u32)>
         .collect()
 }
 
-fn peer_address(field: &Field<'_>, report: &mut Report) -> Option<IpAddr> {
-    if let Value::String(text) = &field.node.value
-        && text.contains('%')
-    {
-        field.fault(report, "link-local neighbors are not supported yet");
-        return None;
-    }
-    let address = field.ip(report)?;
-    let refused = match address {
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
-            "link-local neighbors are not supported yet"
-        }
+fn peer_address(field: &Field<'_>, report: &mut Report) -> Option<PeerAddress> {
+    let address = field.peer_address(report)?;
+    let refused = match address.ip() {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => "write it as an IPv4 address",
-        _ if address.is_unspecified() || address.is_multicast() => {
-            "the address of one host is expected"
+        IpAddr::V6(_) if address.is_link_local() && address.zone().is_none() => {
+            "a link-local address needs its interface, for example fe80::6%eth0"
         }
+        ip if ip.is_unspecified() || ip.is_multicast() => "the address of one host is expected",
         IpAddr::V4(v4) if v4.is_broadcast() => "the address of one host is expected",
         _ => return Some(address),
     };
@@ -330,7 +343,7 @@ fn local_address(
     let local = own_address(&field, report)?;
     for (whom, _) in whom {
         if let Whom::Address(peer) = whom
-            && peer.is_ipv4() != local.is_ipv4()
+            && peer.ip().is_ipv4() != local.is_ipv4()
         {
             let message = format!("{local} and the peer's {peer} are not of one family");
             field.fault(report, message);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::fields::Field;
 use super::neighbor::{as_number, own_address};
 use super::peering::identifier;
+use crate::config::PeerAddress;
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{NeighborSpec, NodeOverlay};
 
@@ -17,7 +18,7 @@ pub(super) fn overlays(
     report: &mut Report,
 ) -> BTreeMap<Arc<str>, NodeOverlay> {
     let known = neighbors.iter().filter_map(NeighborSpec::address);
-    let known: BTreeSet<IpAddr> = known.collect();
+    let known: BTreeSet<PeerAddress> = known.collect();
     let mut overlays = BTreeMap::new();
     for element in field.list(report).unwrap_or_default() {
         let Some((name, overlay)) = overlay(&element, &known, report) else {
@@ -32,7 +33,7 @@ pub(super) fn overlays(
 
 fn overlay(
     element: &Field<'_>,
-    known: &BTreeSet<IpAddr>,
+    known: &BTreeSet<PeerAddress>,
     report: &mut Report,
 ) -> Option<(Arc<str>, NodeOverlay)> {
     let mut fields = element.fields(report)?;
@@ -65,15 +66,15 @@ fn overlay(
 /// A neighbor's address, and ours towards it.
 fn local_address(
     element: &Field<'_>,
-    known: &BTreeSet<IpAddr>,
+    known: &BTreeSet<PeerAddress>,
     report: &mut Report,
-) -> Option<(IpAddr, IpAddr)> {
+) -> Option<(PeerAddress, IpAddr)> {
     let mut fields = element.fields(report)?;
     let peer_field = fields.require("peerAddress", "the address of a neighbor", report);
     let local_field = fields.require("localAddress", "an address of the node", report);
     fields.close_strictly(report);
     let (peer_field, local_field) = (peer_field?, local_field?);
-    let peer = peer_field.ip(report)?;
+    let peer = peer_field.peer_address(report)?;
     let local = own_address(&local_field, report)?;
     if !known.contains(&peer) {
         return peer_field.refuse(
@@ -81,7 +82,7 @@ fn local_address(
             "the peerAddress of one of spec.bgpPeering.neighbors",
         );
     }
-    if peer.is_ipv4() != local.is_ipv4() {
+    if peer.ip().is_ipv4() != local.is_ipv4() {
         let message = format!("{local} and the peer's {peer} are not of one family");
         local_field.fault(report, message);
         return None;

@@ -123,6 +123,7 @@ fn refuse_doubles(neighbors: &[NeighborSpec], report: &mut Report) {
         let what = match neighbor.whom {
             Whom::Address(_) => "address",
             Whom::Prefix(_) => "prefix",
+            Whom::DefaultGateways(_) => "family",
         };
         let message = format!(
             "{} is already the {what} of {} on line {}: one neighbor for each {what}",
@@ -139,13 +140,15 @@ fn refuse_unsigned(neighbors: &[NeighborSpec], report: &mut Report) {
         .filter(|neighbor| neighbor.auth != Auth::None)
         .filter_map(|neighbor| match neighbor.whom {
             Whom::Prefix(prefix) => Some((prefix, neighbor)),
-            Whom::Address(_) => None,
+            Whom::Address(_) | Whom::DefaultGateways(_) => None,
         })
         .collect();
     for neighbor in neighbors.iter().filter(|n| n.auth == Auth::None) {
         let own = match neighbor.whom {
-            Whom::Address(address) => host_prefix(address),
+            Whom::Address(address) => host_prefix(address.ip()),
             Whom::Prefix(prefix) => prefix,
+            // Who they are is only known on the node.
+            Whom::DefaultGateways(_) => continue,
         };
         let around = signed.iter().find(|(prefix, _)| prefix.contains(own));
         if let Some((prefix, by)) = around {

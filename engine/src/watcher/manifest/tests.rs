@@ -289,8 +289,9 @@ fn what_is_wrong_with_a_neighbor_is_named() {
         assert_fault(&config(&body), expected);
     }
     let addresses = [
-        ("fe80::1%eth0", "link-local neighbors are not supported yet"),
-        ("fe80::1", "link-local neighbors are not supported yet"),
+        ("fe80::1", "a link-local address needs its interface"),
+        ("fe80::1%", "1 to 15 characters"),
+        ("2001:db8::6%eth0", "only a link-local address"),
         ("224.0.0.1", "one host"),
         ("10.0.0.0/24", "an IP address"),
     ];
@@ -576,6 +577,36 @@ fn a_prefix_stands_for_whoever_connects_from_it() {
         "neighbors: [{peerPrefix: 10.0.0.0/24, peerASN: 1}, {peerPrefix: 10.0.0.0/24, peerASN: 2}]";
     let expected = "10.0.0.0/24 is already the prefix of";
     assert_fault(&config(&format!("localASN: 1\n{twice}")), expected);
+}
+
+#[test]
+fn a_link_local_neighbor_is_on_a_link_and_gateways_are_found_by_family() {
+    let contents = config(
+        "localASN: 65001\nneighbors:\n- {peerAddress: 'fe80::1%eth0', peerASN: external}\n\
+         - {peerAddresses: ['fe80::1%eth1', 10.0.0.6], peerASN: external}\n\
+         - {autoDiscovery: {mode: DefaultGateway, addressFamily: ipv6}, peerASN: external}\n",
+    );
+    assert_eq!(said(&contents), [""; 0]);
+    let neighbors = peering(&contents).neighbors.iter();
+    let whom: Vec<String> = neighbors.map(|n| n.whom.to_string()).collect();
+    let (first, second) = ("fe80::1%eth0", "fe80::1%eth1");
+    assert_eq!(whom[..3], [first, second, "10.0.0.6"]);
+    assert!(whom[3].starts_with("the default gateways"));
+    let faults = [
+        (
+            "mode: Magic, addressFamily: ipv4",
+            "autoDiscovery.mode: \"Magic\"",
+        ),
+        (
+            "mode: DefaultGateway",
+            "autoDiscovery.addressFamily: is missing",
+        ),
+    ];
+    for (discovery, expected) in faults {
+        let body =
+            format!("localASN: 1\nneighbors: [{{autoDiscovery: {{{discovery}}}, peerASN: 1}}]");
+        assert_fault(&config(&body), expected);
+    }
 }
 
 #[test]

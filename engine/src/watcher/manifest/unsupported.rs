@@ -34,7 +34,6 @@ const PEERING: &[(&str, Off)] = &[(
 
 /// Fields of a neighbor.
 const NEIGHBOR: &[(&str, Off)] = &[
-    ("autoDiscovery", Off::Never),
     (
         "longLivedGracefulRestart",
         Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),

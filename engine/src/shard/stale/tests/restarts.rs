@@ -289,7 +289,7 @@ fn a_connection_without_a_good_open_leaves_the_session_alone() {
     let (local, remote) = (SocketAddr::new(LOCAL, 179), SocketAddr::new(PEER, 40_001));
     let second = bed
         .shard
-        .handle_accepted(bed.now, INSTANCE, local, remote)
+        .handle_accepted(bed.now, INSTANCE, local, remote.ip().into())
         .unwrap();
     bed.turn();
     bed.shard
@@ -301,7 +301,9 @@ fn a_connection_without_a_good_open_leaves_the_session_alone() {
     let (_, peer) = bed.shard.peers.iter().next().unwrap();
     assert_eq!(peer.session.last_error(), None);
     // Nor does one that waits for ever.
-    let third = bed.shard.handle_accepted(bed.now, INSTANCE, local, remote);
+    let third = bed
+        .shard
+        .handle_accepted(bed.now, INSTANCE, local, remote.ip().into());
     bed.pass(Duration::from_secs(250));
     assert!(bed.closed.contains(&third.unwrap()));
     bed.fresh(0..12);
@@ -314,7 +316,8 @@ fn without_graceful_restart_a_second_connection_is_refused() {
     bed.announce(0..3);
     bed.heard.clear();
     let (local, remote) = (SocketAddr::new(LOCAL, 179), SocketAddr::new(PEER, 40_001));
-    bed.shard.handle_accepted(bed.now, INSTANCE, local, remote);
+    bed.shard
+        .handle_accepted(bed.now, INSTANCE, local, remote.ip().into());
     bed.turn();
     assert_eq!(bed.heard, ["6/7"]);
     bed.fresh(0..3);
@@ -323,7 +326,7 @@ fn without_graceful_restart_a_second_connection_is_refused() {
 // RFC-SHOWN 8538 §3.1
 #[test]
 fn what_ends_a_session_for_good_is_a_hard_reset_and_keeps_no_routes() {
-    let gone = || ShardCommand::Delta(Delta::NeighborGone(INSTANCE, PEER));
+    let gone = || ShardCommand::Delta(Delta::NeighborGone(INSTANCE, PEER.into()));
     let reset = || ShardCommand::Reset {
         instance: None,
         peer: None,
