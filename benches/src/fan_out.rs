@@ -1,6 +1,6 @@
 //! An update group over a table, and members that take everything at once.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -64,7 +64,7 @@ pub fn source(writer: &mut RibWriter, number: u32) -> SourceId {
         kind: SourceKind::External,
         asn: 65100 + number,
         router_id: Ipv4Addr::from(number + 1),
-        address: Some(IpAddr::V4(Ipv4Addr::from(0x0a01_0000 + number))),
+        address: Some(Ipv4Addr::from(0x0a01_0000 + number).into()),
     })
 }
 

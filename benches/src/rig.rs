@@ -70,7 +70,7 @@ impl Rig {
     pub fn connect(&mut self, number: u32, export: Export, sender: Option<usize>) {
         let now = Time::default();
         let neighbor = neighbor(number, export);
-        let remote = SocketAddr::new(neighbor.address, 40_000);
+        let remote = neighbor.address;
         let delta = Delta::Neighbors(INSTANCE, [Arc::new(neighbor)].into());
         self.shard.handle_command(now, ShardCommand::Delta(delta));
         let local = SocketAddr::new(LOCAL.into(), 179);
