@@ -222,7 +222,12 @@ impl Cohort {
         for member in &mut members {
             member.late = false;
         }
-        Some(Cohort::new(members, walk))
+        // The walk may end before all that changed meanwhile is told: that is owed to both.
+        Some(Cohort {
+            changed: self.changed.clone(),
+            displaced: self.displaced.clone(),
+            ..Cohort::new(members, walk)
+        })
     }
 }
 

@@ -709,6 +709,25 @@ fn a_member_that_comes_while_one_family_is_refreshed_is_told_both() {
 }
 
 #[test]
+fn who_comes_late_to_a_walk_is_owed_what_changed_when_it_ends() {
+    let mut bed = Bed::new();
+    let a = bed.join(0);
+    for number in 0..10_000 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    bed.join(1);
+    bed.turn(usize::MAX);
+    bed.join(2);
+    // More than the rest of the walk leaves room for.
+    for number in 10_000..40_000 {
+        bed.announce(a, prefix(number), 1);
+    }
+    bed.settle();
+    bed.check();
+}
+
+#[test]
 fn a_stuck_member_costs_the_others_nothing_and_gets_only_the_newest() {
     let mut bed = Bed::new();
     let (a, b, stuck) = (bed.join(0), bed.join(1), bed.join(2));
