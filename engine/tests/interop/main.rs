@@ -1,4 +1,5 @@
-//! The daemon against routers that nobody here wrote, and against peers and files that misbehave.
+//! The daemon against routers that nobody here wrote, against recorded tables of the Internet, and
+//! against peers and files that misbehave.
 //!
 //! The binary under test runs as its users run it: manifests in a directory, questions over the
 //! admin socket. Real routers sit in network namespaces of their own, 10.0.0.5 and 2001:db8::5
@@ -29,4 +30,5 @@ mod live;
 mod malformed;
 mod misbehaviour;
 mod relay;
+mod replay;
 mod sessions;

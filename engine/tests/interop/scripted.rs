@@ -142,8 +142,9 @@ impl Peer {
         Peer::establish_in(RINGBGP_ASN, addresses, number, 90)
     }
 
-    /// The daemon may still be about to learn of its neighbor, so a refusal is tried again.
-    fn establish_in(asn: u32, addresses: Addresses, number: u8, hold_time: u16) -> Peer {
+    /// Connects and brings the session up as a peer in an AS of one's own. The daemon may still be
+    /// about to learn of its neighbor, so a refusal is tried again.
+    pub(crate) fn establish_in(asn: u32, addresses: Addresses, number: u8, hold_time: u16) -> Peer {
         eventually("a scripted session stands", || {
             let mut peer = Peer::connect(addresses, number);
             if asn == RINGBGP_ASN {
@@ -155,6 +156,11 @@ impl Peer {
                 Err(end) => Err(format!("{end:?}")),
             }
         })
+    }
+
+    /// The connection, and what was read from it ahead, for a test that goes on by itself.
+    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.unread)
     }
 
     /// Sends octets as they are.
