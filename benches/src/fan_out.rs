@@ -49,6 +49,7 @@ pub fn view() -> ExportView {
         next_hop_self: NextHopSelf::Auto,
         client: None,
         cluster_id: None,
+        otc: Default::default(),
         export: Export::All,
         send_communities: SendCommunities {
             standard: true,

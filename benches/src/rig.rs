@@ -163,6 +163,8 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
         families: FamilySet::ALL,
         add_paths: AddPaths::default(),
         capabilities: Capabilities::default(),
+        role: None,
+        role_strict: false,
         host_name: None,
         next_hop_ipv4: None,
         next_hop_ipv6: NextHopIpv6::Auto,

@@ -116,6 +116,12 @@ impl<'a> RawAttribute<'a> {
         Some(RawAttribute { flags, code, value })
     }
 
+    /// Octets that it takes with its flags, code and length.
+    pub fn wire_len(&self) -> usize {
+        let long = self.flags & flags::EXTENDED_LENGTH != 0;
+        (if long { 4 } else { 3 }) + self.value.len()
+    }
+
     /// Appends the attribute, the length in as few octets as it takes; the other flags stay.
     ///
     /// # Panics

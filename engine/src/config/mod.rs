@@ -17,6 +17,9 @@ use crate::policy::{Policy, Sources};
 
 mod delta;
 mod dynamic;
+mod role;
+
+pub use role::Role;
 
 pub use delta::{Delta, DesiredState, InstanceSettings, OriginChange, diff};
 pub use dynamic::{DynamicNeighbors, host_prefix, longest_match};
@@ -75,6 +78,10 @@ pub struct Neighbor {
     pub timers: Timers,
     /// The address families offered.
     pub families: FamilySet,
+    /// What we are to the peer (RFC 9234), where it is an external one; none: not told.
+    pub role: Option<Role>,
+    /// A peer that does not tell its role is refused.
+    pub role_strict: bool,
     /// Several paths a prefix (RFC 7911).
     pub add_paths: AddPaths,
     /// What else is offered.

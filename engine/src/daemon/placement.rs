@@ -10,7 +10,7 @@ use std::sync::Arc;
 use codec::{FamilySet, IpPrefix};
 
 use crate::config::{
-    Client, Export, InstanceId, Neighbor, NextHopIpv6, NextHopSelf, PeerAddress, PeerAsn,
+    Client, Export, InstanceId, Neighbor, NextHopIpv6, NextHopSelf, PeerAddress, PeerAsn, Role,
     SendCommunities,
 };
 
@@ -31,6 +31,7 @@ struct View {
     next_hop_ipv6: NextHopIpv6,
     next_hop_self: NextHopSelf,
     client: Option<Client>,
+    role: Option<Role>,
     export: Export,
     send_communities: SendCommunities,
 }
@@ -53,6 +54,7 @@ impl View {
             next_hop_ipv6: neighbor.next_hop_ipv6,
             next_hop_self: neighbor.next_hop_self,
             client: neighbor.client,
+            role: neighbor.role,
             export: neighbor.export.clone(),
             send_communities: neighbor.send_communities,
         }
@@ -180,6 +182,8 @@ pub(super) mod tests {
             families: FamilySet::default(),
             add_paths: Default::default(),
             capabilities: Capabilities::default(),
+            role: None,
+            role_strict: false,
             host_name: None,
             next_hop_ipv4: None,
             next_hop_ipv6: NextHopIpv6::Auto,

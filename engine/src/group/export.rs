@@ -35,6 +35,8 @@ pub enum Refusal {
     InternalToInternal,
     /// NO_ADVERTISE, NO_EXPORT or NO_EXPORT_SUBCONFED (RFC 1997).
     WellKnownCommunity,
+    /// It was to go to customers only (RFC 9234).
+    OnlyToCustomer,
     /// No next hop can be given.
     NoNextHop,
     /// The table has no room for what export policy made of it.
@@ -55,6 +57,9 @@ impl Refusal {
                 "it was learned from an internal peer, and internal peers of which neither is a routeReflectorClient hear each other directly (RFC 4456 §6)"
             }
             Refusal::WellKnownCommunity => "a well-known community forbids it (RFC 1997)",
+            Refusal::OnlyToCustomer => {
+                "it carries OTC, and so goes to customers only; by role this neighbor is a provider, a peer or a route server (RFC 9234 §5)"
+            }
             Refusal::NoNextHop => "there is no next hop of its family for this session",
             Refusal::NoRoom => "the table has no room for what export policy made of it",
             Refusal::Ipv6NextHop => {
@@ -101,6 +106,10 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
     let internal = source.is_internal() && view.peer == PeerKind::Internal;
     if internal && source.originator.is_none() {
         return Err(Refusal::InternalToInternal);
+    }
+    // RFC-DONE 9234 §5: A route with OTC is not told to providers, peers and route servers.
+    if view.otc.stopped && set.otc().is_some() {
+        return Err(Refusal::OnlyToCustomer);
     }
     // What we originate ourselves carries these communities to the peers, not against them; and a
     // route server does not act on what its clients say to each other (RFC 7947 §2.2.4).
@@ -191,6 +200,9 @@ fn write(
             false => set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF),
         });
     }
+    // RFC-DONE 9234 §5: A route without OTC that is told to a customer, a peer or a client of ours as a
+    // route server gets it with our AS.
+    let mut marked = view.otc.attached && set.otc().is_none();
     let mut reflected = source.originator;
     let mut shuts_down = view.graceful_shutdown;
     for attribute in set.iter().filter(|attribute| passes(view, attribute.code)) {
@@ -204,6 +216,9 @@ fn write(
             && let Some(originator) = reflected.take()
         {
             reflect::write(view, originator, set, &mut writer);
+        }
+        if attribute.code > code::ONLY_TO_CUSTOMER && std::mem::take(&mut marked) {
+            write_otc(view, source, &mut writer);
         }
         match attribute.code {
             code::EXTENDED_COMMUNITIES if external && !transparent => {
@@ -221,6 +236,9 @@ fn write(
     if let Some(originator) = reflected {
         reflect::write(view, originator, set, &mut writer);
     }
+    if marked {
+        write_otc(view, source, &mut writer);
+    }
     // RFC 6793 §4.2.2: what two octets cannot carry goes beside it.
     if !view.four_octet_as {
         writer.as4_path(&set.as_path(), prepend);
@@ -229,6 +247,16 @@ fn write(
         }
     }
     writer.overflowed()
+}
+
+fn write_otc(view: &ExportView, source: PathSource, writer: &mut AttributeWriter<'_>) {
+    // RFC 4271 §5: Partial, where it is not the originator that attaches it.
+    let partial = match source.kind {
+        SourceKind::Local => 0,
+        SourceKind::External | SourceKind::Internal | SourceKind::Client => flags::PARTIAL,
+    };
+    let flags = flags::OPTIONAL | flags::TRANSITIVE | partial;
+    writer.raw(flags, code::ONLY_TO_CUSTOMER, &view.local_asn.to_be_bytes());
 }
 
 /// Whether an attribute that has no writer of its own above goes out as it is.

@@ -28,6 +28,7 @@ fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
         next_hop_self: NextHopSelf::Auto,
         client,
         cluster_id: (peer == PeerKind::Internal).then_some(CLUSTER),
+        otc: Default::default(),
         export: Export::All,
         policy: None,
         send_communities: SendCommunities {

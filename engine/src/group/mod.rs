@@ -46,7 +46,7 @@ pub use fault::Fault;
 pub use pack::fits as fits_message;
 pub use policy::{export_path, origin_rules};
 pub use reflect::PathSource;
-pub use view::{ExportView, Interfaces, own_next_hop};
+pub use view::{ExportView, Interfaces, Otc, own_next_hop};
 use walk::{can_go_on, deliver, is_slow, refresh_message};
 
 /// Where a group's messages go: the connections of the shard.

@@ -148,6 +148,7 @@ fn view() -> ExportView {
         next_hop_self: NextHopSelf::Auto,
         client: None,
         cluster_id: None,
+        otc: Default::default(),
         export: Export::All,
         policy: None,
         send_communities: SendCommunities {

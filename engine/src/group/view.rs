@@ -10,7 +10,7 @@ use codec::{Family, FamilySet, NextHop, PeerKind};
 use rib::SourceKind;
 
 use super::export::Refusal;
-use crate::config::{Client, Export, Neighbor, NextHopIpv6, NextHopSelf, SendCommunities};
+use crate::config::{Client, Export, Neighbor, NextHopIpv6, NextHopSelf, Role, SendCommunities};
 use crate::policy::Applied;
 
 /// What decides the bytes of an UPDATE for a peer. Message size is not in it: all are sent 4,096.
@@ -35,6 +35,8 @@ pub struct ExportView {
     pub client: Option<Client>,
     /// Towards internal peers: put in front of the CLUSTER_LIST of what is reflected.
     pub cluster_id: Option<Ipv4Addr>,
+    /// What roles ask for (RFC 9234).
+    pub otc: Otc,
     /// Which routes go out at all.
     pub export: Export,
     /// Where that is a policy: as these peers meet it.
@@ -43,6 +45,25 @@ pub struct ExportView {
     pub send_communities: SendCommunities,
     /// The sessions are about to be closed: routes carry GRACEFUL_SHUTDOWN (RFC 8326).
     pub graceful_shutdown: bool,
+}
+
+/// What is done about Only to Customer (RFC 9234 §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Otc {
+    /// It is attached, with our AS, where it is missing.
+    pub attached: bool,
+    /// Routes with it are not told.
+    pub stopped: bool,
+}
+
+impl Otc {
+    /// What our role towards the peers asks for.
+    pub fn of(role: Option<Role>) -> Otc {
+        Otc {
+            attached: role.is_some_and(Role::marks_what_it_tells),
+            stopped: role.is_some_and(Role::marks_what_it_hears),
+        }
+    }
 }
 
 impl ExportView {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use codec::{AS_TRANS, FamilySet};
 
 use crate::config::{
-    AddPaths, Capabilities, GracefulRestart, Neighbor, Password, PeerAddress, PeerAsn, Timers,
+    AddPaths, Capabilities, GracefulRestart, Neighbor, Password, PeerAddress, PeerAsn, Role, Timers,
 };
 
 /// The part of a [`Neighbor`] that its session acts on.
@@ -42,6 +42,10 @@ pub struct SessionConfig {
     pub long_lived: Option<Duration>,
     /// Enhanced route refresh is offered (RFC 7313).
     pub enhanced_refresh: bool,
+    /// What we are to the peer (RFC 9234); none: not told.
+    pub role: Option<Role>,
+    /// A peer that does not tell its role is refused.
+    pub role_strict: bool,
     /// Several paths a prefix.
     pub add_paths: AddPaths,
     /// What else is offered.
@@ -71,6 +75,8 @@ impl SessionConfig {
             graceful_restart: neighbor.graceful_restart,
             long_lived: neighbor.long_lived,
             enhanced_refresh: neighbor.enhanced_refresh,
+            role: neighbor.role,
+            role_strict: neighbor.role_strict,
             add_paths: neighbor.add_paths,
             capabilities: neighbor.capabilities,
             host_name: neighbor.host_name.clone(),
@@ -91,6 +97,7 @@ impl SessionConfig {
             || self.add_paths.receive != old.add_paths.receive
             || offered(&self.graceful_restart) != offered(&old.graceful_restart)
             || self.long_lived != old.long_lived
+            || self.role != old.role
             || self.capabilities != old.capabilities
             || self.host_name != old.host_name
             || self.timers.hold != old.timers.hold

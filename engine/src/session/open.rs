@@ -19,7 +19,7 @@ use codec::{
 use super::action::Negotiated;
 use super::config::SessionConfig;
 use super::restart::{self, OwnRestart};
-use crate::config::PeerAsn;
+use crate::config::{PeerAsn, Role};
 
 /// A refused OPEN: what the peer is told, and what the operator is told.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub(super) fn offer(config: &SessionConfig, own: OwnRestart) -> Open {
     }
     capabilities.extend(add_paths(config));
     restart::offer(config, own, &mut capabilities);
+    // RFC-DONE 9234 §4.1: Capability 9 tells our role, where one is configured.
+    capabilities.extend(config.role.map(|role| Capability::Role(role.code())));
     // RFC-DONE 8654 §3: Capability 6 is offered to every neighbor that is not told otherwise.
     if config.capabilities.extended_messages {
         capabilities.push(Capability::ExtendedMessages);
@@ -106,6 +108,7 @@ pub(super) fn negotiate(
 ) -> Result<Negotiated, Refusal> {
     check_asn(config, &open)?;
     check_identifier(config, &open)?;
+    check_role(config, &open)?;
     let hold_time = negotiate_hold_time(config, &open)?;
     let families = negotiate_families(config, &open)?;
     let refresh = open.capabilities.contains(&Capability::RouteRefresh);
@@ -208,6 +211,47 @@ fn check_identifier(config: &SessionConfig, open: &Open) -> Result<(), Refusal> 
         return Ok(());
     };
     Err(refusal(code::open::BAD_IDENTIFIER, Bytes::new(), words))
+}
+
+/// Whether the peer's role fits ours.
+// RFC-DONE 9234 §4.2: Roles that do not fit, several roles, and in strict mode none: refused with 2/11.
+fn check_role(config: &SessionConfig, open: &Open) -> Result<(), Refusal> {
+    // Roles are of external sessions; that this is one shows only now where any AS may connect.
+    let Some(ours) = config.role.filter(|_| open.asn != config.local_asn) else {
+        return Ok(());
+    };
+    let (peer, wanted) = (config.peer_address, ours.counterpart());
+    let mend = format!(
+        "set role {} there, or correct role here, which is {}",
+        wanted.word(),
+        ours.word()
+    );
+    let mut theirs: Vec<u8> = roles(&open.capabilities).collect();
+    theirs.dedup();
+    let words = match theirs[..] {
+        [] if config.role_strict => {
+            format!("peer {peer} tells no role, and roleStrict asks for one: {mend}")
+        }
+        [] => return Ok(()),
+        [theirs] if theirs == wanted.code() => return Ok(()),
+        [theirs] => {
+            let known = Role::ALL.iter().find(|role| role.code() == theirs);
+            let theirs = known.map_or_else(|| theirs.to_string(), |role| role.word().to_owned());
+            format!("peer {peer} says that its role is {theirs}, which does not fit ours: {mend}")
+        }
+        _ => format!("peer {peer} tells several roles: {mend}"),
+    };
+    Err(refusal(code::open::ROLE_MISMATCH, Bytes::new(), words))
+}
+
+/// The roles that a peer's OPEN tells.
+pub(super) fn roles(capabilities: &[Capability]) -> impl Iterator<Item = u8> {
+    capabilities
+        .iter()
+        .filter_map(|capability| match capability {
+            Capability::Role(role) => Some(*role),
+            _ => None,
+        })
 }
 
 // RFC 4271 §4.2, §6.2: 0, or at least 3 s; the session takes the smaller.

@@ -91,19 +91,22 @@ impl Session {
     }
 
     fn must_reset(&self, old: &SessionConfig) -> bool {
-        let mut peers =
-            self.connections
-                .iter()
-                .flatten()
-                .filter_map(|connection| match &connection.phase {
-                    Phase::OpenSent(_) => None,
-                    Phase::OpenConfirm(phase) => Some(phase.negotiated().peer_asn),
-                    Phase::Established(phase) => Some(phase.negotiated.peer_asn),
-                });
+        let connections = self.connections.iter().flatten();
+        let mut peers = connections.filter_map(|connection| match &connection.phase {
+            Phase::OpenSent(_) => None,
+            Phase::OpenConfirm(phase) => Some(phase.negotiated()),
+            Phase::Established(phase) => Some(&phase.negotiated),
+        });
         // A key that cannot be had any more fails closed: what it signed does not outlive it.
         self.config.withheld.is_some()
             || self.config.needs_reset(old)
-            || peers.any(|asn| !self.config.allows(asn))
+            || peers.any(|peer| {
+                let is_refused = self.config.role_strict
+                    && self.config.role.is_some()
+                    && peer.peer_asn != self.config.local_asn
+                    && open::roles(&peer.received).next().is_none();
+                is_refused || !self.config.allows(peer.peer_asn)
+            })
     }
 
     fn reconfigure_established(&mut self, now: Time) {

@@ -35,6 +35,14 @@ pub(super) fn received(config: &SessionConfig, notification: &Notification) -> S
              families here"
                 .to_owned()
         }
+        (code::OPEN, open::ROLE_MISMATCH) => match config.role {
+            Some(role) => format!(
+                "our role {} does not fit the one that it has, or wants to be told; correct role \
+                 here or there (RFC 9234)",
+                role.word()
+            ),
+            None => "it wants to be told our role; set role here (RFC 9234)".to_owned(),
+        },
         (code::OPEN, _) => "it refuses our OPEN; its log says why".to_owned(),
         (code::UPDATE, _) => "it could not take a route of ours; its log says which".to_owned(),
         (code::HOLD_TIMER_EXPIRED, _) => {

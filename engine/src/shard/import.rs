@@ -9,13 +9,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use codec::{AttributeSet, Family, IpPrefix, PeerKind, Prefix};
+use codec::{AttributeSet, Family, IpPrefix, PeerKind, Prefix, code, flags};
 use rib::{AttributeId, PathFlags, PrefixId};
 use smallvec::SmallVec;
 
 use super::instance::Instance;
 use super::peer::Established;
-use crate::config::{Import, Neighbor};
+use crate::config::{Import, Neighbor, Role};
 use crate::policy::{
     Applied, Evaluator, GRACEFUL_SHUTDOWN, Key, Sources, Subject, Validation, Verdict,
     with_local_preference,
@@ -29,6 +29,7 @@ pub(super) enum Rejection {
     LoopbackNextHop,
     OwnOriginator,
     OwnCluster,
+    RouteLeak,
     AsSet,
     FirstAs,
     Martian,
@@ -48,6 +49,9 @@ impl Rejection {
             }
             Rejection::OwnOriginator => "reflection loop: ORIGINATOR_ID is our router id",
             Rejection::OwnCluster => "reflection loop: our cluster id stands in the CLUSTER_LIST",
+            Rejection::RouteLeak => {
+                "route leak: it carries OTC, and so was to go to customers only (RFC 9234 §5)"
+            }
             Rejection::AsSet => "builtinFilters.asSet: the AS_PATH has an AS_SET (RFC 9774)",
             Rejection::FirstAs => {
                 "builtinFilters.firstAS: the AS_PATH does not begin with the peer's AS"
@@ -297,6 +301,35 @@ impl Established {
     }
 }
 
+/// What we are to a peer: roles are of external peers (RFC 9234 §4).
+pub(super) fn role_of(neighbor: &Neighbor, established: &Established) -> Option<Role> {
+    let external = established.kind(neighbor) == PeerKind::External;
+    neighbor.role.filter(|_| external)
+}
+
+/// Marks canonical attributes of a provider, peer or route server as for customers only, unless they
+/// are.
+// RFC-DONE 9234 §5: A route of a provider, a peer or a route server without OTC gets it with their AS.
+pub(super) fn mark_for_customers(
+    neighbor: &Neighbor,
+    established: &Established,
+    canonical: &mut Vec<u8>,
+) {
+    let role = role_of(neighbor, established);
+    if !role.is_some_and(Role::marks_what_it_hears) || AttributeSet::new(canonical).otc().is_some()
+    {
+        return;
+    }
+    let before = AttributeSet::new(canonical)
+        .iter()
+        .take_while(|attribute| attribute.code < code::ONLY_TO_CUSTOMER);
+    let at: usize = before.map(|attribute| attribute.wire_len()).sum();
+    let [a, b, c, d] = established.negotiated.peer_asn.to_be_bytes();
+    // RFC 4271 §5: Partial, as it is not the originator that attaches it.
+    let flags = flags::OPTIONAL | flags::TRANSITIVE | flags::PARTIAL;
+    canonical.splice(at..at, [flags, code::ONLY_TO_CUSTOMER, 4, a, b, c, d]);
+}
+
 /// What a neighbor is under on import, if it is a policy. `own` is what we are as next hop on the
 /// session.
 pub(super) fn applied(
@@ -346,12 +379,22 @@ pub(super) fn judge(
     {
         return Some(Rejection::OwnCluster);
     }
+    let peer_asn = established.negotiated.peer_asn;
+    // RFC-DONE 9234 §5: OTC from a customer or a route server's client, or from a peer with another AS
+    // than the peer's, makes a route ineligible.
+    let leaked = match (role_of(neighbor, established), attributes.otc()) {
+        (Some(Role::Provider | Role::RouteServer), Some(_)) => true,
+        (Some(Role::Peer), Some(by)) => by != peer_asn,
+        _ => false,
+    };
+    if leaked {
+        return Some(Rejection::RouteLeak);
+    }
     let filters = neighbor.builtin_filters;
     // RFC-DONE 9774 §3: routes with an AS_SET are not used.
     if filters.as_set && as_path.has_set() {
         return Some(Rejection::AsSet);
     }
-    let peer_asn = established.negotiated.peer_asn;
     let external = peer_asn != neighbor.local_asn;
     // RFC-DONE 4271 §6.3: an external peer's AS_PATH begins with its AS.
     if filters.first_as && external && as_path.first_as() != Some(peer_asn) {

@@ -579,6 +579,7 @@ mod tests {
             next_hop_self: NextHopSelf::Auto,
             client: None,
             cluster_id: None,
+            otc: Default::default(),
             export: Export::Originated,
             policy: None,
             send_communities: SendCommunities {

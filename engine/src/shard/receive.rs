@@ -9,6 +9,7 @@
 use codec::{Family, Nlri, NlriField, Notification, Update};
 use rib::{AttributeId, Path, PathFlags};
 
+use super::import::mark_for_customers;
 use super::instance::Instance;
 use super::peer::{Established, Peer};
 use crate::config::{Import, Neighbor};
@@ -96,6 +97,7 @@ fn announce(
     }
     instance.canonical.clear();
     update.canonical(field, &mut instance.canonical);
+    mark_for_customers(neighbor, established, &mut instance.canonical);
     let Ok(attributes) = instance.writer.intern(&instance.canonical) else {
         // The attribute store is full: what was announced before under these prefixes is not
         // true any more, so it goes.

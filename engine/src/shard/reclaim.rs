@@ -103,6 +103,7 @@ mod tests {
             },
             client: None,
             cluster_id: None,
+            otc: Default::default(),
         }
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use codec::{Family, PeerKind};
 
 use super::command::{Action, ConnectTarget};
+use super::import::role_of;
 use super::peer::{Established, Peer, PeerId, client_of, socket_options, source_info};
 use super::{Shard, Wire, import, query};
 use crate::config::Export;
-use crate::group::{ExportView, own_next_hop};
+use crate::group::{ExportView, Otc, own_next_hop};
 use crate::policy::Applied;
 use crate::session::{Down, Negotiated, SessionAction, Slot};
 use crate::time::Time;
@@ -244,6 +245,7 @@ impl Shard {
             four_octet_as: negotiated.wire.four_octet_as,
             families: negotiated.families,
             // Own routes carry our own next hop, whatever it is.
+            otc: Otc::of(role_of(neighbor, established)),
             extended_next_hop: negotiated.wire.extended_next_hop
                 && !matches!(neighbor.export, Export::Originated | Export::None),
             own_next_hop: Family::ALL.map(own),

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use codec::{Family, FamilySet, IpPrefix, WireFormat};
 
 use super::route::{Route, Table};
-use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf};
+use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Role};
 
 /// A session that is up, as the oracle sees it.
 #[derive(Debug)]
@@ -101,6 +101,28 @@ fn in_order(mut left: Vec<Candidate>) -> Vec<Candidate> {
     order
 }
 
+/// What we are to a router by role (RFC 9234).
+fn role(peering: &Peering<'_>) -> Option<Role> {
+    peering.neighbor.role.filter(|_| is_external(peering))
+}
+
+/// RFC 9234 §5, on ingress: 1 and 2.
+fn is_leak(peering: &Peering<'_>, route: &Route) -> bool {
+    match (role(peering), route.otc) {
+        (Some(Role::Provider | Role::RouteServer), Some(_)) => true,
+        (Some(Role::Peer), Some(by)) => by != peering.asn,
+        _ => false,
+    }
+}
+
+/// RFC 9234 §5, on ingress: 3.
+fn mark_ingress(peering: &Peering<'_>, route: &mut Route) {
+    let from_above = [Role::Customer, Role::Peer, Role::RouteServerClient];
+    if role(peering).is_some_and(|role| from_above.contains(&role)) {
+        route.otc = Some(route.otc.unwrap_or(peering.asn));
+    }
+}
+
 /// A client of ours as a route server.
 fn is_served(peering: &Peering<'_>) -> bool {
     is_external(peering) && peering.neighbor.client == Some(Client::RouteServer)
@@ -133,6 +155,15 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
         ),
         (!is_external(peering)).then_some(neighbor.cluster_id),
         peering.format.four_octet_as,
+        {
+            use Role::{Customer, Peer, Provider, RouteServer, RouteServerClient};
+            match role(peering) {
+                None => 0,
+                Some(Provider | RouteServer) => 1,
+                Some(Customer | RouteServerClient) => 2,
+                Some(Peer) => 3,
+            }
+        },
         own_next_hops,
         // Own routes never carry a next hop that is not ours.
         neighbor.export == Export::All && peering.format.extended_next_hop,
@@ -172,6 +203,7 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
                 large_communities: attributes.large_communities.clone(),
                 originator_id: None,
                 cluster_list: vec![],
+                otc: None,
             },
         });
     }
@@ -189,6 +221,7 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
         if peering.families.contains(prefix.family()) && is_accepted(peering, &route) {
             let external = is_external(peering);
             let mut route = route;
+            mark_ingress(peering, &mut route);
             if external {
                 // RFC 4271 §5.1.5: what an external peer says of LOCAL_PREF is ignored. So is what
                 // it says of reflection (RFC 7606 §7.9, §7.10).
@@ -222,6 +255,7 @@ fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
             || route.cluster_list.contains(&neighbor.cluster_id));
     neighbor.import == Import::All
         && !looped
+        && !is_leak(peering, route)
         && own.count() <= usize::from(neighbor.allow_own_asn)
         && route.next_hop != peering.local
 }
@@ -296,6 +330,16 @@ fn exported(
         return None;
     }
     let mut route = best.route.clone();
+    // RFC 9234 §5, on egress.
+    match role(peering) {
+        Some(Role::Customer | Role::RouteServerClient | Role::Peer) if route.otc.is_some() => {
+            return None;
+        }
+        Some(Role::Provider | Role::RouteServer | Role::Peer) => {
+            route.otc = Some(route.otc.unwrap_or(neighbor.local_asn));
+        }
+        _ => {}
+    }
     route.next_hop = next_hop;
     let internal_to_internal = best.from.is_some() && !best.external && !to_external;
     if internal_to_internal {
@@ -376,6 +420,7 @@ mod tests {
                 large_communities: vec![],
                 originator_id: None,
                 cluster_list: vec![],
+                otc: None,
             },
         }
     }

@@ -21,6 +21,7 @@ pub(super) struct Route {
     pub(super) large_communities: Vec<[u32; 3]>,
     pub(super) originator_id: Option<Ipv4Addr>,
     pub(super) cluster_list: Vec<Ipv4Addr>,
+    pub(super) otc: Option<u32>,
 }
 
 impl fmt::Display for Route {
@@ -38,6 +39,9 @@ impl fmt::Display for Route {
         }
         if !self.communities.is_empty() {
             write!(f, " communities {:x?}", self.communities)?;
+        }
+        if let Some(otc) = self.otc {
+            write!(f, " otc {otc}")?;
         }
         if let Some(originator) = self.originator_id {
             write!(
@@ -70,6 +74,7 @@ impl Route {
             large_communities: set.large_communities().collect(),
             originator_id: set.originator_id(),
             cluster_list: set.cluster_list().collect(),
+            otc: set.otc(),
         })
     }
 
@@ -140,6 +145,9 @@ impl Route {
         }
         if !self.large_communities.is_empty() {
             writer.large_communities(&self.large_communities);
+        }
+        if let Some(otc) = self.otc {
+            writer.otc(otc);
         }
         out
     }

@@ -16,7 +16,7 @@ use codec::{
 
 use super::network::{End, LinkId, Network};
 use super::route::{Route, Table};
-use crate::config::Capabilities;
+use crate::config::{Capabilities, Role};
 use crate::random::Random;
 use crate::time::Time;
 
@@ -38,6 +38,8 @@ pub(super) struct RouterSpec {
     pub(super) listens: bool,
     pub(super) hold_time: u16,
     pub(super) families: FamilySet,
+    /// What it is to the node; none: it does not tell (RFC 9234).
+    pub(super) role: Option<Role>,
     /// What else it offers.
     pub(super) capabilities: Capabilities,
     /// False: an old router that does not know 4-octet AS numbers.
@@ -420,6 +422,7 @@ impl Router {
                     .collect(),
             });
         }
+        capabilities.extend(self.spec.role.map(|role| Capability::Role(role.code())));
         if self.spec.capabilities.extended_messages {
             capabilities.push(Capability::ExtendedMessages);
         }
@@ -562,6 +565,12 @@ impl Router {
                 }
                 Capability::GracefulRestart { .. } => {}
                 Capability::RouteRefresh | Capability::Fqdn { .. } => {}
+                Capability::Role(role) => {
+                    let wanted = spec.role.map(|role| role.counterpart().code());
+                    if wanted.is_some_and(|wanted| wanted != *role) {
+                        return Err(format!("the engine says that its role is {role}"));
+                    }
+                }
                 Capability::ExtendedMessages => theirs.extended_messages = true,
                 other if *other == ipv4_over_ipv6() => theirs.extended_next_hop = true,
                 other => return Err(format!("the engine offers {other:?}, which it does not do")),

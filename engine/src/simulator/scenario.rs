@@ -18,7 +18,7 @@ use super::router::{RouterGraceful, RouterSpec};
 use crate::config::{
     AddPaths, BuiltinFilters, Capabilities, Client, DesiredState, Export, GracefulRestart, Import,
     Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin, OriginAttributes, Password, PeerAsn,
-    SendCommunities, Timers,
+    Role, SendCommunities, Timers,
 };
 use crate::random::Random;
 
@@ -300,6 +300,7 @@ impl Scenario {
         match self.random.below(15) {
             12 => changed.graceful_restart = drawn.graceful_restart,
             13 => {
+                changed.role = drawn.role;
                 changed.capabilities = drawn.capabilities;
                 changed.host_name = drawn.host_name;
             }
@@ -412,6 +413,11 @@ impl Scenario {
             },
             originator_id,
             cluster_list,
+            otc: match self.random.below(10) {
+                0 => Some(spec.asn),
+                1 => Some(64500),
+                _ => None,
+            },
         }
     }
 
@@ -467,6 +473,10 @@ fn router(index: usize, theme: Theme, random: &mut Random) -> RouterSpec {
         listens,
         hold_time: *random.pick(&[9, 30, 90, 0]),
         families: draw_families(random),
+        role: match (theme, random.percent(40)) {
+            (Theme::Mixed, true) => Some(*random.pick(&Role::ALL)),
+            _ => None,
+        },
         capabilities: match theme {
             Theme::Mixed => draw_capabilities(random),
             _ => Capabilities {
@@ -539,6 +549,14 @@ fn neighbor(
         families: draw_families(random),
         add_paths: draw_add_paths(random),
         capabilities: draw_capabilities(random),
+        // A router that does not tell its role may have any.
+        role: match (router.role, random.percent(60)) {
+            (_, false) => None,
+            (Some(theirs), true) => Some(theirs.counterpart()),
+            (None, true) if theme == Theme::Mixed => Some(*random.pick(&Role::ALL)),
+            (None, true) => None,
+        },
+        role_strict: false,
         host_name: random.percent(50).then(|| "node-1".into()),
         next_hop_ipv4: random.percent(10).then_some(Ipv4Addr::new(10, 0, 0, 201)),
         next_hop_ipv6: match random.below(4) {

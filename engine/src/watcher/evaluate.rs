@@ -222,6 +222,8 @@ fn neighbor(
         ttl_security: spec.ttl_security,
         timers: spec.timers,
         families: spec.families,
+        role: spec.role,
+        role_strict: spec.role_strict,
         add_paths: spec.add_paths,
         capabilities: spec.capabilities,
         host_name: spec.fqdn.then(|| options.node_name.as_str().into()),

@@ -15,7 +15,7 @@ use codec::{Family, FamilySet, IpPrefix};
 use super::selector::Selector;
 use crate::config::{
     AddPaths, BuiltinFilters, Capabilities, Client, Export, GracefulRestart, Import, NextHopIpv6,
-    NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, SendCommunities, Timers,
+    NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, Role, SendCommunities, Timers,
 };
 
 /// The labels of an object.
@@ -275,6 +275,10 @@ pub struct NeighborSpec {
     pub timers: Timers,
     /// Families offered.
     pub families: FamilySet,
+    /// `role`.
+    pub role: Option<Role>,
+    /// `roleStrict`.
+    pub role_strict: bool,
     /// `addPaths`.
     pub add_paths: AddPaths,
     /// `capabilities`, without `fqdn`.

@@ -49,6 +49,8 @@ fn config() -> SessionConfig {
         },
         long_lived: None,
         enhanced_refresh: true,
+        role: None,
+        role_strict: false,
         add_paths: AddPaths::default(),
         capabilities: Capabilities::default(),
         host_name: Some("node-1".into()),

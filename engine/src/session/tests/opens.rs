@@ -7,8 +7,8 @@ use codec::{AddPath, Capability, ExtendedNextHop, Family, FamilySet, Open, PeerK
 
 use super::scripted::{drain, hear, keepalive_bytes, open_bytes, peer_open, session_in};
 use super::{at, config, seconds};
-use crate::config::{Capabilities, PeerAsn};
-use crate::session::{Session, SessionConfig, Slot, State};
+use crate::config::{Capabilities, PeerAsn, Role};
+use crate::session::{OwnRestart, Session, SessionConfig, Slot, State, open};
 
 fn answer(config: SessionConfig, open: &Open) -> (Vec<String>, Session) {
     let mut session = session_in(State::OpenSent, Slot::Outgoing, config);
@@ -283,6 +283,74 @@ fn ipv6_next_hops_are_not_offered_where_ipv4_is_not() {
     let (_, negotiated) = session.established().expect("it is up");
     assert!(!negotiated.offered.contains(&ipv4_over_ipv6()));
     assert!(!negotiated.wire.extended_next_hop);
+}
+
+// RFC-SHOWN 9234 §4.1
+// RFC-SHOWN 9234 §4.2
+#[test]
+fn roles_have_to_fit() {
+    let told = |theirs: &[u8]| {
+        let mut open = peer_open();
+        let roles = theirs.iter().map(|role| Capability::Role(*role));
+        open.capabilities.extend(roles);
+        open
+    };
+    let with = |role, strict| {
+        let mut config = config();
+        config.role = Some(role);
+        config.role_strict = strict;
+        config
+    };
+    for ours in Role::ALL {
+        for theirs in 0..=5 {
+            let open = told(&[theirs]);
+            if theirs == ours.counterpart().code() {
+                let (done, _) = answer(with(ours, true), &open);
+                assert_eq!(done, ["keepalive to Outgoing"], "{ours:?} {theirs}");
+                // Said twice alike it is said once.
+                let (done, _) = answer(with(ours, true), &told(&[theirs, theirs]));
+                assert_eq!(done, ["keepalive to Outgoing"]);
+            } else {
+                assert_refused(with(ours, false), &open, 11, "does not fit ours");
+            }
+        }
+        let offered = open::offer(&with(ours, false), OwnRestart::default());
+        assert!(
+            offered
+                .capabilities
+                .contains(&Capability::Role(ours.code()))
+        );
+    }
+    assert_refused(
+        with(Role::Customer, false),
+        &told(&[0, 3]),
+        11,
+        "several roles",
+    );
+    let (done, _) = answer(with(Role::Customer, false), &peer_open());
+    assert_eq!(done, ["keepalive to Outgoing"], "an old peer is taken");
+    assert_refused(with(Role::Customer, true), &peer_open(), 11, "roleStrict");
+    let (done, _) = answer(config(), &told(&[4]));
+    assert_eq!(done, ["keepalive to Outgoing"], "without a role of ours");
+    // Inside an AS there are no roles.
+    let mut inside = with(Role::Customer, true);
+    inside.peer_asn = PeerAsn::Any;
+    let (done, _) = answer(inside, &with_asn(65001));
+    assert_eq!(done, ["keepalive to Outgoing"]);
+}
+
+#[test]
+fn strict_mode_ends_a_session_with_a_peer_that_told_no_role() {
+    for (theirs, stays) in [(vec![], false), (vec![Capability::Role(0)], true)] {
+        let mut config = config();
+        config.role = Some(Role::Customer);
+        let mut open = peer_open();
+        open.capabilities.extend(theirs);
+        let (_, mut session) = answer(config.clone(), &open);
+        hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+        config.role_strict = true;
+        assert_eq!(session.handle_config(at(2), config), !stays);
+    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(in crate::shard) fn neighbor() -> Neighbor {
         long_lived: None,
         enhanced_refresh: true,
         capabilities: Default::default(),
+        role: None,
+        role_strict: false,
         host_name: None,
         allow_own_asn: 0,
         builtin_filters: crate::config::BuiltinFilters::default(),

@@ -1,6 +1,7 @@
 //! A shard with peers that the tests play, octet by octet, on a virtual clock.
 
 mod options;
+mod roles;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -20,6 +20,7 @@ mod policy_match;
 mod policy_set;
 #[cfg(test)]
 mod policy_tests;
+mod role;
 mod templates;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use super::fields::{Field, Fields};
 use super::graceful::graceful_restart;
 use super::node::Value;
 use super::peering::BGP_PORT;
+use super::role::role;
 use super::templates::Templates;
 use super::unsupported;
 use crate::config::{
@@ -93,6 +94,7 @@ fn settings(
     let export =
         policy_word(fields, "export", EXPORT, Export::Policy, report).unwrap_or(Export::Originated);
     let capabilities = capabilities(fields, report);
+    let (role, role_strict) = role(fields, (peer_asn, local_asn.or(instance_asn)), report);
     let spec = NeighborSpec {
         line: fields.line,
         path: fields.path.as_str().into(),
@@ -109,6 +111,8 @@ fn settings(
         ttl_security: flag(fields, "ttlSecurity", report),
         timers,
         families,
+        role,
+        role_strict,
         add_paths: add_paths(fields, report),
         capabilities: capabilities.offered,
         fqdn: capabilities.fqdn,

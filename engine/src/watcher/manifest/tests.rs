@@ -97,6 +97,7 @@ fn everything_supported_is_taken() {
          timers: {connectRetryTimeSeconds: 5, holdTimeSeconds: 9, keepAliveTimeSeconds: 3, \
          sendHoldTimeSeconds: 20, advertisementIntervalSeconds: 0}\n  \
          families: [{afi: ipv4, safi: unicast}]\n  nextHop: {ipv4: 10.0.0.5, ipv6: mapped}\n  \
+         role: rs-client\n  roleStrict: true\n  \
          capabilities: {extendedMessages: false, extendedNextHop: false, fqdn: false}\n  \
          nextHopSelf: Always\n  import: all\n  export: all\n  sendCommunities: [large]\n  \
          allowOwnASN: 1\n",
@@ -121,6 +122,9 @@ fn everything_supported_is_taken() {
     assert_eq!(peering.neighbors.len(), 2);
     assert_eq!(peering.neighbors[1].whom.to_string(), "2001:db8::6");
     assert_eq!(peering.neighbors[1].local_asn, Some(65010));
+    let neighbor = &peering.neighbors[0];
+    assert_eq!(neighbor.role, Some(crate::config::Role::RouteServerClient));
+    assert!(neighbor.role_strict);
     let offered = peering.neighbors[0].capabilities;
     assert!(!offered.extended_messages && !offered.extended_next_hop && !peering.neighbors[0].fqdn);
 }
@@ -236,7 +240,19 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "peerASN: 1\ngracefulRestart: {enbled: false}",
             "did you mean enabled?",
         ),
-        ("peerASN: 1\nrole: customer", "not supported yet"),
+        (
+            "peerASN: 1\nrole: client",
+            "role: \"client\" is not accepted: one of provider, rs, rs-client, customer, peer",
+        ),
+        (
+            "peerASN: internal\nrole: customer",
+            "roles are of external peers (RFC 9234)",
+        ),
+        (
+            "peerASN: 65001\nrole: peer",
+            "roles are of external peers (RFC 9234)",
+        ),
+        ("peerASN: 1\nroleStrict: 1", "true or false"),
         (
             "peerASN: 1\ncapabilities: {extendedMessages: 1}",
             "capabilities.extendedMessages: 1 is not accepted: true or false",

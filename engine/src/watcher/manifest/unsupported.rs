@@ -15,7 +15,6 @@ enum Off {
     Never,
     False,
     Zero,
-    EmptyText,
     EmptyList,
     /// A mapping with these fields.
     Fields(&'static [(&'static str, Off)]),
@@ -38,8 +37,6 @@ const NEIGHBOR: &[(&str, Off)] = &[
         "longLivedGracefulRestart",
         Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
     ),
-    ("role", Off::EmptyText),
-    ("roleStrict", Off::False),
     (
         "maxPrefixes",
         Off::Fields(&[
@@ -111,7 +108,6 @@ fn judge(field: &Field<'_>, off: &'static Off, report: &mut Report) {
         }
         Off::False if *value == Value::Bool(false) => return,
         Off::Zero if *value == Value::Integer(0) => return,
-        Off::EmptyText if matches!(value, Value::String(text) if text.is_empty()) => return,
         Off::EmptyList if matches!(value, Value::List(list) if list.is_empty()) => return,
         Off::Fields(table) => {
             if let Some(mut fields) = field.fields(report) {
@@ -122,7 +118,6 @@ fn judge(field: &Field<'_>, off: &'static Off, report: &mut Report) {
         }
         Off::False => "false",
         Off::Zero => "0",
-        Off::EmptyText => "\"\"",
         Off::EmptyList => "[]",
     };
     field.fault(
