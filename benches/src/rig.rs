@@ -165,6 +165,7 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
         capabilities: Capabilities::default(),
         role: None,
         role_strict: false,
+        max_prefixes: Default::default(),
         host_name: None,
         next_hop_ipv4: None,
         next_hop_ipv6: NextHopIpv6::Auto,

@@ -17,8 +17,10 @@ use crate::policy::{Policy, Sources};
 
 mod delta;
 mod dynamic;
+mod limits;
 mod role;
 
+pub use limits::{LimitAction, MaxPrefixes};
 pub use role::Role;
 
 pub use delta::{Delta, DesiredState, InstanceSettings, OriginChange, diff};
@@ -82,6 +84,8 @@ pub struct Neighbor {
     pub role: Option<Role>,
     /// A peer that does not tell its role is refused.
     pub role_strict: bool,
+    /// How many prefixes the peer may say.
+    pub max_prefixes: MaxPrefixes,
     /// Several paths a prefix (RFC 7911).
     pub add_paths: AddPaths,
     /// What else is offered.

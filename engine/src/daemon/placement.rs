@@ -184,6 +184,7 @@ pub(super) mod tests {
             capabilities: Capabilities::default(),
             role: None,
             role_strict: false,
+            max_prefixes: Default::default(),
             host_name: None,
             next_hop_ipv4: None,
             next_hop_ipv6: NextHopIpv6::Auto,

@@ -8,7 +8,7 @@ use super::backoff::Penalty;
 use super::config::SessionConfig;
 use super::connection::Phase;
 use super::exchange::Ending;
-use super::{Cause, Session, Standing, open, words};
+use super::{Cause, Failure, Session, Standing, open, words};
 use crate::time::Time;
 
 impl Session {
@@ -29,6 +29,16 @@ impl Session {
         self.started = false;
         self.close_all(now, &notification);
         self.note(now, &format!("stopped: {notification}"));
+    }
+
+    /// As [`Session::handle_stop`], with the words for the operator.
+    pub fn handle_stop_for(&mut self, now: Time, notification: Notification, words: String) {
+        self.handle_stop(now, notification);
+        self.fail(Failure {
+            words,
+            cause: Cause::Said,
+            ended_session: true,
+        });
     }
 
     /// Closes every connection with `notification` and comes back by itself within a second. The

@@ -122,6 +122,7 @@ impl Shard {
     pub(super) fn stop(&mut self, now: Time, id: PeerId, notification: Notification) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.draining = None;
+            peer.held = None;
             let notification = peer.session.hard(notification);
             peer.session.handle_stop(now, notification);
             self.drain(now, id);
@@ -144,6 +145,7 @@ impl Shard {
                 peer.session.handle_reset(now, notification);
                 self.drain(now, id);
                 self.give_up(id);
+                self.let_go(now, id);
                 count += 1;
             }
         }
@@ -188,6 +190,7 @@ impl Shard {
             next_incoming: None,
             established: None,
             retained: None,
+            held: None,
             armed: None,
             shown: State::Idle,
             draining: None,
@@ -219,6 +222,10 @@ impl Shard {
             reset = true;
         }
         self.drain(now, id);
+        if old.max_prefixes != neighbor.max_prefixes {
+            self.let_go(now, id);
+            self.check_limits(now, id);
+        }
         if reset {
             self.change_source(id);
             self.give_up_unless_imported(id);

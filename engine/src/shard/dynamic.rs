@@ -156,6 +156,7 @@ impl Shard {
             peer.dynamic.is_some()
                 // Its routes may wait for it to restart.
                 && peer.retained.is_none()
+                && peer.held.is_none()
                 && peer.next_incoming.is_none()
                 && peer.connections.iter().all(Option::is_none)
         };

@@ -16,6 +16,7 @@ mod dynamic;
 mod graceful_shutdown;
 mod import;
 mod instance;
+mod limits;
 mod memory;
 mod peer;
 #[cfg(test)]
@@ -269,6 +270,7 @@ impl Shard {
             live.keep_partial(partial);
         }
         self.settle_arrivals(peer);
+        self.check_limits(now, peer);
         self.peers.arm(peer);
     }
 
@@ -357,6 +359,10 @@ impl Shard {
                     }
                 }
                 peer.session.handle_timeout(now);
+            }
+            let held = self.peers.get(id).and_then(|peer| peer.held);
+            if held.is_some_and(|held| held.until.is_some_and(|until| until <= now)) {
+                self.let_go(now, id);
             }
             self.end_overdue(now, id);
             self.end_absence(now, id);

@@ -9,6 +9,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::command::{ConnectionId, SocketOptions};
 use super::graceful_shutdown::Draining;
+use super::limits::{Held, Level};
 use super::memory::Volume;
 use super::retained::Retained;
 use super::stale::StaleFamilies;
@@ -33,6 +34,8 @@ pub(super) struct Peer {
     pub(super) established: Option<Box<Established>>,
     /// What it has in the table while its session is down and it is expected back.
     pub(super) retained: Option<Box<Retained>>,
+    /// It said more prefixes than it may.
+    pub(super) held: Option<Held>,
     /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
     /// The state of its session that whoever watches knows.
@@ -65,6 +68,8 @@ pub(super) struct Established {
     pub(super) stale: StaleFamilies,
     /// UPDATEs with a malformed attribute (RFC 7606).
     pub(super) malformed_updates: u64,
+    /// How near to its limits it is.
+    pub(super) limit_levels: [Level; Family::ALL.len()],
     /// What its routes may take of memory.
     pub(super) volume: Volume,
     /// Nothing is read from it (`memory`).

@@ -8,6 +8,7 @@ use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceId};
 
 use super::command::{PrefixView, Query};
 use super::instance::Instance;
+use super::limits::warning;
 use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, TOO_LONG_WORDS, import, receive};
@@ -92,6 +93,11 @@ impl Shard {
             last_error: match (drain, established) {
                 (Some((_, words)), _) => Some(words),
                 (_, Some(established)) if established.paused => Some(PAUSED_WORDS.to_owned()),
+                (_, Some(established))
+                    if let Some(words) = warning(&peer.neighbor, established) =>
+                {
+                    Some(words)
+                }
                 _ => peer.session.last_error().map(str::to_owned),
             },
             group: established.map(|e| e.group as u32),

@@ -132,6 +132,7 @@ impl Shard {
             counted: Default::default(),
             stale: Default::default(),
             malformed_updates: 0,
+            limit_levels: Default::default(),
             volume: Default::default(),
             paused: false,
         });

@@ -62,8 +62,9 @@ impl Peer {
         let stale = self.established.as_ref().and_then(|up| up.stale_until());
         let away = self.retained.as_ref().map(|kept| kept.until());
         let draining = self.draining.map(|draining| draining.next_timeout());
+        let held = self.held.and_then(|held| held.until);
         let timers = session.into_iter().chain(stale).chain(away);
-        timers.chain(draining).min()
+        timers.chain(draining).chain(held).min()
     }
 }
 

@@ -557,6 +557,7 @@ fn neighbor(
             (None, true) => None,
         },
         role_strict: false,
+        max_prefixes: Default::default(),
         host_name: random.percent(50).then(|| "node-1".into()),
         next_hop_ipv4: random.percent(10).then_some(Ipv4Addr::new(10, 0, 0, 201)),
         next_hop_ipv6: match random.below(4) {

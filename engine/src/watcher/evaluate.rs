@@ -222,6 +222,7 @@ fn neighbor(
         ttl_security: spec.ttl_security,
         timers: spec.timers,
         families: spec.families,
+        max_prefixes: spec.max_prefixes,
         role: spec.role,
         role_strict: spec.role_strict,
         add_paths: spec.add_paths,

@@ -14,8 +14,9 @@ use codec::{Family, FamilySet, IpPrefix};
 
 use super::selector::Selector;
 use crate::config::{
-    AddPaths, BuiltinFilters, Capabilities, Client, Export, GracefulRestart, Import, NextHopIpv6,
-    NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, Role, SendCommunities, Timers,
+    AddPaths, BuiltinFilters, Capabilities, Client, Export, GracefulRestart, Import, MaxPrefixes,
+    NextHopIpv6, NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, Role, SendCommunities,
+    Timers,
 };
 
 /// The labels of an object.
@@ -275,6 +276,8 @@ pub struct NeighborSpec {
     pub timers: Timers,
     /// Families offered.
     pub families: FamilySet,
+    /// `maxPrefixes`.
+    pub max_prefixes: MaxPrefixes,
     /// `role`.
     pub role: Option<Role>,
     /// `roleStrict`.

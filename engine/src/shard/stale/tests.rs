@@ -82,6 +82,7 @@ pub(in crate::shard) fn neighbor() -> Neighbor {
         capabilities: Default::default(),
         role: None,
         role_strict: false,
+        max_prefixes: Default::default(),
         host_name: None,
         allow_own_asn: 0,
         builtin_filters: crate::config::BuiltinFilters::default(),

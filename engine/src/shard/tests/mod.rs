@@ -1,5 +1,6 @@
 //! A shard with peers that the tests play, octet by octet, on a virtual clock.
 
+mod limits;
 mod options;
 mod roles;
 
@@ -110,6 +111,17 @@ impl Bed {
         self.run();
     }
 
+    /// Time goes on by this many seconds.
+    fn wait(&mut self, seconds: u64) {
+        let end = Time(self.now.0 + seconds * 1_000_000_000);
+        while let Some(at) = self.shard.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.shard.handle_timeout(self.now, &mut |_| false);
+            self.run();
+        }
+        self.now = end;
+    }
+
     /// Everything that can be done now is done.
     fn run(&mut self) {
         while self.shard.work(self.now) {}
@@ -141,6 +153,27 @@ impl Bed {
             messages.push(rest.drain(..length).collect());
         }
         messages
+    }
+
+    /// Whether a connection from this address is turned away.
+    fn is_refused(&mut self, address: IpAddr) -> bool {
+        let local = SocketAddr::new("10.0.0.5".parse().unwrap(), 179);
+        let accepted = self
+            .shard
+            .handle_accepted(self.now, INSTANCE, local, address.into());
+        self.run();
+        accepted.is_none_or(|connection| self.closed.contains(&connection))
+    }
+
+    /// The operator resets everything.
+    fn reset(&mut self) {
+        let command = ShardCommand::Reset {
+            instance: None,
+            peer: None,
+            reply: Box::new(|_| ()),
+        };
+        self.shard.handle_command(self.now, command);
+        self.run();
     }
 
     /// The NOTIFICATION among what a peer has been sent since this was asked last.

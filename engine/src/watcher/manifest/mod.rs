@@ -10,6 +10,7 @@ mod fields;
 mod graceful;
 mod guard;
 mod kubernetes;
+mod max_prefixes;
 mod metadata;
 mod neighbor;
 mod node;

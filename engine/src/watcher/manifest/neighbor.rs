@@ -10,6 +10,7 @@ use super::capabilities::capabilities;
 use super::client::client;
 use super::fields::{Field, Fields};
 use super::graceful::graceful_restart;
+use super::max_prefixes::max_prefixes;
 use super::node::Value;
 use super::peering::BGP_PORT;
 use super::role::role;
@@ -111,6 +112,7 @@ fn settings(
         ttl_security: flag(fields, "ttlSecurity", report),
         timers,
         families,
+        max_prefixes: max_prefixes(fields, report),
         role,
         role_strict,
         add_paths: add_paths(fields, report),

@@ -97,6 +97,7 @@ fn everything_supported_is_taken() {
          timers: {connectRetryTimeSeconds: 5, holdTimeSeconds: 9, keepAliveTimeSeconds: 3, \
          sendHoldTimeSeconds: 20, advertisementIntervalSeconds: 0}\n  \
          families: [{afi: ipv4, safi: unicast}]\n  nextHop: {ipv4: 10.0.0.5, ipv6: mapped}\n  \
+         maxPrefixes: {ipv4: 10, action: reset, warningPercent: 50, restartAfterSeconds: 5}\n  \
          role: rs-client\n  roleStrict: true\n  \
          capabilities: {extendedMessages: false, extendedNextHop: false, fqdn: false}\n  \
          nextHopSelf: Always\n  import: all\n  export: all\n  sendCommunities: [large]\n  \
@@ -125,6 +126,16 @@ fn everything_supported_is_taken() {
     let neighbor = &peering.neighbors[0];
     assert_eq!(neighbor.role, Some(crate::config::Role::RouteServerClient));
     assert!(neighbor.role_strict);
+    let limits = neighbor.max_prefixes;
+    assert_eq!(
+        (limits.most, limits.warning_percent),
+        ([Some(10), None], 50)
+    );
+    let again = std::time::Duration::from_secs(5);
+    assert_eq!(
+        limits.action,
+        crate::config::LimitAction::Reset(Some(again))
+    );
     let offered = peering.neighbors[0].capabilities;
     assert!(!offered.extended_messages && !offered.extended_next_hop && !peering.neighbors[0].fqdn);
 }
@@ -286,7 +297,18 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "routeServerClient: routeReflectorClient is there too: one of the two",
         ),
         ("peerASN: 65001\nrouteReflectorClient: yes", "true or false"),
-        ("peerASN: 1\nmaxPrefixes: {ipv4: 5}", "not supported yet"),
+        (
+            "peerASN: 1\nmaxPrefixes: {ipv4: -1}",
+            "maxPrefixes.ipv4: -1 is not accepted: a number from 0 to 4194304",
+        ),
+        (
+            "peerASN: 1\nmaxPrefixes: {ipv4: 5, action: drop}",
+            "one of reset, warn",
+        ),
+        (
+            "peerASN: 1\nmaxPrefixes: {warningPercent: 0}",
+            "a number from 1 to 100",
+        ),
         (
             "peerASN: 1\ntemplate: tor",
             "neighbors[0].template: \"tor\" is not accepted: there are no templates",
@@ -457,10 +479,6 @@ fn whatever_asks_for_what_is_not_built_is_a_fault() {
     let fields = [
         "gracefulRestart: {selectionDeferralSeconds: 30}",
         "longLivedGracefulRestart: {staleTimeSeconds: 3600}",
-        "maxPrefixes: {action: warn}",
-        "maxPrefixes: {action: reset}",
-        "maxPrefixes: {warningPercent: 80}",
-        "maxPrefixes: {restartAfterSeconds: 1}",
         "timers: {advertisementIntervalSeconds: 5}",
     ];
     for field in fields {

@@ -32,22 +32,10 @@ const PEERING: &[(&str, Off)] = &[(
 )];
 
 /// Fields of a neighbor.
-const NEIGHBOR: &[(&str, Off)] = &[
-    (
-        "longLivedGracefulRestart",
-        Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
-    ),
-    (
-        "maxPrefixes",
-        Off::Fields(&[
-            ("ipv4", Off::Zero),
-            ("ipv6", Off::Zero),
-            ("action", Off::Never),
-            ("warningPercent", Off::Never),
-            ("restartAfterSeconds", Off::Zero),
-        ]),
-    ),
-];
+const NEIGHBOR: &[(&str, Off)] = &[(
+    "longLivedGracefulRestart",
+    Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
+)];
 
 /// Fields of a neighbor's `addPaths`.
 const ADD_PATHS: &[(&str, Off)] = &[("send", Off::Zero)];
