@@ -139,6 +139,7 @@ impl<'a> AsPath<'a> {
 
     /// The length that best-path selection compares: a set counts 1, a confederation segment 0
     /// (RFC 4271 §9.1.2.2 a, RFC 5065 §5.3).
+    // RFC-LEFT 5065 §4: There is no member role; confederation segments count 0 in a length.
     pub fn path_length(&self) -> usize {
         self.segments().map(|segment| segment.path_length()).sum()
     }
@@ -206,6 +207,7 @@ impl<'a> AsPath<'a> {
             if segment.kind.is_confed() && !confed_allowed {
                 return Some("a confederation segment from outside (RFC 5065)");
             }
+            // RFC-DONE 7607 §2: AS 0 in AS_PATH: the routes are withdrawn; elsewhere: the attribute is discarded.
             if segment.asns().any(|asn| asn == 0) {
                 return Some("AS 0 in the path (RFC 7607)");
             }

@@ -140,6 +140,7 @@ impl Capability {
     }
 
     fn parse(code: u8, value: &[u8]) -> Option<Capability> {
+        // RFC-DONE 5492 §3: A capability that is not known is passed over.
         let unknown = || Capability::Unknown {
             code,
             data: Bytes::copy_from_slice(value),
@@ -319,6 +320,8 @@ fn parse_fqdn(value: &[u8]) -> Option<Capability> {
 mod tests {
     use super::*;
 
+    // RFC-SHOWN 5492 §3
+    // RFC-SHOWN 5492 §4
     #[test]
     fn every_kind_reads_back_as_written() {
         let all = vec![

@@ -35,6 +35,7 @@ pub fn encode_mp_update(
     nlri: &[u8],
     out: &mut Vec<u8>,
 ) {
+    // RFC-DONE 7606 §5.1: MP_REACH_NLRI and MP_UNREACH_NLRI come first; one kind of prefixes an UPDATE.
     let value_len = REACH_FIXED_LEN + next_hop.wire_len() + nlri.len();
     let start = begin_message(MessageType::Update, out);
     out.extend_from_slice(&[0, 0]);
@@ -146,6 +147,7 @@ mod tests {
     use super::*;
     use crate::MAX_LEN;
 
+    // RFC-SHOWN 7606 §5.1
     #[test]
     fn full_messages_reach_the_limit_and_no_further() {
         let next_hop = NextHop::V6(Ipv6Addr::LOCALHOST);

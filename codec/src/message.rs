@@ -132,6 +132,7 @@ pub fn frame(bytes: &[u8], max_len: usize) -> Result<Option<usize>, Notification
             Err(not_synchronized())
         };
     };
+    // RFC-DONE 4271 §6.1: A header is judged as soon as it is there: marker, length, type.
     let (length, _) = check_header(header, max_len)?;
     Ok((bytes.len() >= length).then_some(length))
 }
@@ -293,6 +294,7 @@ mod tests {
         );
     }
 
+    // RFC-SHOWN 4271 §6.1
     #[test]
     fn header_faults() {
         let fault = |bytes: &[u8], max| {

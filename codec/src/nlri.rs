@@ -314,6 +314,7 @@ mod tests {
         assert!(!refused(&[], Family::Ipv4Unicast, true));
     }
 
+    // RFC-SHOWN 8950 §3
     #[test]
     fn a_link_local_next_hop_behind_none_stands_alone() {
         let link_local: Ipv6Addr = "fe80::6".parse().unwrap();

@@ -160,6 +160,7 @@ impl Notification {
 
     /// The same with a shutdown communication (RFC 9003 §2), cut at a character to 255 octets.
     pub fn with_shutdown_communication(self, words: &str) -> Notification {
+        // RFC-DONE 9003 §2: A shutdown communication is UTF-8 of at most 255 octets, shown escaped.
         let mut end = words.len().min(255);
         while !words.is_char_boundary(end) {
             end -= 1;
@@ -367,6 +368,7 @@ mod tests {
         );
     }
 
+    // RFC-SHOWN 9003 §2
     #[test]
     fn hostile_shutdown_communication() {
         let evil = Notification::cease(2).with_data(b"\x06\x1b[2J\xff\n");

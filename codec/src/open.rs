@@ -37,6 +37,7 @@ impl Open {
         let Some((version, two_octet_asn, hold_time, identifier)) = fields else {
             return Err(fault(UNSPECIFIC));
         };
+        // RFC-DONE 4271 §6.2: Version, AS, identifier, hold time and parameters are judged in this order.
         if version != 4 {
             return Err(fault(open::UNSUPPORTED_VERSION).with_data(&[0, 4]));
         }
@@ -48,10 +49,13 @@ impl Open {
                 _ => None,
             })
             .unwrap_or(u32::from(two_octet_asn));
+        // RFC-DONE 7607 §2: AS 0 in OPEN is refused with 2/2.
+        // RFC-DONE 6793 §4.2.1: So is AS_TRANS as a speaker's own number.
         // RFC 7607 §2; RFC 6793 §4.2.1: AS_TRANS is nobody's own number.
         if two_octet_asn == 0 || asn == 0 || asn == AS_TRANS {
             return Err(fault(open::BAD_PEER_AS));
         }
+        // RFC-DONE 6286 §2.1: A BGP identifier is any 32 bits but zero.
         // RFC 6286 §2.1: any identifier but zero.
         if identifier == 0 {
             return Err(fault(open::BAD_IDENTIFIER));
@@ -95,6 +99,7 @@ pub fn encode_open(message: &Open, out: &mut Vec<u8>) {
             out.extend_from_slice(&[length as u8 + 2, CAPABILITIES, length as u8]);
         }
         length => {
+            // RFC-DONE 9072 §2: Parameters past 255 octets go out, and any come in, in the long form.
             // RFC 9072 §2: both lengths grow to two octets.
             out.extend_from_slice(&[255, EXTENDED]);
             out.extend_from_slice(&(length as u16 + 3).to_be_bytes());
@@ -125,6 +130,7 @@ fn parse_parameters(mut reader: Reader<'_>) -> Result<Vec<Capability>, Notificat
 
     let mut capabilities = Vec::new();
     while let Some(parameter) = reader.u8() {
+        // RFC-DONE 5492 §4: Capabilities may stand in any number of parameters, each several times.
         if parameter != CAPABILITIES {
             // 255 in a later place is unknown as well (RFC 9072 §2).
             return Err(fault(open::UNSUPPORTED_PARAMETER));
@@ -179,6 +185,7 @@ mod tests {
         }
     }
 
+    // RFC-SHOWN 9072 §2
     #[test]
     fn short_and_long_forms() {
         let mut message = open(vec![Capability::FourOctetAs(4_200_000_001)]);
@@ -206,6 +213,9 @@ mod tests {
         assert!(octets <= MAX_LEN && read.capabilities.len() == 16);
     }
 
+    // RFC-SHOWN 4271 §6.2
+    // RFC-SHOWN 7607 §2
+    // RFC-SHOWN 6286 §2.1
     #[test]
     fn faults() {
         let mut out = Vec::new();

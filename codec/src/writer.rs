@@ -303,6 +303,7 @@ mod tests {
         assert_eq!(set.unknown().map(|a| a.flags).collect::<Vec<_>>(), [0xe0]);
     }
 
+    // RFC-SHOWN 6793 §4.2.2
     #[test]
     fn two_octet_peers_get_as_trans_and_as4_path() {
         let path = path_octets(&[65002]);

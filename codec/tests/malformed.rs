@@ -102,6 +102,16 @@ fn matches(alternative: &str, outcome: &Result<Vec<&'static str>, Notification>)
     }
 }
 
+// RFC-SHOWN 7606 §3
+// RFC-SHOWN 7606 §4
+// RFC-SHOWN 7606 §5.2
+// RFC-SHOWN 7606 §5.3
+// RFC-SHOWN 7606 §7
+// RFC-SHOWN 7607 §2
+// RFC-SHOWN 6793 §6
+// RFC-SHOWN 5065 §5
+// RFC-SHOWN 8092 §6
+// RFC-SHOWN 5701 §2
 #[test]
 fn every_case_costs_what_it_must() {
     let Some(path) = support::data("malformed.txt") else {

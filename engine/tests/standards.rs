@@ -21,6 +21,7 @@ const TITLES: &[(u16, &str)] = &[
     (2918, "Route Refresh Capability"),
     (4271, "A Border Gateway Protocol 4 (BGP-4)"),
     (4360, "BGP Extended Communities Attribute"),
+    (4451, "BGP MULTI_EXIT_DISC (MED) Considerations"),
     (4456, "BGP Route Reflection"),
     (4486, "Subcodes for BGP Cease NOTIFICATION"),
     (4724, "Graceful Restart Mechanism for BGP"),

@@ -7,6 +7,11 @@
 //!
 //! Next hops count as reachable at equal cost: step e does not tell paths apart.
 
+// RFC-DONE 4271 §9.1.2.2: The ties are broken in the order of the text.
+// RFC-DONE 4456 §9: ORIGINATOR_ID for the identifier, and the shorter CLUSTER_LIST.
+// RFC-DONE 4451 §1: MEDs are compared within one neighbor AS only; a missing one is 0.
+// RFC-LEFT 5004 §3: The external path that stands is not preferred: order does not count.
+
 use std::cmp::{Ordering, Reverse};
 
 use crate::peer_address::PeerAddress;
@@ -217,6 +222,8 @@ mod tests {
         }
     }
 
+    // RFC-SHOWN 4271 §9.1.2.2
+    // RFC-SHOWN 4456 §9
     #[test]
     fn each_step_outweighs_all_after_it() {
         type Change = fn(&mut Candidate);
@@ -269,6 +276,7 @@ mod tests {
     }
 
     /// The classic case in which comparing pairs in order of arrival goes in circles.
+    // RFC-SHOWN 4451 §1
     #[test]
     fn med_removes_within_one_neighbor_as_only() {
         let path = |neighbor_as, med, router_id, external| {

@@ -59,6 +59,7 @@ impl Update<'_> {
                     let flags = canonical_flags(attribute).unwrap_or(0);
                     writer.raw(flags, code::AGGREGATOR, &merged_aggregator(&attributes));
                 }
+                // RFC-DONE 6793 §4.2.3: AS4_PATH and AS4_AGGREGATOR of an old speaker are merged in.
                 // Merged, or from a speaker that should not have sent them.
                 (code::AS4_PATH | code::AS4_AGGREGATOR, _) => {}
                 _ => write(attribute, &mut writer),
@@ -95,6 +96,7 @@ fn canonical_flags(attribute: &RawAttribute<'_>) -> Option<u8> {
         // once set it stays.
         Some(OPTIONAL_TRANSITIVE) => Some(OPTIONAL_TRANSITIVE | attribute.flags & flags::PARTIAL),
         Some(expected) => Some(expected),
+        // RFC-DONE 4271 §5: Unknown transitive attributes pass byte for byte, with Partial; others stop.
         // RFC 4271 §5: passed on as it is and marked.
         None if attribute.flags & flags::TRANSITIVE != 0 => {
             Some(OPTIONAL_TRANSITIVE | flags::PARTIAL)
@@ -127,6 +129,7 @@ fn entry_size(code: u8) -> Option<usize> {
 
 /// Whether a list of communities has a value twice (RFC 8092 §5: they count once).
 fn has_repeats(attribute: &RawAttribute<'_>) -> bool {
+    // RFC-DONE 8092 §3: A large community that stands twice counts once.
     match entry_size(attribute.code) {
         None => false,
         Some(4) => repeats::<4>(attribute.value),

@@ -86,6 +86,7 @@ impl<'a> Scan<'a> {
     ) -> Result<(), Notification> {
         let code = attribute.code;
         self.only_unreach &= code == code::MP_UNREACH_NLRI;
+        // RFC-DONE 7606 §3: Second copies, flags, missing attributes, and which action wins.
         if !self.seen.insert(code) {
             self.normal = false;
             // RFC 7606 §3 g.
@@ -130,6 +131,7 @@ impl<'a> Scan<'a> {
 
     /// RFC 7606 §4: the NLRI field is found by the total length; the rest of the block is lost.
     fn overrun(&mut self, rest: &[u8]) -> Result<(), Notification> {
+        // RFC-DONE 7606 §4: Where an attribute overruns, the total length finds the prefixes; withdrawn.
         let code = rest.get(1).copied().unwrap_or(0);
         if matches!(code, code::MP_REACH_NLRI | code::MP_UNREACH_NLRI) {
             return Err(fault(update::ATTRIBUTE_LENGTH).with_data(rest));
@@ -160,6 +162,7 @@ impl<'a> Scan<'a> {
             let _reserved = reader.u8()?;
             Some((afi, safi, next_hop))
         })();
+        // RFC-DONE 4760 §3: MP_REACH_NLRI: family, next hop by its length, a reserved octet, prefixes.
         let (afi, safi, next_hop) = fields.ok_or_else(malformed)?;
         let nlri = reader.rest();
         self.reachable = !nlri.is_empty();
@@ -168,9 +171,12 @@ impl<'a> Scan<'a> {
             return Ok(());
         };
 
+        // RFC-DONE 2545 §3: An IPv6 next hop has 16 octets, or 32 with a link-local address.
+        // RFC-DONE 8950 §3: So has that of an IPv4 route, where it was negotiated.
         let next_hop = NextHop::parse(next_hop)
             .filter(|next_hop| fits(next_hop, family, format))
             .ok_or_else(malformed)?;
+        // RFC-DONE 7606 §5.3: Prefixes that do not parse reset the session.
         let nlri = Nlri::new(nlri, family, format.add_path_receive.contains(family))
             .ok_or_else(malformed)?;
         if !nlri.is_empty() && !is_host(next_hop.address()) {
@@ -195,6 +201,7 @@ impl<'a> Scan<'a> {
         mp_flags(attribute)?;
         let mut reader = Reader::new(attribute.value);
         let fields = (|| Some((reader.u16()?, reader.u8()?)))();
+        // RFC-DONE 4760 §4: MP_UNREACH_NLRI: family and prefixes.
         let (afi, safi) = fields.ok_or_else(malformed)?;
         let Some(family) = negotiated(afi, safi, format) else {
             self.ignored_family = Some((afi, safi));
@@ -226,6 +233,7 @@ impl<'a> Scan<'a> {
     /// RFC 7606 §5.2: where nothing is announced, a fault may hide what was, and there is nothing
     /// to withdraw in its place.
     fn blameless(&self, block: &[u8], plain: bool) -> Result<(), Notification> {
+        // RFC-DONE 7606 §5.2: Without a route to take the blame, what is worse than discard resets.
         if plain || self.reachable {
             return Ok(());
         }
@@ -274,6 +282,7 @@ fn verdict(attribute: &RawAttribute<'_>, format: &WireFormat, plain: bool) -> Ve
             Verdict::Sound
         };
     };
+    // RFC-DONE 7606 §7: Each attribute is judged by its own rule: discarded, or its routes withdrawn.
     let external = format.peer == PeerKind::External;
     match code {
         // RFC 7606 §7.5, §7.9, §7.10: whatever their shape. RFC 8669 §5 for the Prefix-SID.
@@ -342,6 +351,7 @@ fn value_fault(
             [_] => Some((INVALID_ORIGIN, "undefined value")),
             _ => wrong_length(true),
         },
+        // RFC-DONE 5065 §5: Confederation segments from outside: the routes are withdrawn.
         code::AS_PATH => as_path_fault(value, width, format.peer),
         code::NEXT_HOP => match <[u8; 4]>::try_from(value) {
             // Beside MP_REACH_NLRI alone the value is ignored (RFC 4760 §3).
@@ -358,13 +368,16 @@ fn value_fault(
         code::AGGREGATOR => aggregator_fault(value, width),
         code::AS4_AGGREGATOR => aggregator_fault(value, Width::Four),
         // Too long is judged as in AS_PATH: both together must fit in one attribute.
+        // RFC-DONE 6793 §6: A malformed AS4_PATH or AS4_AGGREGATOR is discarded.
         code::AS4_PATH if !(6..=MAX_AS_PATH_OCTETS).contains(&value.len()) => wrong_length(true),
         code::AS4_PATH => AsPath::new(value)
             .fault(true)
             .map(|words| (OPTIONAL_ATTRIBUTE, words)),
         code::COMMUNITIES | code::CLUSTER_LIST => not_entries(4),
         code::EXTENDED_COMMUNITIES => not_entries(8),
+        // RFC-DONE 8092 §6: A list of large communities of a fractional length: the routes are withdrawn.
         code::LARGE_COMMUNITIES => not_entries(12),
+        // RFC-DONE 5701 §2: IPv6 extended communities are read by their 20 octets.
         code::IPV6_EXTENDED_COMMUNITIES => not_entries(20),
         code::PREFIX_SID => prefix_sid_fault(value),
         _ => None,

@@ -44,6 +44,7 @@ fn a_clean_block_is_its_own_canonical_form() {
     );
 }
 
+// RFC-SHOWN 4271 §5
 #[test]
 fn order_and_flags_do_not_matter() {
     let untidy = body(
@@ -71,6 +72,8 @@ fn order_and_flags_do_not_matter() {
     assert!(parse_update(&tidy, &format()).unwrap().normal);
 }
 
+// RFC-SHOWN 4760 §3
+// RFC-SHOWN 2545 §3
 #[test]
 fn multiprotocol_routes_keep_their_next_hop_only() {
     let mut reach = vec![0x80, 14, 26, 0, 2, 1, 16];
@@ -89,6 +92,7 @@ fn multiprotocol_routes_keep_their_next_hop_only() {
     assert_eq!(out, [ORIGIN, PATH, NEXT_HOP].concat());
 }
 
+// RFC-SHOWN 7606 §5.2
 #[test]
 fn faults_in_messages_that_announce_nothing_reset() {
     let bad_origin: &[u8] = &[0x40, 1, 1, 3];
@@ -107,6 +111,7 @@ fn faults_in_messages_that_announce_nothing_reset() {
     assert!(parse_update(&body(&[atomic], &[]), &format()).is_ok());
 }
 
+// RFC-SHOWN 4760 §4
 #[test]
 fn end_of_rib_of_each_family() {
     let of = |body: &[u8], format: &WireFormat| parse_update(body, format).unwrap().end_of_rib();
@@ -152,6 +157,7 @@ fn merged(path: &[u8], as4_path: &[u8], more: &[&[u8]]) -> String {
     AttributeSet::new(&out).as_path().to_string()
 }
 
+// RFC-SHOWN 6793 §4.2.3
 #[test]
 fn as4_path_is_merged() {
     // RFC 6793 §4.2.3. 64500 23456 23456, of which AS4_PATH knows the last two.
@@ -181,6 +187,7 @@ fn an_old_aggregator_makes_as4_path_stale() {
     assert_eq!(merged(&path, &as4_path, &[old]), "200000");
 }
 
+// RFC-SHOWN 8092 §3
 #[test]
 fn long_lists_lose_their_repeats() {
     let list = |n: u32| {

@@ -298,6 +298,7 @@ pub enum Client {
     RouteServer,
 }
 
+// RFC-DONE 8212 §2: Nothing comes in and nothing learned goes out unless import and export say so.
 /// Which received routes are taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Import {

@@ -8,7 +8,7 @@
 //! A pure function of the view, the attributes and what a [`PathSource`] holds: that is what makes
 //! it right to run it once for all paths that are alike in these, and to share the result.
 
-use codec::{AttributeSet, AttributeWriter, Family, NextHop, PeerKind, code, flags};
+use codec::{AttributeSet, AttributeWriter, Family, NextHop, PeerKind, RawAttribute, code, flags};
 use rib::SourceKind;
 
 use super::advert::begin_form;
@@ -104,6 +104,8 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
         (Export::None | Export::Originated, _) => return Err(Refusal::ExportPolicy),
     }
     let internal = source.is_internal() && view.peer == PeerKind::Internal;
+    // RFC-DONE 4271 §9.2: What an internal peer said is not told to another one.
+    // RFC-DONE 4456 §6: But by a reflector: from and to its clients.
     if internal && source.originator.is_none() {
         return Err(Refusal::InternalToInternal);
     }
@@ -117,6 +119,7 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
         return Ok(());
     }
     let external = view.peer == PeerKind::External;
+    // RFC-DONE 1997: NO_EXPORT, NO_ADVERTISE and NO_EXPORT_SUBCONFED are heeded.
     let forbidden = set.communities().any(|community| match community {
         NO_ADVERTISE => true,
         NO_EXPORT | NO_EXPORT_SUBCONFED => external,
@@ -139,6 +142,7 @@ fn next_hop(
         (_, NextHopSelf::Never) => false,
         (kind, NextHopSelf::Auto) => view.peer == PeerKind::External && !view.is_transparent(kind),
     };
+    // RFC-DONE 4271 §5.1.3: Ourselves towards external peers and for own routes, else as it came.
     let own = match source.next_hop {
         NextHopChoice::BySettings => by_settings(),
         NextHopChoice::Own => true,
@@ -154,6 +158,7 @@ fn next_hop(
         {
             Err(Refusal::Ipv6NextHop)
         }
+        // RFC-DONE 2545 §3: The link-local half of a next hop stays on the link it came from.
         // RFC 2545 §3: the link-local half only means something on the link it came from.
         Some(NextHop::V6WithLinkLocal(global, _)) => Ok(NextHop::V6(global)),
         // Alone it means nothing anywhere else.
@@ -175,6 +180,7 @@ fn write(
     let external = view.peer == PeerKind::External;
     let mut writer = AttributeWriter::new(out);
     let transparent = view.is_transparent(source.kind);
+    // RFC-DONE 4271 §5.1.2: Our AS is put first towards external peers, and nothing towards internal ones.
     let own_asn = [view.local_asn];
     let prepend = match external && !transparent {
         true => own_asn.as_slice(),
@@ -187,11 +193,13 @@ fn write(
     if let (true, NextHop::V4(address)) = (plain_next_hop, next_hop) {
         writer.next_hop(address);
     }
+    // RFC-DONE 4271 §5.1.4: A received MED stops at the border of our AS.
     // RFC 4271 §5.1.4: a received MED stops at the border of our AS.
     let keeps_med = !external || transparent || source.sets_med;
     if let (true, Some(med)) = (keeps_med, set.med()) {
         writer.med(med);
     }
+    // RFC-DONE 4271 §5.1.5: LOCAL_PREF goes to internal peers always, to external ones never.
     // RFC 4271 §5.1.5: to internal peers always, to external ones never.
     if !external {
         writer.local_pref(match view.graceful_shutdown {
@@ -222,7 +230,10 @@ fn write(
         }
         match attribute.code {
             code::EXTENDED_COMMUNITIES if external && !transparent => {
-                write_transitive(&mut writer, set);
+                write_transitive::<8>(&mut writer, &attribute);
+            }
+            code::IPV6_EXTENDED_COMMUNITIES if external && !transparent => {
+                write_transitive::<20>(&mut writer, &attribute);
             }
             code::AGGREGATOR if let Some(aggregator) = set.aggregator() => {
                 writer.aggregator(&aggregator, view.four_octet_as);
@@ -239,6 +250,7 @@ fn write(
     if marked {
         write_otc(view, source, &mut writer);
     }
+    // RFC-DONE 6793 §4.2.2: An old peer is told AS_TRANS, with AS4_PATH and AS4_AGGREGATOR beside it.
     // RFC 6793 §4.2.2: what two octets cannot carry goes beside it.
     if !view.four_octet_as {
         writer.as4_path(&set.as_path(), prepend);
@@ -294,19 +306,22 @@ fn write_graceful_shutdown(
     writer.communities(&communities);
 }
 
-/// RFC 4360 §6: non-transitive extended communities stop at the border of the AS.
-fn write_transitive(writer: &mut AttributeWriter<'_>, set: &AttributeSet<'_>) {
+/// Extended communities of `N` octets, without those that stop at the border of the AS.
+// RFC-DONE 4360 §6: Non-transitive extended communities stop at the border of the AS.
+// RFC-DONE 5701 §2: So do those of IPv6 addresses.
+fn write_transitive<const N: usize>(
+    writer: &mut AttributeWriter<'_>,
+    attribute: &RawAttribute<'_>,
+) {
     const NON_TRANSITIVE: u8 = 0x40;
-    let kept: Vec<u8> = set
-        .extended_communities()
+    let (communities, _) = attribute.value.as_chunks::<N>();
+    let kept: Vec<u8> = communities
+        .iter()
         .filter(|community| community[0] & NON_TRANSITIVE == 0)
         .flatten()
+        .copied()
         .collect();
     if !kept.is_empty() {
-        writer.raw(
-            flags::OPTIONAL | flags::TRANSITIVE,
-            code::EXTENDED_COMMUNITIES,
-            &kept,
-        );
+        writer.raw(attribute.flags, attribute.code, &kept);
     }
 }

@@ -87,6 +87,8 @@ fn codes(attributes: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+// RFC-SHOWN 4271 §9.2
+// RFC-SHOWN 4456 §6
 #[test]
 fn who_hears_whom_within_the_as() {
     use SourceKind::{Client, External, Internal};
@@ -108,6 +110,8 @@ fn who_hears_whom_within_the_as() {
     }
 }
 
+// RFC-SHOWN 4456 §8
+// RFC-SHOWN 4271 §5.1.5
 #[test]
 fn a_reflected_route_is_marked_and_otherwise_unchanged() {
     let plain = route(|writer| {
@@ -146,6 +150,44 @@ fn a_route_that_was_reflected_before_keeps_its_originator_and_the_clusters_behin
     for to in [view(PeerKind::External, None), served()] {
         let attributes = told(&to, from, &reflected).unwrap();
         assert!(!codes(&attributes).contains(&9) && !codes(&attributes).contains(&10));
+    }
+}
+
+// RFC-SHOWN 4360 §6
+// RFC-SHOWN 5701 §2
+#[test]
+fn extended_communities_that_are_not_transitive_stop_at_the_border() {
+    let (passing, stopping) = ([0, 2, 0, 0, 0, 0, 0, 1], [0x40, 2, 0, 0, 0, 0, 0, 1]);
+    let mut ipv6 = [[0; 20]; 2];
+    ipv6[1][0] = 0x40;
+    let with_both = route(|writer| {
+        writer.extended_communities(&[stopping, passing]);
+        writer.raw(0xc0, codec::code::IPV6_EXTENDED_COMMUNITIES, &ipv6.concat());
+    });
+    let only_stopping = route(|writer| {
+        writer.extended_communities(&[stopping]);
+        writer.raw(0xc0, codec::code::IPV6_EXTENDED_COMMUNITIES, &ipv6[1]);
+    });
+    let from = said_by(SourceKind::External, [1, 1, 1, 1]);
+    let external = view(PeerKind::External, None);
+    let attributes = told(&external, from, &with_both).unwrap();
+    let set = AttributeSet::new(&attributes);
+    assert_eq!(set.extended_communities().collect::<Vec<_>>(), [passing]);
+    let of_ipv6 = set.get(codec::code::IPV6_EXTENDED_COMMUNITIES).unwrap();
+    assert_eq!(of_ipv6.value, ipv6[0]);
+    let attributes = told(&external, from, &only_stopping).unwrap();
+    assert_eq!(codes(&attributes), [1, 2, 3]);
+    // Inside the AS all pass.
+    let attributes = told(&non_client(), from, &with_both).unwrap();
+    for code in [
+        codec::code::EXTENDED_COMMUNITIES,
+        codec::code::IPV6_EXTENDED_COMMUNITIES,
+    ] {
+        let (sent, kept) = (
+            AttributeSet::new(&with_both),
+            AttributeSet::new(&attributes),
+        );
+        assert_eq!(kept.get(code), sent.get(code));
     }
 }
 
@@ -219,6 +261,7 @@ fn the_originator_tells_sources_apart_only_where_it_is_written() {
     ));
 }
 
+// RFC-SHOWN 7947 §2.2
 #[test]
 fn a_route_server_client_is_told_what_its_fellows_said_as_they_said_it() {
     let plain = route(|writer| {
@@ -245,6 +288,10 @@ fn a_route_server_client_is_told_what_its_fellows_said_as_they_said_it() {
     assert_eq!(next_hop, Some(NextHop::V4(SELF)));
 }
 
+// RFC-SHOWN 4271 §5.1.2
+// RFC-SHOWN 4271 §5.1.3
+// RFC-SHOWN 4271 §5.1.4
+// RFC-SHOWN 1997
 #[test]
 fn a_route_server_client_is_an_external_peer_for_what_our_own_as_says() {
     let plain = route(|_| ());

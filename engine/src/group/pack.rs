@@ -226,6 +226,7 @@ impl Packer {
         if self.is_flushed() {
             return;
         }
+        // RFC-DONE 4271 §4.3: Routes that share attributes share an UPDATE; withdrawals leave first.
         for ((family, audience, takers), nlri) in self.withdrawals.drain() {
             codec::encode_withdraw(family, &nlri, self.run.of(audience, takers));
         }

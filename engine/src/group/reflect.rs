@@ -72,6 +72,7 @@ pub(super) fn write(
     set: &AttributeSet<'_>,
     writer: &mut AttributeWriter<'_>,
 ) {
+    // RFC-DONE 4456 §8: ORIGINATOR_ID where there is none, and our cluster in front of CLUSTER_LIST.
     writer.originator_id(originator);
     let clusters: Vec<Ipv4Addr> = view
         .cluster_id

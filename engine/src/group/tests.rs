@@ -391,6 +391,7 @@ fn prefix(number: u32) -> Ipv4Prefix {
     Ipv4Prefix::masked(Ipv4Addr::from(0x1400_0000 + (number << 8)), 24)
 }
 
+// RFC-SHOWN 4271 §4.3
 #[test]
 fn prefixes_with_one_attribute_set_fill_their_messages() {
     let mut bed = Bed::new();

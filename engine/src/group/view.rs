@@ -80,6 +80,7 @@ impl ExportView {
     /// Whether the peers are told what external peers said as a route server tells it, that is,
     /// unchanged (RFC 7947 §2.2).
     pub(super) fn is_transparent(&self, source: SourceKind) -> bool {
+        // RFC-DONE 7947 §2.2: AS_PATH, next hop, MED and communities of clients pass unchanged.
         self.client == Some(Client::RouteServer) && source == SourceKind::External
     }
 

@@ -176,6 +176,7 @@ struct TcpMd5Sig {
 ///
 /// # Errors
 /// The key has no usable length, or the kernel refuses it.
+// RFC-DONE 2385 §2: Segments are signed by the kernel, listeners before the first SYN.
 pub fn set_password(
     socket: &impl AsFd,
     peer: IpAddr,

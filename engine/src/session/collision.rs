@@ -15,6 +15,7 @@ pub(super) struct Speaker {
 /// The slot that stays: the connection opened by the speaker with the higher identifier as an
 /// unsigned number, or with equal identifiers by the one with the larger AS number. Both equal
 /// cannot be, as OPEN refuses that (RFC 6286 §2.2).
+// RFC-DONE 6286 §2.3: Of equal identifiers, the connection of the larger AS stays.
 pub(super) fn winner(ours: Speaker, theirs: Speaker) -> Slot {
     let order = u32::from(ours.router_id)
         .cmp(&u32::from(theirs.router_id))

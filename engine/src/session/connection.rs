@@ -196,6 +196,7 @@ impl Established {
     /// RFC 9687: the timer runs while something waits to be taken, and starts anew with every
     /// octet that is. A socket that is merely writable proves nothing.
     pub(super) fn backlog(&mut self, now: Time, queued: usize) {
+        // RFC-DONE 9687 §3: Nothing taken for the send hold time: the connection is dropped.
         if queued == 0 {
             self.send_hold_expires = None;
         } else if self.send_hold_expires.is_none() {

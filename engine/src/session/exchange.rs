@@ -112,6 +112,7 @@ impl Session {
         let other_state = self.connections[other.index()]
             .as_ref()
             .map(Connection::state);
+        // RFC-DONE 4271 §6.8: Of two connections the one of the higher identifier stays; Established always.
         let loser = match other_state {
             None | Some(State::OpenSent) => return true,
             Some(State::OpenConfirm) => collision::winner(ours, theirs).other(),
@@ -188,6 +189,8 @@ impl Session {
             return;
         };
         let state = connection.state();
+        // RFC-DONE 6608 §4: A message that its state has no place for: code 5 with the state.
+        // RFC-DONE 4271 §6.6: The same.
         let subcode = match state {
             State::OpenSent => code::fsm::OPEN_SENT,
             State::OpenConfirm => code::fsm::OPEN_CONFIRM,
@@ -207,6 +210,7 @@ impl Session {
                 Due::Keepalive => self.transmit_keepalive(slot),
                 Due::HoldExpired(time) => {
                     let words = words::silent(peer, connection.state(), time);
+                    // RFC-DONE 4271 §6.5: Nothing heard for the hold time: code 4.
                     let notification = Notification::new(code::HOLD_TIMER_EXPIRED, 0);
                     self.end(now, slot, Ending::Sent(notification, words));
                 }
@@ -291,6 +295,7 @@ impl Session {
                 self.transmit_notification(slot, &notification);
                 self.actions.push_back(SessionAction::Close(slot));
             }
+            // RFC-DONE 4271 §6.4: A NOTIFICATION is never answered.
             // A NOTIFICATION is never answered (RFC 4271 §6.4).
             Ending::Received(_) | Ending::Replaced | Ending::Leaving => {
                 self.actions.push_back(SessionAction::Close(slot))

@@ -16,6 +16,11 @@
 //! attempts, not the only one (`backoff`); after a connection that merely ended the peer may
 //! connect again at once (RFC 4271 goes through Idle, which refuses); DelayOpen is not built.
 
+// RFC-DONE 4271 §8: Six states and the mandatory events, two connections at once.
+// RFC-LEFT 4271 §8.1.1: DelayOpen is not built.
+// RFC-DONE 4271 §10: ConnectRetry, hold and KEEPALIVE timers, jittered by 0.75 to 1.
+// RFC-LEFT 4271 §9.2.1.1: No minimum time between advertisements: changes leave at once, packed.
+
 mod action;
 mod backoff;
 mod collision;

@@ -160,6 +160,7 @@ pub(super) fn negotiate(
 
 /// KEEPALIVEs go out at least three times a hold time and at most once a second (RFC 4271 §4.4).
 pub(super) fn keepalive_interval(config: &SessionConfig, hold_time: Duration) -> Duration {
+    // RFC-DONE 4271 §4.4: KEEPALIVEs go out three times a hold time, and at most once a second.
     let third = hold_time / 3;
     if config.timers.keepalive.is_zero() {
         third
@@ -170,6 +171,7 @@ pub(super) fn keepalive_interval(config: &SessionConfig, hold_time: Duration) ->
 
 // RFC 4271 §6.2, RFC 7607 §2, RFC 6793 §4.2.1.
 fn check_asn(config: &SessionConfig, open: &Open) -> Result<(), Refusal> {
+    // RFC-DONE 4271 §6.2: A peer of another AS than the one configured is refused with 2/2.
     if config.allows(open.asn) {
         return Ok(());
     }
@@ -201,6 +203,7 @@ fn check_identifier(config: &SessionConfig, open: &Open) -> Result<(), Refusal> 
     let peer = config.peer_address;
     let words = if open.identifier.is_unspecified() {
         format!("peer {peer} says BGP identifier 0.0.0.0: set a router id on the router")
+    // RFC-DONE 6286 §2.2: The identifier that we have is refused inside our AS only.
     } else if open.asn == config.local_asn && open.identifier == config.router_id {
         format!(
             "peer {peer} says BGP identifier {}, which is ours: inside AS {} every router needs \
@@ -258,6 +261,7 @@ pub(super) fn roles(capabilities: &[Capability]) -> impl Iterator<Item = u8> {
 fn negotiate_hold_time(config: &SessionConfig, open: &Open) -> Result<Duration, Refusal> {
     let theirs = Duration::from_secs(u64::from(open.hold_time));
     let least = config.timers.min_hold.max(Duration::from_secs(3));
+    // RFC-DONE 4271 §4.2: The smaller hold time counts; 0, or at least 3 s.
     if !theirs.is_zero() && theirs < least {
         let words = format!(
             "peer {} offers a hold time of {} s, the least taken here is {} s: raise the \
@@ -290,6 +294,8 @@ fn negotiate_families(config: &SessionConfig, open: &Open) -> Result<FamilySet, 
     if !any {
         theirs.insert(Family::Ipv4Unicast);
     }
+    // RFC-DONE 4760 §8: A family is exchanged where both sides offer it.
+    // RFC-DONE 5492 §5: Without one in common: 2/7 with what we miss.
     let common = config.families.intersection(theirs);
     if !common.is_empty() {
         return Ok(common);

@@ -355,6 +355,7 @@ pub(super) fn judge(
     attributes: &AttributeSet<'_>,
 ) -> Option<Rejection> {
     let as_path = attributes.as_path();
+    // RFC-DONE 4271 §9.1.2: A route with our own AS in its path is not used.
     // RFC 4271 §9.1.2: a route with our own AS in its path went through us already.
     if as_path.count(neighbor.local_asn) > usize::from(neighbor.allow_own_asn) {
         return Some(Rejection::AsLoop);
@@ -369,6 +370,7 @@ pub(super) fn judge(
         }
         _ => {}
     }
+    // RFC-DONE 4456 §8: Own ORIGINATOR_ID or cluster: not used.
     // RFC 4456 §8.
     if attributes.originator_id() == Some(neighbor.router_id) {
         return Some(Rejection::OwnOriginator);

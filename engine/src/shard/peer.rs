@@ -193,6 +193,7 @@ pub(super) fn source_info(neighbor: &Neighbor, negotiated: &Negotiated) -> Sourc
 pub(super) fn socket_options(neighbor: &Neighbor) -> SocketOptions {
     let internal = matches!(neighbor.peer_asn, crate::config::PeerAsn::Internal)
         || neighbor.peer_asn == crate::config::PeerAsn::Number(neighbor.local_asn);
+    // RFC-DONE 5082 §3: With GTSM 255 is sent, and 256 - hops is the least taken.
     let (send_ttl, min_ttl) = match (neighbor.ttl_security, internal) {
         (true, _) => (
             Some(255),

@@ -145,6 +145,7 @@ fn announce(
 /// RFC 7606 §8 asks that what a malformed attribute did be logged. A peer that goes on with it is
 /// logged ever more rarely: the 1st, 2nd, 4th, 8th … time.
 fn report(neighbor: &Neighbor, established: &mut Established, update: &Update<'_>, body: &[u8]) {
+    // RFC-DONE 7606 §8: What a malformed attribute did is logged with the message, ever more rarely.
     established.malformed_updates += 1;
     if !established.malformed_updates.is_power_of_two() {
         return;

@@ -43,6 +43,7 @@ enum Outcome {
     Stands([Option<Option<u64>>; 2]),
 }
 
+// RFC-SHOWN 7606 §8
 #[test]
 fn each_case_costs_what_it_must() {
     let Some(cases) = cases() else { return };

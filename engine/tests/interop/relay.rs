@@ -195,6 +195,7 @@ const LOOPED: u8 = 10;
 /// A client that hears what is left of it.
 const CLIENT: u8 = 11;
 
+// RFC-SHOWN 4456 §8
 #[test]
 fn what_was_reflected_here_before_is_refused() {
     let addresses = Addresses::new();

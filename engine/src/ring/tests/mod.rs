@@ -441,6 +441,7 @@ fn a_shard_without_sockets_works_and_keeps_time() {
     });
 }
 
+// RFC-SHOWN 2385 §2
 #[test]
 fn signed_connections_stand_and_wrong_keys_time_out() {
     let (_, any) = listener();
@@ -486,6 +487,7 @@ fn signed_connections_stand_and_wrong_keys_time_out() {
     });
 }
 
+// RFC-SHOWN 5082 §3
 #[test]
 fn ttl_security_drops_what_comes_from_too_far() {
     on_both(|driver| {

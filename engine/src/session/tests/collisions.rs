@@ -32,6 +32,8 @@ const ORDERS: [((u32, u32), (u32, u32)); 8] = [
     ((1, 65001), (0xffff_ffff, 65001)),
 ];
 
+// RFC-SHOWN 4271 §6.8
+// RFC-SHOWN 6286 §2.3
 #[test]
 fn every_collision_ends_in_exactly_one_session() {
     for (a, b) in ORDERS {

@@ -42,6 +42,10 @@ const GARBAGE: Event = |s| {
 };
 const LATER: Event = |s| s.handle_timeout(at(1000));
 
+// RFC-SHOWN 4271 §8
+// RFC-SHOWN 4271 §6.6
+// RFC-SHOWN 6608 §4
+// RFC-SHOWN 4271 §6.4
 #[test]
 fn every_event_in_every_state() {
     let table: &[(State, &str, Event, State, &[&str])] = &[
@@ -394,6 +398,7 @@ fn only_what_open_negotiates_resets() {
     assert!(session.handle_config(at(2), other_peer));
 }
 
+// RFC-SHOWN 9003 §2
 #[test]
 fn a_shutdown_communication_travels_both_ways() {
     let mut session = outgoing_in(Established);

@@ -44,6 +44,8 @@ fn expecting(peer_asn: PeerAsn) -> SessionConfig {
     config
 }
 
+// RFC-SHOWN 4271 §6.2
+// RFC-SHOWN 6793 §4.2.1
 #[test]
 fn the_as_has_to_be_the_one_that_is_configured() {
     assert_refused(
@@ -81,6 +83,7 @@ fn the_as_has_to_be_the_one_that_is_configured() {
     }
 }
 
+// RFC-SHOWN 7607 §2
 #[test]
 fn as_0_is_refused_whatever_is_configured() {
     for peer_asn in [
@@ -94,6 +97,7 @@ fn as_0_is_refused_whatever_is_configured() {
     }
 }
 
+// RFC-SHOWN 6286 §2.2
 #[test]
 fn the_identifier_is_not_zero_and_not_ours_inside_one_as() {
     let mut open = peer_open();
@@ -116,6 +120,7 @@ fn the_identifier_is_not_zero_and_not_ours_inside_one_as() {
     );
 }
 
+// RFC-SHOWN 4271 §4.2
 #[test]
 fn hold_times_below_the_least_are_refused_and_the_smaller_counts() {
     for offered in [1, 2] {
@@ -141,6 +146,8 @@ fn hold_times_below_the_least_are_refused_and_the_smaller_counts() {
     }
 }
 
+// RFC-SHOWN 4760 §8
+// RFC-SHOWN 6793 §4.1
 #[test]
 fn families_are_those_of_both() {
     let ipv4: FamilySet = [Family::Ipv4Unicast].into_iter().collect();
@@ -213,6 +220,7 @@ fn several_paths_go_only_the_ways_that_one_offers_and_the_other_takes() {
     }
 }
 
+// RFC-SHOWN 5492 §5
 #[test]
 fn no_family_in_common_is_refused_with_what_we_miss() {
     for offered in [

@@ -20,6 +20,8 @@ fn run(session: &mut Session, end: Time) -> Vec<(Time, String)> {
     done
 }
 
+// RFC-SHOWN 4271 §4.4
+// RFC-SHOWN 4271 §10
 #[test]
 fn keepalives_are_jittered_and_at_most_a_third_of_the_hold_time() {
     let mut session = outgoing_in(State::Established);
@@ -56,6 +58,7 @@ fn with_a_hold_time_of_zero_there_are_no_timers() {
     assert_eq!(session.poll_timeout(), None);
 }
 
+// RFC-SHOWN 4271 §6.5
 #[test]
 fn a_silent_peer_is_given_up_after_the_hold_time() {
     let mut session = outgoing_in(State::Established);
@@ -194,6 +197,7 @@ fn planned_ends_cost_a_second_at_most() {
     }
 }
 
+// RFC-SHOWN 9687 §3
 #[test]
 fn a_peer_that_does_not_read_is_dropped_by_progress_not_by_writability() {
     let mut session = outgoing_in(State::Established);

@@ -54,6 +54,7 @@ fn with(more: &str) -> Contents {
     config(&format!("{NEIGHBOR}{more}"))
 }
 
+// RFC-SHOWN 8212 §2
 #[test]
 fn defaults_are_filled_in() {
     let contents = config(NEIGHBOR);
