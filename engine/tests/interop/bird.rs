@@ -44,7 +44,7 @@ impl Bird {
         bird
     }
 
-    fn birdc(&self, command: &[&str]) -> Result<String, String> {
+    pub(crate) fn birdc(&self, command: &[&str]) -> Result<String, String> {
         let socket = self.directory.path().join("bird.ctl");
         output(
             Command::new(BIRDC)

@@ -29,6 +29,7 @@ mod link_local;
 mod live;
 mod malformed;
 mod misbehaviour;
+mod options;
 mod relay;
 mod replay;
 mod sessions;
