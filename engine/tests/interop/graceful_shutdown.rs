@@ -54,12 +54,14 @@ fn drained(kind: RouterKind, asn: u32, community: &str) {
 }
 
 // RFC-SHOWN 8326 §4.1
+// INTEROP frr: graceful shutdown out
 #[test]
 fn frr_hears_of_a_drain_before_the_session_goes() {
     drained(RouterKind::Frr, 65002, "graceful-shutdown");
     drained(RouterKind::Frr, 65001, "graceful-shutdown");
 }
 
+// INTEROP bird: graceful shutdown out
 #[test]
 fn bird_hears_of_a_drain_before_the_session_goes() {
     drained(RouterKind::Bird, 65002, "65535:0");

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::output;
 use crate::router::RouterKind;
@@ -99,6 +101,13 @@ impl Namespace {
         // Duplicate address detection would keep the address unusable for a second.
         ip(&["-n", name, "addr", "add", &address, "dev", "eth0", "nodad"])?;
         ip(&["-n", name, "link", "set", "eth0", "up"])
+    }
+
+    /// Moves the calling thread to this host, for good.
+    pub(crate) fn enter(&self) {
+        let host = fs::File::open(format!("/run/netns/{}", self.name)).expect("the host is there");
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(host.as_fd(), kind).expect("a thread can move");
     }
 
     /// A command that runs `program` on this host.

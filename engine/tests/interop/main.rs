@@ -11,7 +11,9 @@
 //! later change that has arrived while the earlier one had no effect.
 
 mod bird;
+mod cells;
 mod daemon;
+mod exabgp;
 mod frr;
 mod gobgp;
 mod lab;
@@ -29,6 +31,7 @@ mod link_local;
 mod live;
 mod malformed;
 mod misbehaviour;
+mod offers;
 mod options;
 mod relay;
 mod replay;

@@ -68,6 +68,7 @@ fn start<'lab>(lab: &'lab Lab, manifests: &[(&'static str, String); 2]) -> Daemo
     Daemon::start(Some(&lab.node), &manifests)
 }
 
+// INTEROP bird: extended messages, extended next hop, roles
 #[test]
 fn bird_negotiates_all_options_both_ways() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Bird]) else {
@@ -112,6 +113,7 @@ fn bird_with_a_role_that_does_not_fit_is_refused_with_words() {
     ringbgp.wait_for_error(ROUTER_V6, &["role is peer", "our role provider"]);
 }
 
+// INTEROP bird: max-prefix out
 #[test]
 fn bird_that_says_too_much_is_held_until_it_may() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Bird]) else {
@@ -135,6 +137,7 @@ fn bird_that_says_too_much_is_held_until_it_may() {
 }
 
 // RFC-SHOWN 4271 §9.1.2
+// INTEROP frr: extended messages, roles
 #[test]
 fn frr_has_a_role_and_takes_long_messages() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Frr, RouterKind::Bird]) else {

@@ -122,6 +122,7 @@ fn a_transit_router_puts_itself_between_two_ases() {
     }
 }
 
+// INTEROP bird, frr, gobgp, openbgpd: reflection
 #[test]
 fn a_reflector_tells_its_clients_of_each_other() {
     let client = ", routeReflectorClient: true";
@@ -163,6 +164,7 @@ fn a_reflector_tells_its_clients_of_each_other() {
     }
 }
 
+// INTEROP bird, frr, gobgp, openbgpd: route server
 #[test]
 fn a_route_server_is_not_there_in_what_it_passes_on() {
     for kinds in PAIRS {

@@ -8,7 +8,7 @@ use crate::lab::{
     SECOND_ROUTER_V6,
 };
 use crate::process::eventually;
-use crate::{bird, frr, gobgp, openbgpd};
+use crate::{bird, exabgp, frr, gobgp, openbgpd};
 
 /// A daemon that speaks BGP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(crate) enum RouterKind {
     Bird,
     Gobgp,
     Openbgpd,
+    Exabgp,
 }
 
 /// The family of a session's addresses.
@@ -133,6 +134,7 @@ impl RouterKind {
             RouterKind::Bird => &[bird::BIRD, bird::BIRDC],
             RouterKind::Gobgp => &[gobgp::GOBGPD, gobgp::GOBGP],
             RouterKind::Openbgpd => &[openbgpd::BGPD, openbgpd::BGPCTL],
+            RouterKind::Exabgp => &[exabgp::EXABGP],
         };
         programs
             .iter()
@@ -147,6 +149,7 @@ impl RouterKind {
             RouterKind::Bird => Box::new(bird::Bird::start(lab, spec)),
             RouterKind::Gobgp => Box::new(gobgp::Gobgp::start(lab, spec)),
             RouterKind::Openbgpd => Box::new(openbgpd::Openbgpd::start(lab, spec)),
+            RouterKind::Exabgp => Box::new(exabgp::Exabgp::start(lab, spec)),
         }
     }
 }

@@ -112,6 +112,7 @@ const SHAPES: [Scenario; 4] = [
     },
 ];
 
+// INTEROP frr: sessions
 #[test]
 fn frr_over_either_family_inside_and_outside_the_as() {
     for scenario in SHAPES {
@@ -119,6 +120,7 @@ fn frr_over_either_family_inside_and_outside_the_as() {
     }
 }
 
+// INTEROP bird: sessions
 #[test]
 fn bird_over_either_family_inside_and_outside_the_as() {
     for scenario in SHAPES {
@@ -155,11 +157,13 @@ fn keyed_and_guarded(kind: RouterKind) {
     }
 }
 
+// INTEROP frr: md5, gtsm
 #[test]
 fn frr_with_md5_and_gtsm() {
     keyed_and_guarded(RouterKind::Frr);
 }
 
+// INTEROP bird: md5, gtsm
 #[test]
 fn bird_with_md5_and_gtsm() {
     keyed_and_guarded(RouterKind::Bird);
@@ -218,16 +222,25 @@ fn one_family(kind: RouterKind, over: Over) {
     router.wait_for(&[]);
 }
 
+// INTEROP gobgp: sessions
 #[test]
 fn gobgp_over_either_family() {
     one_family(RouterKind::Gobgp, Over::Ipv4);
     one_family(RouterKind::Gobgp, Over::Ipv6);
 }
 
+// INTEROP openbgpd: sessions
 #[test]
 fn openbgpd_over_either_family() {
     one_family(RouterKind::Openbgpd, Over::Ipv4);
     one_family(RouterKind::Openbgpd, Over::Ipv6);
+}
+
+// INTEROP exabgp: sessions
+#[test]
+fn exabgp_over_either_family() {
+    one_family(RouterKind::Exabgp, Over::Ipv4);
+    one_family(RouterKind::Exabgp, Over::Ipv6);
 }
 
 #[test]

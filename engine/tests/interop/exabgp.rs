@@ -1,0 +1,146 @@
+//! ExaBGP: it says what its configuration lists, and hands on what it hears as JSON, a line a
+//! message.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::lab::{Lab, Namespace};
+use crate::process::Process;
+use crate::router::{Learned, Over, Router, RouterSpec, Table, parse_json};
+
+pub(crate) const EXABGP: &str = "/usr/sbin/exabgp";
+
+/// A running ExaBGP.
+pub(crate) struct Exabgp {
+    _exabgp: Process,
+    directory: TempDir,
+}
+
+impl Exabgp {
+    /// Starts ExaBGP as `spec` says; the session carries the family that it runs over.
+    pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Exabgp {
+        Exabgp::start_with(spec.host(lab), &configuration(spec))
+    }
+
+    /// Starts ExaBGP with a neighbor of one's own; `API` in it stands for what hands on messages.
+    pub(crate) fn start_with(host: &Namespace, neighbor: &str) -> Exabgp {
+        let directory = TempDir::new().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        // It has to keep its standard output open, and to say nothing there.
+        let program = format!("#!/bin/sh\ncat > {}\n", at("heard").display());
+        fs::write(at("hear"), program).expect("the program is written");
+        fs::set_permissions(at("hear"), fs::Permissions::from_mode(0o755))
+            .expect("the program's mode is set");
+        let program = at("hear").display().to_string();
+        let process = format!("process hear {{ run {program}; encoder json; }}\n");
+        let api = "api { processes [ hear ]; receive { parsed; update; } }";
+        fs::write(at("exabgp.conf"), process + &neighbor.replace("API", api))
+            .expect("exabgp.conf is written");
+        let mut command = host.command(EXABGP);
+        command
+            .env("exabgp.daemon.user", "root")
+            .env("exabgp.api.cli", "false")
+            .env("exabgp.log.destination", "stdout")
+            .arg(at("exabgp.conf"));
+        Exabgp {
+            _exabgp: Process::start("exabgp", &mut command, &at("exabgp.log")),
+            directory,
+        }
+    }
+}
+
+impl Router for Exabgp {
+    fn learned(&self) -> Result<Table, String> {
+        let heard = fs::read_to_string(self.directory.path().join("heard")).unwrap_or_default();
+        let mut table = Table::new();
+        // The last line may be on its way.
+        let whole = heard.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        for line in whole.lines() {
+            let message = parse_json(line)?;
+            let update = &message["neighbor"]["message"]["update"];
+            let prefixes = |of: &Value| -> Vec<String> {
+                let routes = of.as_array().into_iter().flatten();
+                let nlri = routes.filter_map(|route| route["nlri"].as_str());
+                nlri.map(str::to_owned).collect()
+            };
+            for routes in update["withdraw"].as_object().into_iter().flatten() {
+                for prefix in prefixes(routes.1) {
+                    table.remove(&prefix);
+                }
+            }
+            let announced = update["announce"].as_object().into_iter().flatten();
+            for (next_hop, routes) in announced.filter_map(|(_, of)| of.as_object()).flatten() {
+                for prefix in prefixes(routes) {
+                    table.insert(prefix, learned(next_hop, &update["attribute"]));
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    fn session(&self) -> String {
+        fs::read_to_string(self.directory.path().join("exabgp.log")).unwrap_or_default()
+    }
+}
+
+fn configuration(spec: &RouterSpec) -> String {
+    let family = match spec.over {
+        Over::Ipv4 => "ipv4 unicast",
+        Over::Ipv6 => "ipv6 unicast",
+    };
+    let med = spec.med.map_or(String::new(), |med| format!(" med {med}"));
+    let local = spec.local();
+    let routes: String = spec
+        .announced(spec.over == Over::Ipv6)
+        .map(|prefix| format!("    route {prefix} next-hop {local}{med};\n"))
+        .collect();
+    let password = spec
+        .password
+        .map_or(String::new(), |key| format!("  md5-password \"{key}\";\n"));
+    format!(
+        "neighbor {peer} {{
+  router-id {id};
+  local-address {local};
+  local-as {asn};
+  peer-as {peer_asn};
+{password}  family {{ {family}; }}
+  static {{
+{routes}  }}
+  API
+}}
+",
+        peer = spec.peer(),
+        id = spec.id(),
+        asn = spec.asn,
+        peer_asn = spec.peer_asn,
+    )
+}
+
+fn learned(next_hop: &str, attributes: &Value) -> Learned {
+    let numbers = |value: &Value| -> Vec<u32> {
+        let values = value.as_array().into_iter().flatten();
+        values
+            .filter_map(|value| value.as_u64().and_then(|v| u32::try_from(v).ok()))
+            .collect()
+    };
+    let number = |value: &Value| value.as_u64().and_then(|v| u32::try_from(v).ok());
+    let communities = attributes["community"].as_array().into_iter().flatten();
+    let clusters = attributes["cluster-list"].as_array().into_iter().flatten();
+    Learned {
+        next_hop: next_hop.to_owned(),
+        as_path: numbers(&attributes["as-path"]),
+        local_pref: number(&attributes["local-preference"]),
+        med: number(&attributes["med"]),
+        originator_id: attributes["originator-id"].as_str().map(str::to_owned),
+        cluster_list: clusters
+            .filter_map(|id| id.as_str().map(str::to_owned))
+            .collect(),
+        communities: communities
+            .map(numbers)
+            .filter_map(|pair| Some(format!("{}:{}", pair.first()?, pair.get(1)?)))
+            .collect(),
+    }
+}
