@@ -51,6 +51,7 @@ pub fn view() -> ExportView {
         cluster_id: None,
         otc: Default::default(),
         export: Export::All,
+        add_paths: Default::default(),
         send_communities: SendCommunities {
             standard: true,
             large: true,

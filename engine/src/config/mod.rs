@@ -211,6 +211,8 @@ impl Default for Timers {
 /// Several paths to one prefix (RFC 7911), in every family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AddPaths {
+    /// How many we send at most; 0: one, as without ADD-PATH.
+    pub send: u8,
     /// Whether we take several.
     pub receive: bool,
 }

@@ -34,6 +34,7 @@ struct View {
     role: Option<Role>,
     export: Export,
     send_communities: SendCommunities,
+    paths_sent: u8,
 }
 
 impl View {
@@ -57,6 +58,7 @@ impl View {
             role: neighbor.role,
             export: neighbor.export.clone(),
             send_communities: neighbor.send_communities,
+            paths_sent: neighbor.add_paths.send,
         }
     }
 }

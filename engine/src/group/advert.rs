@@ -31,6 +31,11 @@ pub struct AdvertId(u32);
 impl AdvertId {
     /// Nothing is announced.
     pub const NONE: AdvertId = AdvertId(0);
+
+    #[cfg(test)]
+    pub(super) fn numbered(number: u32) -> AdvertId {
+        AdvertId(number)
+    }
 }
 
 /// What one prefix is announced with.
@@ -239,7 +244,7 @@ impl Adverts {
                     source,
                     references: 0,
                     kept: (!own).then(|| Box::new(self.scratch.clone())),
-                    long: !fits(&self.scratch, codec::MAX_LEN),
+                    long: !fits(&self.scratch, None, codec::MAX_LEN),
                     hash,
                     attributes: id,
                     edition,

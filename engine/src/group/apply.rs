@@ -61,12 +61,15 @@ impl Group {
         let Some(highest) = ids.iter().max() else {
             return;
         };
+        if self.paths_max(family) > 0 {
+            return self.apply_paths(writer, guard, family, ids);
+        }
         let entries = &mut self.adj_rib_out[family.index()];
         if entries.len() <= highest.0 as usize {
             entries.resize(highest.0 as usize + 1, AdvertId::NONE);
         }
         let mut counts = Counts::default();
-        if self.view.wants_others() {
+        if self.view.wants_others(family) {
             for id in ids {
                 let new = self.evaluate_both(writer, guard, family, *id);
                 self.change((writer.rib(), guard), family, *id, new, &mut counts);
@@ -171,12 +174,12 @@ impl Group {
         announced && self.adverts.are_alike(old.first, new.first)
     }
 
-    fn is_member(&self, source: SourceId) -> bool {
+    pub(super) fn is_member(&self, source: SourceId) -> bool {
         self.sources.contains_key(&source)
     }
 
     /// What the view's members are told of a path; nothing, if export refuses it.
-    fn evaluate(
+    pub(super) fn evaluate(
         &mut self,
         writer: &mut RibWriter,
         guard: &Guard,

@@ -5,6 +5,8 @@
 //! uniting their sets, and a member that is slow, new or asks for a refresh is simply in a cohort
 //! whose set is not empty yet. A spurious withdraw is allowed, a missing one never.
 
+use std::sync::Arc;
+
 use codec::{Family, FamilySet};
 use rib::{IdSet, PrefixId, SourceId};
 
@@ -37,6 +39,44 @@ impl Member {
     }
 }
 
+/// The identifiers under which paths were told in another group (RFC 7911), by prefix. Shared, since
+/// cohorts split.
+#[derive(Clone, Default)]
+pub struct PathIds([SharedIds; Family::ALL.len()]);
+
+/// In ascending order; none at all is the rule.
+type SharedIds = Option<Arc<[(PrefixId, u32)]>>;
+
+impl PathIds {
+    /// Of a prefix.
+    pub(super) fn of(&self, family: Family, id: PrefixId) -> &[(PrefixId, u32)] {
+        let Some(all) = &self.0[family.index()] else {
+            return &[];
+        };
+        let start = all.partition_point(|(known, _)| *known < id);
+        let length = all[start..].partition_point(|(known, _)| *known == id);
+        &all[start..start + length]
+    }
+
+    /// Adds identifiers of a family.
+    pub(super) fn add(&mut self, family: Family, more: impl Iterator<Item = (PrefixId, u32)>) {
+        let known = self.0[family.index()].iter().flat_map(|all| all.iter());
+        let mut all: Vec<(PrefixId, u32)> = known.copied().chain(more).collect();
+        all.sort_unstable();
+        all.dedup();
+        self.0[family.index()] = (!all.is_empty()).then(|| all.into());
+    }
+
+    /// Adds those of another.
+    pub(super) fn merge(&mut self, other: &PathIds) {
+        for family in Family::ALL {
+            if let Some(more) = &other.0[family.index()] {
+                self.add(family, more.iter().copied());
+            }
+        }
+    }
+}
+
 /// Members at one position.
 #[derive(Default)]
 pub(super) struct Cohort {
@@ -45,8 +85,11 @@ pub(super) struct Cohort {
     pub(super) walk: Sets,
     /// Changes since; told first, they are the live ones.
     pub(super) changed: Sets,
-    /// Prefixes whose best path is now one of a member that had been told another one before.
+    /// Prefixes whose best path is now one of a member that had been told another one before; with
+    /// ADD-PATH, of which somebody has to forget a path.
     pub(super) displaced: Sets,
+    /// What members that came from another group may hold under identifiers of there.
+    pub(super) foreign: PathIds,
     /// The walk began with all that was announced, so that who joins it misses nothing but what has
     /// been told since. A refresh walks one family.
     whole: bool,
@@ -178,6 +221,7 @@ impl Cohort {
             walk: self.walk.clone(),
             changed: self.changed.clone(),
             displaced: self.displaced.clone(),
+            foreign: self.foreign.clone(),
             whole: self.whole,
             walked: self.walked.clone(),
             late: self.late.clone(),
@@ -192,6 +236,7 @@ impl Cohort {
         unite(&mut self.walk, &other.walk);
         unite(&mut self.changed, &other.changed);
         unite(&mut self.displaced, &other.displaced);
+        self.foreign.merge(&other.foreign);
         self.whole |= other.whole;
         for cohort in [&mut *self, &mut other] {
             cohort.note_late();
@@ -211,6 +256,8 @@ impl Cohort {
         self.note_late();
         self.whole = false;
         self.walked = Sets::default();
+        // Whoever came over was told everything anew by now.
+        self.foreign = PathIds::default();
         let walk = std::mem::take(&mut self.late);
         if !self.members.iter().any(|member| member.late) {
             return None;

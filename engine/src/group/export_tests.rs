@@ -31,6 +31,7 @@ fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
         otc: Default::default(),
         export: Export::All,
         policy: None,
+        add_paths: Default::default(),
         send_communities: SendCommunities {
             standard: true,
             large: true,

@@ -19,8 +19,16 @@ pub enum Fault {
     /// What a route server's client is told instead of its own path is looked at only when the best
     /// path changes.
     StaleSecond,
-    /// The table does not mark where only the next best path changed.
-    UnmarkedRunnersUp,
+    /// The table does not mark where only other paths than the best changed.
+    UnmarkedOthers,
+    /// With ADD-PATH: one path of several goes, and nobody is told.
+    LostPathWithdraw,
+    /// With ADD-PATH: an identifier is given to another path while somebody is behind who holds it.
+    ReusedPathId,
+    /// With ADD-PATH: where one of the paths goes, none takes its place.
+    UnfilledPlace,
+    /// With ADD-PATH: a member is told its own paths.
+    OwnPathBack,
     /// Each external peer has a group of its own, though all are told the same.
     Unshared,
     /// What new members are owed goes out whole before anything else does.

@@ -20,6 +20,7 @@ impl Group {
         }
         let mut cohorts = std::iter::once(&self.in_sync).chain(&self.lagging);
         self.advert_of(family, id) != AdvertId::NONE
+            || !self.paths.get(family, id).all().is_empty()
             || cohorts.any(|cohort| cohort_holds(cohort, family, id))
     }
 }

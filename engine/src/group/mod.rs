@@ -11,6 +11,7 @@
 
 mod advert;
 mod apply;
+mod apply_paths;
 mod cohort;
 mod entry;
 mod export;
@@ -18,6 +19,7 @@ mod export;
 mod fault;
 mod holds;
 mod pack;
+mod paths;
 mod policy;
 mod reflect;
 mod view;
@@ -25,6 +27,8 @@ mod walk;
 
 #[cfg(test)]
 mod export_tests;
+#[cfg(test)]
+mod paths_tests;
 #[cfg(test)]
 mod tests;
 
@@ -37,13 +41,14 @@ use crate::policy::Evaluator;
 pub use advert::{AdvertId, split as split_form};
 use advert::{Adverts, Exporter};
 pub use cohort::MemberId;
-pub use cohort::Sets;
 use cohort::{Cohort, Member, unite};
+pub use cohort::{PathIds, Sets};
 use entry::Seconds;
 pub use export::{Refusal, export};
 #[cfg(test)]
 pub use fault::Fault;
 pub use pack::fits as fits_message;
+use paths::PathLists;
 pub use policy::{export_path, origin_rules};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, Otc, own_next_hop};
@@ -87,6 +92,18 @@ const QUANTUM: usize = 4096;
 /// sixteen times as many made churn take 34 MB in place of 24, and packed no better.
 const UNREFERENCED_MAX: usize = 4_096;
 
+/// A path of a prefix, as a member is told it.
+pub struct ToldPath {
+    /// The identifier that it is sent with; none without ADD-PATH (RFC 7911).
+    pub path_id: Option<u32>,
+    /// Where it was learned.
+    pub source: SourceId,
+    /// With ADD-PATH, the identifier that it came with.
+    pub received: Option<u32>,
+    /// A form to be taken apart by [`split_form`].
+    pub form: Vec<u8>,
+}
+
 /// Peers that are told the same.
 pub struct Group {
     view: ExportView,
@@ -95,6 +112,8 @@ pub struct Group {
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
     /// What the members that those adverts came from are told instead.
     seconds: Seconds,
+    /// In families with ADD-PATH, in place of both.
+    paths: PathLists,
     adverts: Adverts,
     /// Announced prefixes by family: all, and by where they were learned.
     announced: [u64; Family::ALL.len()],
@@ -126,6 +145,7 @@ impl Group {
             view,
             adj_rib_out: Default::default(),
             seconds: Seconds::default(),
+            paths: PathLists::default(),
             adverts: Adverts::default(),
             announced: Default::default(),
             announced_from: AHashMap::new(),
@@ -144,6 +164,7 @@ impl Group {
     pub fn plant(&mut self, fault: Option<Fault>) {
         self.fault = fault;
         self.in_sync.packer.inverts = fault == Some(Fault::InvertedBatch);
+        self.in_sync.packer.tells_own_paths = fault == Some(Fault::OwnPathBack);
     }
 
     /// What the members have in common.
@@ -193,12 +214,12 @@ impl Group {
         self.bound_cohorts(outbox);
     }
 
-    /// Members of another group come over. `told` are the prefixes that they were told of there:
-    /// what this group does not announce, they have to hear withdrawn.
+    /// Members of another group come over. `told` is what they were told there: what this group does
+    /// not announce, they have to hear withdrawn.
     pub fn move_in(
         &mut self,
         members: &[(MemberId, SourceId)],
-        told: Sets,
+        (told, path_ids): (Sets, PathIds),
         outbox: &mut impl Outbox,
     ) {
         let sources = members.iter().map(|(id, source)| (*source, *id));
@@ -208,6 +229,7 @@ impl Group {
         let members = members.iter().map(|(id, source)| self.member(*id, *source));
         let mut cohort = Cohort::new_whole(members.collect(), walk);
         cohort.displaced = told;
+        cohort.foreign = path_ids;
         self.lagging.push(cohort);
         self.bound_cohorts(outbox);
     }
@@ -222,7 +244,7 @@ impl Group {
         }
     }
 
-    /// For a view that [wants others](ExportView::wants_others): a member that joined has
+    /// For a view that [wants others](ExportView::wants_others_at_all): a member that joined has
     /// paths already, and what it is told instead where they are the best was not worked out while
     /// it was no member.
     pub fn adopt(&mut self, writer: &mut RibWriter, guard: &Guard, adj_rib_in: &Sets) {
@@ -233,16 +255,26 @@ impl Group {
     }
 
     /// The prefixes that any member may hold: what is announced, and what was once and whose end
-    /// somebody is still owed.
-    pub fn told_ids(&mut self) -> Sets {
+    /// somebody is still owed; and with ADD-PATH the identifiers of paths.
+    pub fn told_ids(&mut self) -> (Sets, PathIds) {
         let mut sets = self.announced_ids(self.view.families);
+        unite(&mut sets, self.paths.ended());
+        let mut path_ids = PathIds::default();
+        for family in self.view.families.iter() {
+            let lists = self.paths.of(family);
+            let ids = lists.flat_map(|(id, list)| list.all().iter().map(move |path| (id, path.id)));
+            path_ids.add(family, ids);
+        }
+        for cohort in &self.lagging {
+            path_ids.merge(&cohort.foreign);
+        }
         for cohort in &mut self.lagging {
             unite(&mut sets, cohort.missed());
             for owed in [&cohort.walk, &cohort.changed, &cohort.displaced] {
                 unite(&mut sets, owed);
             }
         }
-        sets
+        (sets, path_ids)
     }
 
     /// A peer went down or changes groups.
@@ -325,7 +357,8 @@ impl Group {
             }
         }
         self.settle(outbox);
-        evaluating || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
+        let forgetting = self.lagging.is_empty() && self.has_ends();
+        evaluating || forgetting || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
     }
 
     /// No more live changes are at hand: what is open for the in-sync members leaves.
@@ -364,9 +397,15 @@ impl Group {
     /// Whether every member has been told everything.
     pub fn is_quiet(&self) -> bool {
         self.lagging.is_empty()
+            && !self.has_ends()
             && self.in_sync.packer.is_flushed()
             && self.is_evaluated()
             && self.in_sync.members.iter().all(|m| !m.is_owed())
+    }
+
+    /// Whether identifiers of paths that are gone are kept.
+    fn has_ends(&self) -> bool {
+        self.paths.ended().iter().any(|set| !set.is_empty())
     }
 
     /// Whether a member has been told everything, as far as it is known by now.
@@ -382,23 +421,38 @@ impl Group {
         entries.get(id.0 as usize).copied().unwrap_or_default()
     }
 
-    /// What a member is told of a prefix: a form to be taken apart by [`split_form`].
+    /// What a member is told of a prefix, in order of preference.
     pub fn told(
         &self,
-        source: SourceId,
+        member: SourceId,
         family: Family,
         id: PrefixId,
         (rib, guard): (&Rib, &Guard),
-    ) -> Option<Vec<u8>> {
+    ) -> Vec<ToldPath> {
         let from = Exporter {
             view: &self.view,
             rib,
             guard,
         };
-        let advert = self.told_by(self.entry(family, id), source);
-        let mut form = Vec::new();
-        (advert != AdvertId::NONE && self.adverts.write_form(advert, from, &mut form))
-            .then_some(form)
+        let path = |advert, path_id, received| {
+            let mut form = Vec::new();
+            let written = self.adverts.write_form(advert, from, &mut form);
+            written.then(|| ToldPath {
+                path_id,
+                source: self.adverts.get(advert).source,
+                received,
+                form,
+            })
+        };
+        if self.paths_max(family) > 0 {
+            let told = self.paths.get(family, id).told_to(member);
+            return told
+                .filter_map(|sent| path(sent.advert, Some(sent.id), Some(sent.path_id)))
+                .collect();
+        }
+        let advert = self.told_by(self.entry(family, id), member);
+        let told = (advert != AdvertId::NONE).then(|| path(advert, None, None));
+        told.flatten().into_iter().collect()
     }
 
     /// Counts on attribute sets that are no longer needed: the caller gives them back.
@@ -431,6 +485,9 @@ impl Group {
             for (_, id) in entries.filter(|(advert, _)| **advert != AdvertId::NONE) {
                 sets[family.index()].insert(PrefixId(id));
             }
+            let lists = self.paths.of(family);
+            let live = lists.filter(|(_, list)| !list.live().is_empty());
+            sets[family.index()].extend(live.map(|(id, _)| id));
         }
         sets
     }
@@ -439,15 +496,25 @@ impl Group {
     pub fn audit(&self) {
         let held = self.adj_rib_out.iter().flatten();
         let held = held.filter(|advert| **advert != AdvertId::NONE).count() as u64;
-        let references = held + self.seconds.len();
+        let lists = || Family::ALL.into_iter().flat_map(|f| self.paths.of(f));
+        let sent: usize = lists().map(|(_, list)| list.live().len()).sum();
+        let references = held + self.seconds.len() + sent as u64;
         assert_eq!(references, self.adverts.references(), "advert counts");
-        assert_eq!(held, self.announced.iter().sum::<u64>(), "announced counts");
+        let listed = lists().filter(|(_, list)| !list.live().is_empty()).count() as u64;
+        let announced = self.announced.iter().sum::<u64>();
+        assert_eq!(held + listed, announced, "announced counts");
         let held = self.adj_rib_out.iter().flatten();
         let long = held
             .filter(|advert| self.adverts.get(**advert).long)
             .count() as u64;
         let counted: u64 = self.long_from.values().flatten().sum();
         assert_eq!(long, counted, "counts of what needs long messages");
+        for (_, list) in lists() {
+            let mut ids: Vec<u32> = list.all().iter().map(|path| path.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), list.all().len(), "two paths have one identifier");
+        }
         let cohorts = || std::iter::once(&self.in_sync).chain(&self.lagging);
         let members: usize = cohorts().map(|cohort| cohort.members.len()).sum();
         assert_eq!(members, self.sources.len(), "each member is in one cohort");

@@ -1,6 +1,6 @@
 //! Packing: changes of single prefixes become full UPDATE messages, and messages become runs.
 //!
-//! A batch holds each prefix once, in its newest state; withdraws leave before announcements;
+//! A batch holds each prefix once, or with ADD-PATH each path of it (RFC 7911), in its newest state; withdraws leave before announcements;
 //! batches leave in order. NLRI is grouped by advert, so one message never mixes sources and is
 //! encoded once for all who get it. A message leaves when it is full; [`Packer::flush`] sends the
 //! rest. Messages that follow each other and go to the same members are one run of octets, so that
@@ -8,6 +8,8 @@
 //!
 //! RFC 4271 §4.3, RFC 4760 §3 and §4, RFC 7606 §5.1 (MP_REACH_NLRI first, one kind of NLRI an
 //! UPDATE).
+
+use std::sync::Arc;
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -26,6 +28,8 @@ pub(super) enum Audience {
     AllBut(SourceId),
     /// This one only.
     Only(SourceId),
+    /// All but several: which, the packer knows by this number.
+    AllButEach(u32),
 }
 
 /// Which of an audience get a run of messages: what fits 4,096 octets goes to all alike, whatever
@@ -47,6 +51,8 @@ pub(super) struct Packed {
     pub(super) audience: Audience,
     /// Which of those.
     pub(super) takers: Takers,
+    /// Who does not, of [`Audience::AllButEach`].
+    but: Option<Arc<[SourceId]>>,
     /// The messages with their headers.
     pub(super) messages: Bytes,
 }
@@ -57,6 +63,8 @@ const OPEN_MESSAGES_MAX: usize = 1024;
 
 /// The longest NLRI: a length octet and an IPv6 address.
 const NLRI_LEN_MAX: usize = 17;
+/// What a path identifier adds to it.
+const PATH_ID_LEN: usize = 4;
 
 /// A run that has grown past this leaves.
 const RUN_OCTETS: usize = 64 << 10;
@@ -84,6 +92,9 @@ pub(super) struct Packer {
     /// See [`super::Fault::InvertedBatch`].
     #[cfg(test)]
     pub(super) inverts: bool,
+    /// See [`super::Fault::OwnPathBack`].
+    #[cfg(test)]
+    pub(super) tells_own_paths: bool,
 }
 
 struct Announcement {
@@ -102,6 +113,8 @@ struct Run {
     /// For whom `octets` are; meaningless while there are none.
     audience: Option<(Audience, Takers)>,
     octets: Vec<u8>,
+    /// Those that [`Audience::AllButEach`] leaves out, while something is open.
+    but: Vec<Arc<[SourceId]>>,
 }
 
 impl Run {
@@ -121,9 +134,14 @@ impl Run {
             // A copy of the right size: the buffer stays warm, and nothing queued is larger than
             // what it says.
             let messages = Bytes::copy_from_slice(&self.octets);
+            let but = match audience {
+                Audience::AllButEach(place) => self.but.get(place as usize).cloned(),
+                _ => None,
+            };
             self.done.push(Packed {
                 audience,
                 takers,
+                but,
                 messages,
             });
             self.octets.clear();
@@ -142,7 +160,43 @@ impl Packer {
     ) {
         self.begin(prefix.family(), id);
         let source = told.adverts.get(advert).source;
-        self.push_announcement(prefix, (advert, told), Audience::AllBut(source));
+        self.push_announcement((prefix, None), (advert, told), Audience::AllBut(source));
+    }
+
+    /// A path of the prefix is announced to `audience` under an identifier. The batch has
+    /// [begun](Packer::begin) the prefix.
+    pub(super) fn announce_path(
+        &mut self,
+        (prefix, path_id): (IpPrefix, u32),
+        advert: AdvertId,
+        told: Told<'_>,
+        audience: Audience,
+    ) {
+        self.push_announcement((prefix, Some(path_id)), (advert, told), audience);
+    }
+
+    /// The path of an identifier is withdrawn from `audience`. The batch has
+    /// [begun](Packer::begin) the prefix.
+    pub(super) fn withdraw_path(&mut self, prefix: IpPrefix, path_id: u32, audience: Audience) {
+        self.push_withdrawal((prefix, Some(path_id)), audience, Takers::All);
+    }
+
+    /// All but these members, in what is packed next.
+    pub(super) fn all_but_each(&mut self, members: &[SourceId]) -> Audience {
+        match members {
+            [] => Audience::All,
+            [member] => Audience::AllBut(*member),
+            _ => {
+                let mut members = members.to_vec();
+                members.sort_unstable();
+                let known = self.run.but.iter().position(|known| **known == *members);
+                let place = known.unwrap_or_else(|| {
+                    self.run.but.push(members.into());
+                    self.run.but.len() - 1
+                });
+                Audience::AllButEach(place as u32)
+            }
+        }
     }
 
     /// The member with `source` is told of the prefix with `advert`, beside what was packed of it
@@ -154,32 +208,34 @@ impl Packer {
         told: Told<'_>,
         source: SourceId,
     ) {
-        self.push_announcement(prefix, (advert, told), Audience::Only(source));
+        self.push_announcement((prefix, None), (advert, told), Audience::Only(source));
     }
 
+    #[inline]
     fn push_announcement(
         &mut self,
-        prefix: IpPrefix,
+        (prefix, path_id): (IpPrefix, Option<u32>),
         (advert, told): (AdvertId, Told<'_>),
         audience: Audience,
     ) {
         let family = prefix.family();
+        let longest = longest_nlri(path_id);
         let forms = &mut self.forms;
         let announcement = self
             .announcements
             .get_or_insert_with((family, advert, audience), || {
-                Announcement::new((advert, told), audience, forms)
+                Announcement::new((advert, told), audience, longest, forms)
             });
-        if announcement.nlri.len() + NLRI_LEN_MAX > announcement.room {
+        if announcement.nlri.len() + longest > announcement.room {
             announcement.encode(family, &self.forms, &mut self.run);
         }
-        if announcement.room >= NLRI_LEN_MAX {
-            append_nlri(prefix, &mut announcement.nlri);
+        if announcement.room >= longest {
+            append_nlri(prefix, path_id, &mut announcement.nlri);
         }
         // RFC-DONE 8654 §4: Whom an UPDATE would be too long for is told a withdrawal in its place.
-        if let Some(untold) = announcement.untold() {
+        if let Some(untold) = announcement.untold(longest) {
             self.oversized = Some((prefix, audience));
-            self.push_withdrawal(prefix, audience, untold);
+            self.push_withdrawal((prefix, path_id), audience, untold);
         }
     }
 
@@ -192,25 +248,31 @@ impl Packer {
     /// The prefix is withdrawn from `audience`.
     pub(super) fn withdraw(&mut self, id: PrefixId, prefix: IpPrefix, audience: Audience) {
         self.begin(prefix.family(), id);
-        self.push_withdrawal(prefix, audience, Takers::All);
+        self.push_withdrawal((prefix, None), audience, Takers::All);
     }
 
     /// The member with `source` is told to forget the prefix, beside what was packed of it just now
     /// for the others, or with nothing for them ([`Packer::begin`]).
     pub(super) fn withdraw_from_source(&mut self, prefix: IpPrefix, source: SourceId) {
-        self.push_withdrawal(prefix, Audience::Only(source), Takers::All);
+        self.push_withdrawal((prefix, None), Audience::Only(source), Takers::All);
     }
 
-    fn push_withdrawal(&mut self, prefix: IpPrefix, audience: Audience, takers: Takers) {
+    #[inline]
+    fn push_withdrawal(
+        &mut self,
+        (prefix, path_id): (IpPrefix, Option<u32>),
+        audience: Audience,
+        takers: Takers,
+    ) {
         let family = prefix.family();
         let nlri = self
             .withdrawals
             .get_or_insert_with((family, audience, takers), NlriBuffer::default);
-        if nlri.len() + NLRI_LEN_MAX > codec::withdraw_room(MAX_LEN, family) {
+        if nlri.len() + longest_nlri(path_id) > codec::withdraw_room(MAX_LEN, family) {
             codec::encode_withdraw(family, nlri, self.run.of(audience, takers));
             nlri.clear();
         }
-        append_nlri(prefix, nlri);
+        append_nlri(prefix, path_id, nlri);
     }
 
     /// A fault that tests plant: what is open goes back to where it was learned, too.
@@ -239,6 +301,10 @@ impl Packer {
         }
         self.forms.clear();
         self.open.iter_mut().for_each(OpenIds::clear);
+        if !self.run.but.is_empty() {
+            self.run.cut();
+            self.run.but.clear();
+        }
     }
 
     /// What is ready, in the order in which it must leave.
@@ -358,11 +424,20 @@ impl<K: Copy + Eq + std::hash::Hash, V> InOrder<K, V> {
     }
 }
 
+impl Packed {
+    /// Whether the member with `source` is among the audience.
+    pub(super) fn is_for(&self, member: SourceId) -> bool {
+        let left_out = self.but.as_deref().unwrap_or_default();
+        self.audience.includes(member) && !left_out.contains(&member)
+    }
+}
+
 impl Audience {
-    /// Whether the member with `source` is among it.
+    /// Whether the member with `source` is among it. Of [`Audience::AllButEach`] only a
+    /// [`Packed`] knows more than that it may be.
     pub(super) fn includes(self, member: SourceId) -> bool {
         match self {
-            Audience::All => true,
+            Audience::All | Audience::AllButEach(_) => true,
             Audience::AllBut(source) => member != source,
             Audience::Only(source) => member == source,
         }
@@ -370,7 +445,7 @@ impl Audience {
 
     fn source(self) -> Option<SourceId> {
         match self {
-            Audience::All => None,
+            Audience::All | Audience::AllButEach(_) => None,
             Audience::AllBut(source) | Audience::Only(source) => Some(source),
         }
     }
@@ -382,6 +457,7 @@ impl Announcement {
     fn new(
         (advert, told): (AdvertId, Told<'_>),
         audience: Audience,
+        longest: usize,
         forms: &mut Vec<u8>,
     ) -> Announcement {
         let start = forms.len();
@@ -389,11 +465,10 @@ impl Announcement {
         let form = &forms[start..];
         // Where nothing can be said any more there is room for nothing.
         let room = |max_len| if written { room(form, max_len) } else { 0 };
-        let (takers, room) = match room(MAX_LEN) {
-            ..NLRI_LEN_MAX if room(MAX_EXTENDED_LEN) >= NLRI_LEN_MAX => {
-                (Takers::OfLong, room(MAX_EXTENDED_LEN))
-            }
-            room => (Takers::All, room),
+        let (short, long) = (room(MAX_LEN), room(MAX_EXTENDED_LEN));
+        let (takers, room) = match short < longest && long >= longest {
+            true => (Takers::OfLong, long),
+            false => (Takers::All, short),
         };
         let start = start as u32;
         Announcement {
@@ -406,9 +481,9 @@ impl Announcement {
     }
 
     /// Who of the audience is not told; none: all are.
-    fn untold(&self) -> Option<Takers> {
+    fn untold(&self, longest: usize) -> Option<Takers> {
         match self.takers {
-            _ if self.room < NLRI_LEN_MAX => Some(Takers::All),
+            _ if self.room < longest => Some(Takers::All),
             Takers::OfLong => Some(Takers::OfShort),
             Takers::All | Takers::OfShort => None,
         }
@@ -439,12 +514,25 @@ fn room(form: &[u8], max_len: usize) -> usize {
     }
 }
 
-/// Whether a message of `max_len` octets can announce a prefix with a form.
-pub fn fits(form: &[u8], max_len: usize) -> bool {
-    room(form, max_len) >= NLRI_LEN_MAX
+/// Whether a message of `max_len` octets can announce a prefix, or a path of it, with a form.
+pub fn fits(form: &[u8], path_id: Option<u32>, max_len: usize) -> bool {
+    room(form, max_len) >= longest_nlri(path_id)
 }
 
-fn append_nlri(prefix: IpPrefix, out: &mut NlriBuffer) {
+#[inline]
+fn longest_nlri(path_id: Option<u32>) -> usize {
+    match path_id {
+        None => NLRI_LEN_MAX,
+        Some(_) => PATH_ID_LEN + NLRI_LEN_MAX,
+    }
+}
+
+#[inline]
+fn append_nlri(prefix: IpPrefix, path_id: Option<u32>, out: &mut NlriBuffer) {
+    // RFC-DONE 7911 §3: the identifier stands before each prefix, announced or withdrawn.
+    if let Some(path_id) = path_id {
+        out.extend_from_slice(&path_id.to_be_bytes());
+    }
     match prefix {
         IpPrefix::V4(prefix) => out.extend_from_slice(codec::NlriOctets::new(prefix).octets()),
         IpPrefix::V6(prefix) => out.extend_from_slice(codec::NlriOctets::new(prefix).octets()),

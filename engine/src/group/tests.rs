@@ -151,6 +151,7 @@ fn view() -> ExportView {
         otc: Default::default(),
         export: Export::All,
         policy: None,
+        add_paths: Default::default(),
         send_communities: SendCommunities {
             standard: true,
             large: true,
@@ -190,7 +191,7 @@ impl Bed {
         });
         let mut writer = rib.writer(ShardId(0));
         writer.subscribe(Family::Ipv4Unicast, true);
-        writer.subscribe_others(Family::Ipv4Unicast, view.wants_others());
+        writer.subscribe_others(Family::Ipv4Unicast, view.wants_others(Family::Ipv4Unicast));
         let group = Group::new(view, &rib);
         Bed {
             rib,
@@ -342,7 +343,7 @@ impl Bed {
     /// What a member is told of a prefix: the best path, and where that is its own, nothing; but
     /// a route server's client the best of the others.
     fn expected(&self, member: MemberId, prefix: Ipv4Prefix) -> Option<String> {
-        let served = self.group.view().wants_others();
+        let served = self.group.view().client.is_some();
         let but = served.then_some(member);
         let (length, from) = self.best(prefix, but)?;
         let ours = (!served).then_some(self.group.view().local_asn);
@@ -677,7 +678,8 @@ fn members_that_come_over_forget_what_is_not_announced_here() {
         bed.routers.tables.insert(member, table.collect());
         joining.push((member, source));
     }
-    bed.group.move_in(&joining, sets, &mut bed.routers);
+    bed.group
+        .move_in(&joining, (sets, PathIds::default()), &mut bed.routers);
     bed.settle();
     bed.check();
 }

@@ -45,6 +45,9 @@ pub struct ExportView {
     pub send_communities: SendCommunities,
     /// The sessions are about to be closed: routes carry GRACEFUL_SHUTDOWN (RFC 8326).
     pub graceful_shutdown: bool,
+    /// How many paths a prefix the peers are told at most, by family; 0: one, without an identifier
+    /// (RFC 7911). Only peers that negotiated the same share a group.
+    pub add_paths: [u8; Family::ALL.len()],
 }
 
 /// What is done about Only to Customer (RFC 9234 §5).
@@ -84,10 +87,16 @@ impl ExportView {
         self.client == Some(Client::RouteServer) && source == SourceKind::External
     }
 
-    /// Whether other paths than the best are told: where that is a peer's own or is refused, the next
-    /// in order of preference (RFC 7947 §2.3).
-    pub fn wants_others(&self) -> bool {
-        self.client == Some(Client::RouteServer)
+    /// Whether other paths than the best are told: several (RFC 7911), or where the best is a peer's
+    /// own or is refused, the next in order of preference (RFC 7947 §2.3).
+    pub fn wants_others(&self, family: Family) -> bool {
+        self.client == Some(Client::RouteServer) || self.add_paths[family.index()] > 0
+    }
+
+    /// Whether in some family what a member is told depends on the others' paths and on its own.
+    pub fn wants_others_at_all(&self) -> bool {
+        let mut families = self.families.iter();
+        families.any(|family| self.wants_others(family))
     }
 }
 

@@ -61,6 +61,9 @@ impl Group {
         id: PrefixId,
     ) {
         let family = prefix.family();
+        if self.paths_max(family) > 0 {
+            return self.tell_paths_lagging(place, (rib, guard), prefix, id);
+        }
         let advert_id = self.advert_of(family, id);
         let displaced = self.lagging[place].displaced[family.index()].remove(id);
         if advert_id == AdvertId::NONE {
@@ -146,6 +149,9 @@ impl Group {
             tell_ends(&mut self.in_sync.members, outbox);
         }
         self.bound_cohorts(outbox);
+        if self.lagging.is_empty() {
+            self.paths.forget_some_ends(QUANTUM);
+        }
         self.reap();
     }
 
@@ -208,7 +214,7 @@ pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) {
 
 fn send(packed: &Packed, members: &[Member], outbox: &mut impl Outbox) {
     for member in members {
-        let meant = packed.audience.includes(member.source);
+        let meant = packed.is_for(member.source);
         let told = match packed.takers {
             Takers::All => true,
             Takers::OfLong => outbox.takes_long(member.id),

@@ -100,6 +100,7 @@ impl SessionConfig {
             || self.role != old.role
             || self.capabilities != old.capabilities
             || self.host_name != old.host_name
+            || (self.add_paths.send > 0) != (old.add_paths.send > 0)
             || self.timers.hold != old.timers.hold
     }
 

@@ -91,12 +91,10 @@ fn add_paths(config: &SessionConfig) -> Option<Capability> {
         afi: family.afi(),
         safi: family.safi(),
         receive: wanted.receive,
-        send: false,
+        send: wanted.send > 0,
     };
     let families = config.families.iter().map(family);
-    wanted
-        .receive
-        .then(|| Capability::AddPath(families.collect()))
+    (wanted.receive || wanted.send > 0).then(|| Capability::AddPath(families.collect()))
 }
 
 /// What our offer and the peer's OPEN come to.
@@ -134,7 +132,10 @@ pub(super) fn negotiate(
                 true => families.intersection(add_path_families(&open, |theirs| theirs.send)),
                 false => FamilySet::NONE,
             },
-            add_path_send: FamilySet::NONE,
+            add_path_send: match config.add_paths.send {
+                0 => FamilySet::NONE,
+                _ => families.intersection(add_path_families(&open, |theirs| theirs.receive)),
+            },
             extended_messages,
             extended_next_hop,
             families,

@@ -189,9 +189,7 @@ impl Instance {
         for family in view.families.iter() {
             self.writer.subscribe(family, true);
         }
-        if view.wants_others() {
-            self.subscribe_others(Some(&view));
-        }
+        self.subscribe_others(Some(&view));
         #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut group = Group::new(view.clone(), self.writer.rib());
         #[cfg(test)]
@@ -281,14 +279,14 @@ impl Instance {
     /// about to be made.
     fn subscribe_others(&mut self, coming: Option<&ExportView>) {
         #[cfg(test)]
-        if self.fault == Some(crate::group::Fault::UnmarkedRunnersUp) {
+        if self.fault == Some(crate::group::Fault::UnmarkedOthers) {
             return;
         }
         for family in Family::ALL {
             let views = self.groups.iter().flatten().map(Group::view).chain(coming);
             let wanted = views
                 .filter(|view| view.families.contains(family))
-                .any(ExportView::wants_others);
+                .any(|view| view.wants_others(family));
             self.writer.subscribe_others(family, wanted);
         }
     }
@@ -582,6 +580,7 @@ mod tests {
             otc: Default::default(),
             export: Export::Originated,
             policy: None,
+            add_paths: Default::default(),
             send_communities: SendCommunities {
                 standard: true,
                 large: true,

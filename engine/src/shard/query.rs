@@ -13,7 +13,7 @@ use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, TOO_LONG_WORDS, import, receive};
 use crate::config::{Client, Import, InstanceId, PeerAddress};
-use crate::group::{ExportView, Refusal, export_path, fits_message, split_form};
+use crate::group::{ExportView, Group, Refusal, ToldPath, export_path, fits_message, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -348,9 +348,9 @@ impl Table<'_> {
         let family = prefix.family();
         match (query.kind, self.established) {
             (RoutesKind::Advertised, Some((peer, established))) => {
-                let form = self.form(established, family, id);
-                let form = form.filter(|form| fits(form, established));
-                out.extend(form.map(|form| self.told(peer, established, (id, prefix), &form)));
+                let told = self.all_told(established, family, id);
+                let told = told.iter().filter(|path| fits(path, established));
+                out.extend(told.map(|path| self.told(peer, established, (id, prefix), path)));
             }
             (kind, _) => {
                 let best = self.rib.best(family, id, self.guard);
@@ -370,10 +370,13 @@ impl Table<'_> {
         }
     }
 
-    /// What a peer is told of a prefix, if a message has room for it.
-    fn form(&self, established: &Established, family: Family, id: PrefixId) -> Option<Vec<u8>> {
-        let group = self.instance.group(established.group)?;
-        group.told(established.source, family, id, (self.rib, self.guard))
+    /// What a peer is told of a prefix, in order of preference, whether or not a message has room for
+    /// it.
+    fn all_told(&self, established: &Established, family: Family, id: PrefixId) -> Vec<ToldPath> {
+        let group = self.instance.group(established.group);
+        let told =
+            |group: &Group| group.told(established.source, family, id, (self.rib, self.guard));
+        group.map(told).unwrap_or_default()
     }
 
     fn path(&self, kind: RoutesKind, prefix: IpPrefix, path: &Path, best: bool) -> Route {
@@ -407,59 +410,49 @@ impl Table<'_> {
         peer: &Peer,
         established: &Established,
         (id, prefix): (PrefixId, IpPrefix),
-        form: &[u8],
+        told: &ToldPath,
     ) -> Route {
         let mut route = Route::new(self.instance.name(), prefix);
+        let path = self.path_of(told, prefix.family(), id);
         match established.negotiated.wire.four_octet_as {
-            true => attributes::fill(&mut route, split_form(form).1),
+            true => attributes::fill(&mut route, split_form(&told.form).1),
             false => {
-                if let Some(form) = self.told_in_full(established, id, prefix) {
+                let form = path.and_then(|path| self.in_full(established, prefix, &path));
+                if let Some(form) = form {
                     attributes::fill(&mut route, split_form(&form).1);
                 }
             }
         }
-        if let Some(next_hop) = split_form(form).0 {
+        if let Some(next_hop) = split_form(&told.form).0 {
             route.next_hop = Some(next_hop.address().to_string());
             if let NextHop::V6WithLinkLocal(_, link_local) = next_hop {
                 route.link_local_next_hop = Some(link_local.to_string());
             }
         }
         route.advertised_to = Some(peer.neighbor.address.to_string());
-        route.best = !self.is_second(established, id, prefix);
+        route.path_id = told.path_id;
+        route.best = path == self.rib.best(prefix.family(), id, self.guard);
         route
     }
 
     /// A two-octet peer is told AS_PATHs with stand-ins for long numbers: people are shown what
     /// they stand for.
-    fn told_in_full(
-        &self,
-        established: &Established,
-        id: PrefixId,
-        prefix: IpPrefix,
-    ) -> Option<Vec<u8>> {
+    fn in_full(&self, established: &Established, prefix: IpPrefix, path: &Path) -> Option<Vec<u8>> {
         let view = ExportView {
             four_octet_as: true,
             ..self.instance.group(established.group)?.view().clone()
         };
-        let path = self.told_path(established, id, prefix)?;
-        self.export(&view, prefix, &path).ok()
+        self.export(&view, prefix, path).ok()
     }
 
-    /// The path that a peer is told: the best one, or as a route server's client the first in order
-    /// of preference that is not its own and not refused.
-    fn told_path(&self, established: &Established, id: PrefixId, prefix: IpPrefix) -> Option<Path> {
-        let view = self.instance.group(established.group)?.view();
-        let paths = self.rib.paths(prefix.family(), id, self.guard);
-        let is_told = |path: &Path| {
-            path.source != established.source && self.export(view, prefix, path).is_ok()
+    /// The path in the table that a peer is told of. Without ADD-PATH that is the most preferred of
+    /// its source.
+    fn path_of(&self, told: &ToldPath, family: Family, id: PrefixId) -> Option<Path> {
+        let paths = self.rib.paths(family, id, self.guard);
+        let is_meant = |path: &Path| {
+            path.source == told.source && told.received.is_none_or(|id| id == path.path_id)
         };
-        self.rib.ranked(paths, self.guard).find(is_told)
-    }
-
-    /// Whether a peer is told another path than the best.
-    fn is_second(&self, established: &Established, id: PrefixId, prefix: IpPrefix) -> bool {
-        let best = self.rib.best(prefix.family(), id, self.guard);
-        best != self.told_path(established, id, prefix)
+        self.rib.ranked(paths, self.guard).find(is_meant)
     }
 
     fn export(&self, view: &ExportView, prefix: IpPrefix, path: &Path) -> Result<Vec<u8>, Refusal> {
@@ -470,8 +463,9 @@ impl Table<'_> {
 }
 
 /// Whether what a peer is to be told of a prefix fits in a message that it takes.
-fn fits(form: &[u8], established: &Established) -> bool {
-    fits_message(form, established.negotiated.wire.max_len())
+fn fits(told: &ToldPath, established: &Established) -> bool {
+    let max_len = established.negotiated.wire.max_len();
+    fits_message(&told.form, told.path_id, max_len)
 }
 
 /// Why a peer is told a prefix, or not.
@@ -498,19 +492,26 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
     else {
         return told(false, "no usable path for the prefix", None);
     };
-    if let Some(form) = table.form(established, family, id) {
-        if !fits(&form, established) {
-            return told(false, TOO_LONG_WORDS, None);
-        }
-        let route = table.told(peer, established, (id, prefix), &form);
-        let reason = match route.best {
-            true => "announced",
+    let mut paths = table.all_told(established, family, id);
+    let are_any = !paths.is_empty();
+    paths.retain(|path| fits(path, established));
+    if are_any && paths.is_empty() {
+        return told(false, TOO_LONG_WORDS, None);
+    }
+    if let Some(path) = paths.first() {
+        let route = table.told(peer, established, (id, prefix), path);
+        let mut reason = match route.best {
+            true => "announced".to_owned(),
             false => {
-                "announced: the best of the others, since the best path came from this peer or must \
-                 not be told to it"
+                "announced: the best of the others, since the best path came from this peer or \
+                      must not be told to it"
+                    .to_owned()
             }
         };
-        return told(true, reason, Some(route));
+        if paths.len() > 1 {
+            reason += &format!(" ({} paths, of which this is the first)", paths.len());
+        }
+        return told(true, &reason, Some(route));
     }
     if best.source == established.source {
         return told(

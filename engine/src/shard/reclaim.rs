@@ -96,6 +96,7 @@ mod tests {
             next_hop_self: NextHopSelf::Auto,
             export: Export::Originated,
             policy: None,
+            add_paths: Default::default(),
             send_communities: SendCommunities {
                 standard: true,
                 large: true,

@@ -74,7 +74,7 @@ impl Shard {
         let told = instance
             .group_mut(wanted.from)
             .map(|group| group.told_ids());
-        let others = wanted.view.wants_others();
+        let others = wanted.view.wants_others_at_all();
         let place = instance.group_of(wanted.view);
         let mut joining = Vec::new();
         let mut refreshes = Vec::new();

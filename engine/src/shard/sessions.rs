@@ -183,7 +183,7 @@ impl Shard {
         };
         let guard = instance.writer.rib().guard();
         let (writer, group) = instance.writer_and_group(place);
-        if let Some(group) = group.filter(|group| group.view().wants_others()) {
+        if let Some(group) = group.filter(|group| group.view().wants_others_at_all()) {
             group.adopt(writer, &guard, &established.adj_rib_in);
         }
     }
@@ -264,6 +264,15 @@ impl Shard {
             policy: export_policy(peer),
             send_communities: neighbor.send_communities,
             graceful_shutdown: peer.draining.is_some(),
+            add_paths: Family::ALL.map(|family| {
+                // What the session negotiated decides the bytes, until it is reset.
+                let several = negotiated.wire.add_path_send.contains(family);
+                if several {
+                    neighbor.add_paths.send.max(1)
+                } else {
+                    0
+                }
+            }),
         })
     }
 

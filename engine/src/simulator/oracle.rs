@@ -75,12 +75,16 @@ pub(super) fn expected_tables(
             });
             // RFC 7947 §2.3: what a route server's client says itself, or must not hear, does not
             // hide what the others say.
-            let mut told: Vec<Route> = match is_served(peering) {
-                true => told.flatten().take(1).collect(),
-                false => told.take(1).flatten().collect(),
+            // RFC 7911: and where several paths are told, so are those behind what is left out.
+            let mut told: Vec<Route> = match paths_told(peering, prefix.family()) {
+                0 if is_served(peering) => told.flatten().take(1).collect(),
+                0 => told.take(1).flatten().collect(),
+                most => told.flatten().take(most).collect(),
             };
             // RFC 8654 §4: what does not fit in a message is not told, and nothing in its place.
-            told.retain(|route| peering.format.extended_messages || !route.is_long(peering.format));
+            let has_id = paths_told(peering, prefix.family()) > 0;
+            let takes_long = peering.format.extended_messages;
+            told.retain(|route| takes_long || !route.is_long(peering.format, has_id));
             if !told.is_empty() {
                 tables[index].insert(prefix, told);
             }
@@ -120,6 +124,14 @@ fn mark_ingress(peering: &Peering<'_>, route: &mut Route) {
     let from_above = [Role::Customer, Role::Peer, Role::RouteServerClient];
     if role(peering).is_some_and(|role| from_above.contains(&role)) {
         route.otc = Some(route.otc.unwrap_or(peering.asn));
+    }
+}
+
+/// How many paths a prefix go to a router at most; 0: one, and it has no say in which.
+fn paths_told(peering: &Peering<'_>, family: Family) -> usize {
+    match peering.format.add_path_receive.contains(family) {
+        true => usize::from(peering.neighbor.add_paths.send),
+        false => 0,
     }
 }
 
@@ -169,6 +181,7 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
         neighbor.export == Export::All && peering.format.extended_next_hop,
         neighbor.next_hop_self as u8,
         export_number(&neighbor.export),
+        Family::ALL.map(|family| paths_told(peering, family)),
         (send.standard, send.large, send.extended),
     )
 }

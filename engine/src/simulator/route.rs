@@ -92,19 +92,21 @@ impl Route {
         if family == Family::Ipv4Unicast && ipv6 && !format.extended_next_hop {
             said.next_hop = IpAddr::V4(address_ipv4);
         }
-        (!said.is_long(format) || format.extended_messages).then_some(said)
+        let has_id = format.add_path_send.contains(family);
+        (!said.is_long(format, has_id) || format.extended_messages).then_some(said)
     }
 
-    /// Whether it takes more than 4,096 octets to announce the route of one prefix of any length.
-    pub(super) fn is_long(&self, format: &WireFormat) -> bool {
-        const LONGEST_PREFIX: usize = 17;
+    /// Whether it takes more than 4,096 octets to announce the route of one prefix of any length, with
+    /// an identifier or without.
+    pub(super) fn is_long(&self, format: &WireFormat, has_id: bool) -> bool {
+        let longest_prefix = if has_id { 4 + 17 } else { 17 };
         // The header and two lengths; MP_REACH_NLRI has a header, a family, two more octets and a
         // next hop.
         let around = match self.next_hop {
             IpAddr::V4(_) => 19 + 4,
             IpAddr::V6(_) => 19 + 4 + 4 + 3 + 2 + 16,
         };
-        around + self.write(format).len() + LONGEST_PREFIX > codec::MAX_LEN
+        around + self.write(format).len() + longest_prefix > codec::MAX_LEN
     }
 
     /// The attributes as they stand in an UPDATE, without MP_REACH_NLRI.

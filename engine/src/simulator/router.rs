@@ -857,7 +857,7 @@ impl Connection {
         };
         let said = route.said(family, &self.format, spec.address_ipv4);
         let together = match &said {
-            Some(route) if !route.is_long(&self.format) => names.len(),
+            Some(route) if !route.is_long(&self.format, true) => names.len(),
             _ => 1,
         };
         for names in names.chunks(together) {

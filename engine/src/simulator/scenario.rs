@@ -608,6 +608,13 @@ fn neighbor(
     Neighbor {
         families: FamilySet::ALL,
         capabilities: Capabilities::default(),
+        add_paths: AddPaths {
+            send: match neighbor.add_paths.send {
+                0..3 => 0,
+                _ => 2,
+            },
+            ..neighbor.add_paths
+        },
         next_hop_ipv4: None,
         next_hop_ipv6: NextHopIpv6::Auto,
         next_hop_self: NextHopSelf::Auto,
@@ -624,6 +631,7 @@ fn neighbor(
 
 fn draw_add_paths(random: &mut Random) -> AddPaths {
     AddPaths {
+        send: *random.pick(&[0, 0, 1, 2, 3, 4]),
         receive: random.percent(60),
     }
 }

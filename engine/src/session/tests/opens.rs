@@ -184,7 +184,7 @@ fn several_paths_go_only_the_ways_that_one_offers_and_the_other_takes() {
         receive,
         send,
     };
-    // What the peer offers, whether we receive, and in which families we then do.
+    // What the peer offers, whether we ask for the other way, and in which families we get it.
     let cases = [
         (vec![], true, FamilySet::NONE),
         (vec![tuple(1, 1, true, false)], true, FamilySet::NONE),
@@ -202,21 +202,38 @@ fn several_paths_go_only_the_ways_that_one_offers_and_the_other_takes() {
             ipv4,
         ),
     ];
-    for (offered, receive, expected) in cases {
+    let turned = |tuple: &AddPath| AddPath {
+        receive: tuple.send,
+        send: tuple.receive,
+        ..*tuple
+    };
+    for (sends, (offered, wanted, expected)) in cases.iter().flat_map(|c| [(false, c), (true, c)]) {
         let mut config = config();
-        config.add_paths.receive = receive;
+        let mut offered = offered.clone();
+        match sends {
+            true => {
+                config.add_paths.send = if *wanted { 3 } else { 0 };
+                offered = offered.iter().map(turned).collect();
+            }
+            false => config.add_paths.receive = *wanted,
+        }
         let mut open = peer_open();
         open.capabilities.push(Capability::AddPath(offered.clone()));
         let (_, mut session) = answer(config, &open);
         hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
         let (_, negotiated) = session.established().expect("it is up");
-        assert_eq!(negotiated.wire.add_path_receive, expected, "{offered:?}");
+        let wire = &negotiated.wire;
+        let (got, other) = match sends {
+            true => (wire.add_path_send, wire.add_path_receive),
+            false => (wire.add_path_receive, wire.add_path_send),
+        };
+        assert_eq!((got, other), (*expected, FamilySet::NONE), "{offered:?}");
         let ours = negotiated.offered.iter().find_map(|ours| match ours {
             Capability::AddPath(tuples) => Some(tuples.clone()),
             _ => None,
         });
-        let wanted = [tuple(1, 1, true, false), tuple(2, 1, true, false)];
-        assert_eq!(ours, receive.then_some(wanted.to_vec()));
+        let offer = [tuple(1, 1, !sends, sends), tuple(2, 1, !sends, sends)];
+        assert_eq!(ours, wanted.then_some(offer.to_vec()));
     }
 }
 

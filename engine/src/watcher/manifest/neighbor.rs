@@ -492,10 +492,10 @@ fn add_paths(fields: &mut Fields<'_>, report: &mut Report) -> AddPaths {
     let Some(mut fields) = field.and_then(|field| field.fields(report)) else {
         return AddPaths::default();
     };
+    let send = number(&mut fields, "send", 0..=u8::MAX, report).unwrap_or(0);
     let receive = flag(&mut fields, "receive", report);
-    unsupported::in_add_paths(&mut fields, report);
     fields.close_strictly(report);
-    AddPaths { receive }
+    AddPaths { send, receive }
 }
 
 fn next_hops(field: &Field<'_>, report: &mut Report) -> (Option<Ipv4Addr>, NextHopIpv6) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Client, GracefulRestart, Import, NextHopIpv6, PeerAsn};
+use crate::config::{AddPaths, Client, GracefulRestart, Import, NextHopIpv6, PeerAsn};
 use crate::watcher::resource::{Auth, BgpPeering, CidrTarget, PodCidrs};
 
 fn read_text(text: &str) -> Contents {
@@ -274,10 +274,6 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "did you mean extendedMessages?",
         ),
         (
-            "peerASN: 1\naddPaths: {send: 2}",
-            "addPaths.send: 2 is not supported yet",
-        ),
-        (
             "peerASN: 1\nrouteReflectorClient: true",
             "routeReflectorClient: true is not accepted for a peer of another AS",
         ),
@@ -427,12 +423,23 @@ fn enhanced_refresh_is_on_unless_it_is_switched_off() {
 
 #[test]
 fn several_paths_are_asked_for_each_way() {
-    let contents = with("  addPaths: {receive: true}\n");
-    assert_eq!(said(&contents), [""; 0]);
-    assert!(peering(&contents).neighbors[0].add_paths.receive);
-    assert!(!peering(&with("")).neighbors[0].add_paths.receive);
-    let said = said(&with("  addPaths: {recieve: true}\n"));
-    assert!(said[0].contains("did you mean receive?"), "{said:?}");
+    let add_paths = |contents: &Contents| peering(contents).neighbors[0].add_paths;
+    let both = with("  addPaths: {send: 255, receive: true}\n");
+    assert_eq!(said(&both), [""; 0]);
+    let wanted = AddPaths {
+        send: 255,
+        receive: true,
+    };
+    assert_eq!(add_paths(&both), wanted);
+    assert_eq!(add_paths(&with("")), AddPaths::default());
+    assert_fault(
+        &with("  addPaths: {send: 256}\n"),
+        "addPaths.send: 256 is not accepted: a number from 0 to 255",
+    );
+    assert_fault(
+        &with("  addPaths: {recieve: true}\n"),
+        "did you mean receive?",
+    );
 }
 
 #[test]

@@ -37,9 +37,6 @@ const NEIGHBOR: &[(&str, Off)] = &[(
     Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
 )];
 
-/// Fields of a neighbor's `addPaths`.
-const ADD_PATHS: &[(&str, Off)] = &[("send", Off::Zero)];
-
 /// Fields of a neighbor's `gracefulRestart`.
 const GRACEFUL_RESTART: &[(&str, Off)] = &[("selectionDeferralSeconds", Off::Never)];
 
@@ -54,11 +51,6 @@ pub(super) fn in_peering(fields: &mut Fields<'_>, report: &mut Report) {
 /// Says which fields of a neighbor are not built yet.
 pub(super) fn in_neighbor(fields: &mut Fields<'_>, report: &mut Report) {
     refuse(fields, NEIGHBOR, report);
-}
-
-/// Says which fields of a neighbor's `addPaths` are not built yet.
-pub(super) fn in_add_paths(fields: &mut Fields<'_>, report: &mut Report) {
-    refuse(fields, ADD_PATHS, report);
 }
 
 /// Says which fields of a neighbor's `gracefulRestart` are not built yet.
