@@ -22,6 +22,7 @@ mod process;
 mod router;
 mod scripted;
 
+mod add_path;
 mod article;
 mod drivers;
 mod dynamic;
