@@ -68,12 +68,20 @@ impl Router for Bird {
 }
 
 fn configuration(spec: &RouterSpec) -> String {
-    let attributes = spec
-        .med
-        .map_or(String::new(), |med| format!(" {{ bgp_med = {med}; }}"));
+    let mut attributes = String::new();
+    if let Some(med) = spec.med {
+        attributes += &format!("bgp_med = {med};");
+    }
+    if let Some(communities) = spec.communities {
+        let [standard, large, target] = communities.map(|text| text.replace(':', ","));
+        attributes += &format!(
+            "bgp_community.add(({standard})); bgp_large_community.add(({large})); \
+             bgp_ext_community.add((rt,{target}));"
+        );
+    }
     let routes = |ipv6: bool| -> String {
         spec.announced(ipv6)
-            .map(|prefix| format!(" route {prefix} blackhole{attributes};"))
+            .map(|prefix| format!(" route {prefix} blackhole {{ {attributes} }};"))
             .collect()
     };
     let mut options = String::new();
@@ -148,12 +156,18 @@ fn parse_routes(answer: &str) -> Table {
                 route.cluster_list = rest.iter().map(|id| (*id).to_owned()).collect();
             }
             "BGP.local_pref:" => route.local_pref = rest.first().and_then(|v| v.parse().ok()),
-            "BGP.community:" => {
-                let plain = |text: &&str| text.trim_matches(['(', ')']).replace(',', ":");
-                route.communities = rest.iter().map(plain).collect();
-            }
+            "BGP.community:" => route.communities = communities(&rest),
+            "BGP.large_community:" => route.large_communities = communities(&rest),
+            "BGP.ext_community:" => route.extended_communities = communities(&rest),
             _ => {}
         }
     }
     table
+}
+
+/// "(65010, 1, 2) (65010, 1, 3)", cut at its spaces.
+fn communities(words: &[&str]) -> Vec<String> {
+    let text = words.concat();
+    let list = text.split(['(', ')']).filter(|text| !text.is_empty());
+    list.map(|text| text.replace(',', ":")).collect()
 }

@@ -29,6 +29,7 @@ fn start<'lab>(lab: &'lab Lab, manifests: &[(&'static str, String); 3]) -> Daemo
     Daemon::start(Some(&lab.node), &manifests)
 }
 
+// INTEROP bird, frr: dynamic, md5
 #[test]
 fn routers_connect_from_a_signed_prefix_of_either_family() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Frr, RouterKind::Bird]) else {

@@ -36,7 +36,7 @@ impl Exabgp {
             .expect("the program's mode is set");
         let program = at("hear").display().to_string();
         let process = format!("process hear {{ run {program}; encoder json; }}\n");
-        let api = "api { processes [ hear ]; receive { parsed; update; } }";
+        let api = "api { processes [ hear ]; receive { parsed; update; } neighbor-changes; }";
         fs::write(at("exabgp.conf"), process + &neighbor.replace("API", api))
             .expect("exabgp.conf is written");
         let mut command = host.command(EXABGP);
@@ -60,6 +60,9 @@ impl Router for Exabgp {
         let whole = heard.rsplit_once('\n').map_or("", |(whole, _)| whole);
         for line in whole.lines() {
             let message = parse_json(line)?;
+            if message["neighbor"]["state"] == "down" {
+                table.clear();
+            }
             let update = &message["neighbor"]["message"]["update"];
             let prefixes = |of: &Value| -> Vec<String> {
                 let routes = of.as_array().into_iter().flatten();
@@ -92,21 +95,32 @@ fn configuration(spec: &RouterSpec) -> String {
         Over::Ipv6 => "ipv6 unicast",
     };
     let med = spec.med.map_or(String::new(), |med| format!(" med {med}"));
+    let communities = spec
+        .communities
+        .map_or(String::new(), |[standard, large, target]| {
+            format!(
+                " community [{standard}] large-community [{large}] extended-community [target:{target}]"
+            )
+        });
     let local = spec.local();
     let routes: String = spec
         .announced(spec.over == Over::Ipv6)
-        .map(|prefix| format!("    route {prefix} next-hop {local}{med};\n"))
+        .map(|prefix| format!("    route {prefix} next-hop {local}{med}{communities};\n"))
         .collect();
-    let password = spec
-        .password
-        .map_or(String::new(), |key| format!("  md5-password \"{key}\";\n"));
+    let mut options = String::new();
+    if let Some(password) = spec.password {
+        options += &format!("  md5-password \"{password}\";\n");
+    }
+    if spec.gtsm {
+        options += "  incoming-ttl 255;\n  outgoing-ttl 255;\n";
+    }
     format!(
         "neighbor {peer} {{
   router-id {id};
   local-address {local};
   local-as {asn};
   peer-as {peer_asn};
-{password}  family {{ {family}; }}
+{options}  family {{ {family}; }}
   static {{
 {routes}  }}
   API
@@ -127,7 +141,15 @@ fn learned(next_hop: &str, attributes: &Value) -> Learned {
             .collect()
     };
     let number = |value: &Value| value.as_u64().and_then(|v| u32::try_from(v).ok());
-    let communities = attributes["community"].as_array().into_iter().flatten();
+    let joined = |name: &str| -> Vec<String> {
+        let lists = attributes[name].as_array().into_iter().flatten();
+        let words = lists.map(|list| numbers(list).iter().map(u32::to_string).collect());
+        words.map(|words: Vec<String>| words.join(":")).collect()
+    };
+    let extended = attributes["extended-community"]
+        .as_array()
+        .into_iter()
+        .flatten();
     let clusters = attributes["cluster-list"].as_array().into_iter().flatten();
     Learned {
         next_hop: next_hop.to_owned(),
@@ -138,9 +160,11 @@ fn learned(next_hop: &str, attributes: &Value) -> Learned {
         cluster_list: clusters
             .filter_map(|id| id.as_str().map(str::to_owned))
             .collect(),
-        communities: communities
-            .map(numbers)
-            .filter_map(|pair| Some(format!("{}:{}", pair.first()?, pair.get(1)?)))
+        communities: joined("community"),
+        large_communities: joined("large-community"),
+        extended_communities: extended
+            .filter_map(|value| value["string"].as_str())
+            .map(|text| text.replace("target:", "rt:"))
             .collect(),
     }
 }

@@ -142,6 +142,11 @@ fn configuration(spec: &RouterSpec) -> String {
     }
     lines.push("route-map announced permit 1".to_owned());
     lines.extend(spec.med.map(|med| format!(" set metric {med}")));
+    if let Some([standard, large, target]) = spec.communities {
+        lines.push(format!(" set community {standard}"));
+        lines.push(format!(" set large-community {large}"));
+        lines.push(format!(" set extcommunity rt {target}"));
+    }
     lines.join("\n") + "\n"
 }
 
@@ -173,6 +178,11 @@ fn learned(path: &serde_json::Value) -> Learned {
             .filter_map(|cluster| cluster.as_str().map(str::to_owned))
             .collect(),
         communities: words(&path["community"]["string"]),
+        large_communities: words(&path["largeCommunity"]["string"]),
+        extended_communities: words(&path["extendedCommunity"]["string"])
+            .iter()
+            .map(|text| text.to_lowercase())
+            .collect(),
     }
 }
 

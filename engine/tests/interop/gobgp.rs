@@ -49,6 +49,10 @@ impl Gobgp {
                 "global", "rib", "add", prefix, "origin", "igp", "nexthop", next_hop,
             ];
             command.extend(med.iter().flat_map(|med| ["med", med.as_str()]));
+            if let Some([standard, large, target]) = spec.communities {
+                command.extend(["community", standard, "large-community", large]);
+                command.extend(["rt", target]);
+            }
             command.extend(["-a", family]);
             gobgp.ask(&command).expect("GoBGP announces a prefix");
         }
@@ -96,6 +100,13 @@ fn configuration(spec: &RouterSpec) -> String {
         Over::Ipv4 => "ipv4-unicast",
         Over::Ipv6 => "ipv6-unicast",
     };
+    let password = spec.password.map_or(String::new(), |password| {
+        format!("    auth-password = \"{password}\"\n")
+    });
+    let gtsm = match spec.gtsm {
+        true => "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n",
+        false => "",
+    };
     format!(
         "[global.config]
   as = {asn}
@@ -104,7 +115,7 @@ fn configuration(spec: &RouterSpec) -> String {
   [neighbors.config]
     neighbor-address = \"{peer}\"
     peer-as = {peer_asn}
-  [neighbors.transport.config]
+{password}{gtsm}  [neighbors.transport.config]
     local-address = \"{local}\"
   [neighbors.timers.config]
     connect-retry = 1
@@ -135,6 +146,8 @@ fn learned(path: &Value) -> Learned {
     let segments = attribute(2)["as_paths"].clone();
     let segments = segments.as_array().cloned().unwrap_or_default();
     let communities = attribute(8)["communities"].clone();
+    let large = attribute(32)["value"].clone();
+    let extended = attribute(16)["value"].clone();
     Learned {
         next_hop: next_hop.as_str().unwrap_or_default().to_owned(),
         as_path: segments
@@ -158,6 +171,22 @@ fn learned(path: &Value) -> Learned {
             .flatten()
             .filter_map(number)
             .map(|value| format!("{}:{}", value >> 16, value & 0xffff))
+            .collect(),
+        large_communities: large
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|value| {
+                let parts = ["ASN", "LocalData1", "LocalData2"].map(|part| value[part].to_string());
+                parts.join(":")
+            })
+            .collect(),
+        extended_communities: extended
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|value| value["subtype"] == 2)
+            .map(|value| format!("rt:{}", value["value"].as_str().unwrap_or_default()))
             .collect(),
     }
 }

@@ -67,3 +67,58 @@ fn bird_hears_of_a_drain_before_the_session_goes() {
     drained(RouterKind::Bird, 65002, "65535:0");
     drained(RouterKind::Bird, 65001, "65535:0");
 }
+
+// INTEROP gobgp: graceful shutdown out
+#[test]
+fn gobgp_hears_of_a_drain_before_the_session_goes() {
+    drained(RouterKind::Gobgp, 65002, "65535:0");
+}
+
+// INTEROP openbgpd: graceful shutdown out
+#[test]
+fn openbgpd_hears_of_a_drain_before_the_session_goes() {
+    drained(RouterKind::Openbgpd, 65002, "GRACEFUL_SHUTDOWN");
+}
+
+// INTEROP exabgp: graceful shutdown out
+#[test]
+fn exabgp_hears_of_a_drain_before_the_session_goes() {
+    drained(RouterKind::Exabgp, 65002, "65535:0");
+}
+
+/// What a router outside is about to take back is the last choice.
+fn shutting_down(kind: RouterKind) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let announced = "192.168.100.0/24";
+    let spec = RouterSpec {
+        announce: vec![announced],
+        communities: Some(["65535:0", "65010:1:2", "65010:3"]),
+        ..RouterSpec::new(65002, 65001)
+    };
+    let _router = kind.start(&lab, &spec);
+    let config = config(65001, "", &[neighbor(ROUTER_V4, 65002, "import: all")]);
+    let daemon = Daemon::start(Some(&lab.node), &[("config.yaml", &config)]);
+    eventually("the route is the last choice", || {
+        let routes = daemon.ask(&["routes", "available", announced])?;
+        match routes[0]["localPref"] == 0 {
+            true => Ok(()),
+            false => Err(routes.to_string()),
+        }
+    });
+}
+
+// INTEROP bird, frr, gobgp, openbgpd, exabgp: graceful shutdown in
+#[test]
+fn routers_that_shut_down_are_the_last_choice() {
+    for kind in [
+        RouterKind::Bird,
+        RouterKind::Frr,
+        RouterKind::Gobgp,
+        RouterKind::Openbgpd,
+        RouterKind::Exabgp,
+    ] {
+        shutting_down(kind);
+    }
+}

@@ -24,6 +24,7 @@ mod scripted;
 
 mod add_path;
 mod article;
+mod communities;
 mod drivers;
 mod dynamic;
 mod files;

@@ -81,11 +81,26 @@ fn configuration(spec: &RouterSpec, socket: &str) -> String {
     let networks: String = spec
         .announce
         .iter()
-        .map(|prefix| match spec.med {
-            Some(med) => format!("network {prefix} set med {med}\n"),
-            None => format!("network {prefix}\n"),
+        .map(|prefix| {
+            let mut set = spec.med.map_or(String::new(), |med| format!("med {med} "));
+            if let Some([standard, large, target]) = spec.communities {
+                set += &format!(
+                    "community {standard} large-community {large} ext-community rt {target}"
+                );
+            }
+            match set.is_empty() {
+                true => format!("network {prefix}\n"),
+                false => format!("network {prefix} set {{ {set} }}\n"),
+            }
         })
         .collect();
+    let mut options = String::new();
+    if let Some(password) = spec.password {
+        options += &format!("  tcp md5sig password \"{password}\"\n");
+    }
+    if spec.gtsm {
+        options += "  ttl-security yes\n";
+    }
     format!(
         "AS {asn}
 router-id {id}
@@ -98,7 +113,7 @@ fib-update no
   announce IPv4 unicast
   announce IPv6 unicast
   enforce neighbor-as no
-}}
+{options}}}
 allow from any
 allow to any
 ",
@@ -124,7 +139,12 @@ fn learned(route: &Value) -> Learned {
             .cloned()
             .unwrap_or_default()
     };
-    let communities = route["communities"].as_array().into_iter().flatten();
+    let list = |name: &str| -> Vec<String> {
+        let values = route[name].as_array().into_iter().flatten();
+        values
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect()
+    };
     Learned {
         next_hop: route["exit_nexthop"].as_str().unwrap_or("").to_owned(),
         as_path: words(&route["aspath"])
@@ -142,8 +162,11 @@ fn learned(route: &Value) -> Learned {
             .flatten()
             .filter_map(|cluster| cluster.as_str().map(str::to_owned))
             .collect(),
-        communities: communities
-            .filter_map(|community| community.as_str().map(str::to_owned))
+        communities: list("communities"),
+        large_communities: list("large_communities"),
+        extended_communities: list("extended_communities")
+            .iter()
+            .map(|text| text.replace(' ', ":"))
             .collect(),
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct RouterSpec {
     pub(crate) passive: bool,
     /// The MED of what it announces.
     pub(crate) med: Option<u32>,
+    /// What it announces has these: a standard, a large and an extended community, a route target.
+    pub(crate) communities: Option<[&'static str; 3]>,
     /// Prefixes that it announces.
     pub(crate) announce: Vec<&'static str>,
 }
@@ -56,6 +58,9 @@ pub(crate) struct Learned {
     pub(crate) originator_id: Option<String>,
     pub(crate) cluster_list: Vec<String>,
     pub(crate) communities: Vec<String>,
+    pub(crate) large_communities: Vec<String>,
+    /// Route targets are `rt:` and the value, whatever the router calls them.
+    pub(crate) extended_communities: Vec<String>,
 }
 
 /// Prefix to route.
@@ -82,6 +87,7 @@ impl RouterSpec {
             gtsm: false,
             passive: false,
             med: None,
+            communities: None,
             announce: vec!["192.168.100.0/24", "2001:db8:100::/48"],
         }
     }

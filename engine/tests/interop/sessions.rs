@@ -184,23 +184,31 @@ fn bird_whoever_dials() {
 }
 
 /// An external session over one family that carries that family.
-fn one_family(kind: RouterKind, over: Over) {
+fn one_family(kind: RouterKind, scenario: Scenario) {
     let Some(lab) = Lab::for_routers(&[kind]) else {
         return;
     };
-    let (family, prefix, announced, next_hop) = match over {
+    let (family, prefix, announced, next_hop) = match scenario.over {
         Over::Ipv4 => ("ipv4", POLICY_V4, "192.168.100.0/24", RINGBGP_V4),
         Over::Ipv6 => ("ipv6", POLICY_V6, "2001:db8:100::/48", RINGBGP_V6),
     };
     let spec = RouterSpec {
-        over,
+        over: scenario.over,
+        password: scenario.password,
+        gtsm: scenario.gtsm,
         announce: vec![announced],
         ..RouterSpec::new(65002, 65001)
     };
-    let more = format!(
+    let mut more = format!(
         "localAddress: \"{}\", import: all, families: [{{afi: {family}, safi: unicast}}]",
         spec.peer()
     );
+    if scenario.password.is_some() {
+        more += ", authSecretRef: bgp-auth";
+    }
+    if scenario.gtsm {
+        more += ", ttlSecurity: true";
+    }
     let config = config(65001, "", &[neighbor(spec.local(), 65002, &more)]);
     let router = kind.start(&lab, &spec);
     let daemon = Daemon::start(
@@ -208,6 +216,10 @@ fn one_family(kind: RouterKind, over: Over) {
         &[
             ("config.yaml", &config),
             ("policy.yaml", &policy("one", &[prefix])),
+            (
+                "secret.yaml",
+                &secret("bgp-auth", scenario.password.unwrap_or("unused")),
+            ),
         ],
     );
     daemon.wait_established(spec.local());
@@ -222,25 +234,53 @@ fn one_family(kind: RouterKind, over: Over) {
     router.wait_for(&[]);
 }
 
+fn each_family(kind: RouterKind, scenario: Scenario) {
+    for over in [Over::Ipv4, Over::Ipv6] {
+        one_family(kind, Scenario { over, ..scenario });
+    }
+}
+
+fn keyed_and_guarded_by_family(kind: RouterKind) {
+    let password = Some("correct-horse");
+    each_family(kind, Scenario { password, ..PLAIN });
+    let gtsm = true;
+    each_family(kind, Scenario { gtsm, ..PLAIN });
+}
+
 // INTEROP gobgp: sessions
 #[test]
 fn gobgp_over_either_family() {
-    one_family(RouterKind::Gobgp, Over::Ipv4);
-    one_family(RouterKind::Gobgp, Over::Ipv6);
+    each_family(RouterKind::Gobgp, PLAIN);
 }
 
 // INTEROP openbgpd: sessions
 #[test]
 fn openbgpd_over_either_family() {
-    one_family(RouterKind::Openbgpd, Over::Ipv4);
-    one_family(RouterKind::Openbgpd, Over::Ipv6);
+    each_family(RouterKind::Openbgpd, PLAIN);
 }
 
 // INTEROP exabgp: sessions
 #[test]
 fn exabgp_over_either_family() {
-    one_family(RouterKind::Exabgp, Over::Ipv4);
-    one_family(RouterKind::Exabgp, Over::Ipv6);
+    each_family(RouterKind::Exabgp, PLAIN);
+}
+
+// INTEROP gobgp: md5, gtsm
+#[test]
+fn gobgp_with_md5_and_gtsm() {
+    keyed_and_guarded_by_family(RouterKind::Gobgp);
+}
+
+// INTEROP openbgpd: md5, gtsm
+#[test]
+fn openbgpd_with_md5_and_gtsm() {
+    keyed_and_guarded_by_family(RouterKind::Openbgpd);
+}
+
+// INTEROP exabgp: md5, gtsm
+#[test]
+fn exabgp_with_md5_and_gtsm() {
+    keyed_and_guarded_by_family(RouterKind::Exabgp);
 }
 
 #[test]
