@@ -12,7 +12,7 @@ use codec::IpPrefix;
 use crate::admin::server;
 use crate::admin::socket::AdminSocket;
 use crate::daemon::{Engine, EngineHandle, EngineOptions, Grounds, Resources};
-use crate::model::{Claim, Fault, Source};
+use crate::model::{Claim, Fault, Policy, Source};
 use crate::ring::IoMode;
 use crate::watcher::{Options, SharedKnowledge, SystemHost, Watcher};
 
@@ -132,6 +132,16 @@ impl Resources for Known {
             near: explained.near.iter().map(ToString::to_string).collect(),
             notes: explained.notes,
         }]
+    }
+
+    fn policies(&self) -> Vec<Policy> {
+        let knowledge = self.0.load();
+        let policies = knowledge.policies().into_iter().map(|known| Policy {
+            import_of: known.import_of,
+            export_of: known.export_of,
+            ..Policy::of(&known.policy)
+        });
+        policies.collect()
     }
 
     fn source(&self, instance: &str, prefix: IpPrefix) -> Option<Source> {

@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use serde::{Deserialize, Serialize};
 
 use super::model::{
-    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, RefreshQuery,
-    RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent, WatchQuery,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent,
+    WatchQuery,
 };
 
 /// The running engine, as the admin server sees it. Cheap to clone; called on the control
@@ -54,6 +55,9 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
         &self,
         query: RefreshQuery,
     ) -> impl Future<Output = Result<RefreshReply, ApiError>> + Send;
+
+    /// What the route policies compiled to, and their hits, by name.
+    fn policies(&self) -> impl Future<Output = Result<Vec<Policy>, ApiError>> + Send;
 
     /// What is wrong in the resources at this moment, sorted.
     fn faults(&self) -> impl Future<Output = Result<Vec<Fault>, ApiError>> + Send;

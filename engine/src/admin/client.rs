@@ -18,8 +18,9 @@ use tokio::net::UnixStream;
 
 use super::api::ApiError;
 use super::model::{
-    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, RefreshQuery,
-    RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent, WatchQuery,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent,
+    WatchQuery,
 };
 
 /// A connection to a running daemon.
@@ -142,6 +143,14 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn drain(&mut self, query: &DrainQuery) -> Result<DrainReply, ClientError> {
         self.call("drain", query).await
+    }
+
+    /// What the route policies compiled to, and their hits.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn policies(&mut self) -> Result<Vec<Policy>, ClientError> {
+        self.call("policies", &()).await
     }
 
     /// What is wrong in the resources at this moment.

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 
 use super::model::{
-    Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Route, Segment, SegmentKind, Source,
-    WatchEvent,
+    Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Policy, Route, Segment, SegmentKind,
+    Source, WatchEvent,
 };
 
 /// The sessions as a table, and under it the faults in force.
@@ -282,7 +282,90 @@ fn push_verdict(text: &mut String, peer: &PeerVerdict) {
         let _ = write!(text, "; {}", attributes(route));
     }
     text.push('\n');
+    for (what, policy) in [("its own path", &peer.import), ("export", &peer.export)] {
+        if let Some(policy) = policy {
+            let _ = writeln!(text, "    {what}: {policy}");
+        }
+    }
 }
+
+/// The route policies: one heading and one table of statements each.
+pub fn policies(policies: &[Policy]) -> String {
+    if policies.is_empty() {
+        return "No route policies.\n".to_owned();
+    }
+    let mut text = String::new();
+    for policy in policies {
+        push_policy(&mut text, policy);
+    }
+    text
+}
+
+fn push_policy(text: &mut String, policy: &Policy) {
+    let nobody = "nobody".to_owned();
+    let of = |neighbors: &[String]| match neighbors.len() {
+        0 => nobody.clone(),
+        count if count > NEIGHBORS_TOLD => format!("{count} neighbors"),
+        _ => neighbors.join(", "),
+    };
+    let _ = writeln!(
+        text,
+        "{}: import of {}; export of {}",
+        policy.name,
+        of(&policy.import_of),
+        of(&policy.export_of)
+    );
+    let sets = policy.prefix_sets.iter();
+    let sets: Vec<String> = sets
+        .map(|set| format!("{} ({})", set.name, set.prefixes))
+        .collect();
+    if policy.trie_prefixes > 0 {
+        let _ = write!(
+            text,
+            "{} prefixes in a trie of {} nodes",
+            policy.trie_prefixes, policy.trie_nodes
+        );
+        if !sets.is_empty() {
+            let _ = write!(text, "; sets: {}", sets.join(", "));
+        }
+        text.push('\n');
+    }
+    let columns = [
+        "STATEMENT",
+        "ONCE A SESSION",
+        "ONCE A SET",
+        "BY PREFIX",
+        "SET",
+        "ACTION",
+        "HITS",
+    ];
+    let dashed = |keys: &[String]| or_dash((!keys.is_empty()).then(|| keys.join(", ")));
+    let statements = policy.statements.iter().map(|statement| {
+        vec![
+            statement.name.clone(),
+            dashed(&statement.by_neighbor),
+            dashed(&statement.by_attributes),
+            dashed(&statement.by_prefix),
+            dashed(&statement.set),
+            statement.action.clone(),
+            statement.hits.to_string(),
+        ]
+    });
+    let default = vec![
+        "(defaultAction)".to_owned(),
+        or_dash(None::<String>),
+        or_dash(None::<String>),
+        or_dash(None::<String>),
+        or_dash(None::<String>),
+        policy.default_action.clone(),
+        policy.default_hits.to_string(),
+    ];
+    let rows = statements.chain([default]).collect();
+    text.push_str(&table(Some(&columns), rows, &mut Vec::new()));
+}
+
+/// Past this many the neighbors under a policy are counted.
+const NEIGHBORS_TOLD: usize = 5;
 
 /// The attributes of a route in one line.
 pub fn attributes(route: &Route) -> String {
@@ -496,6 +579,8 @@ mod tests {
                 state: PeerState::Established,
                 advertised: false,
                 reason: "no path".to_owned(),
+                import: None,
+                export: Some("accepted by RoutePolicy out, statement a".to_owned()),
                 route: None,
             }],
         });
@@ -506,7 +591,8 @@ mod tests {
              (world.yaml:9)\n    no own route: the guard always refuses 0.0.0.0/0\n\
              Note: guard.maxPrefixes holds it back\n\
              Own routes near it: 10.0.1.0/24\n\
-             Peers\n  10.0.0.6 (established): not told, no path\n"
+             Peers\n  10.0.0.6 (established): not told, no path\n    \
+             export: accepted by RoutePolicy out, statement a\n"
         );
     }
 
@@ -514,5 +600,46 @@ mod tests {
     fn durations_show_their_two_largest_units() {
         let shown: Vec<String> = [45, 185, 7800, 1_047_600].map(duration).to_vec();
         assert_eq!(shown, ["45s", "3m05s", "2h10m", "12d03h"]);
+    }
+
+    #[test]
+    fn policies_show_what_they_compiled_to_and_their_hits() {
+        let text = policies(&[Policy {
+            name: "from-tor".to_owned(),
+            import_of: vec!["10.0.0.6".to_owned()],
+            export_of: vec![],
+            prefix_sets: vec![crate::model::PrefixSet {
+                name: "pods".to_owned(),
+                prefixes: 2,
+            }],
+            trie_nodes: 9,
+            trie_prefixes: 2,
+            statements: vec![crate::model::Statement {
+                name: "customers".to_owned(),
+                by_neighbor: vec![],
+                by_attributes: vec!["med".to_owned()],
+                by_prefix: vec!["pods (2)".to_owned()],
+                set: vec!["localPreference 200".to_owned()],
+                action: "Accept".to_owned(),
+                hits: 7,
+            }],
+            default_action: "Reject".to_owned(),
+            default_hits: 1,
+        }]);
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "from-tor: import of 10.0.0.6; export of nobody",
+                "2 prefixes in a trie of 9 nodes; sets: pods (2)",
+                "STATEMENT ONCE A SESSION ONCE A SET BY PREFIX SET ACTION HITS",
+                "customers - med pods (2) localPreference 200 Accept 7",
+                "(defaultAction) - - - - Reject 1",
+            ]
+        );
+        assert_eq!(policies(&[]), "No route policies.\n");
     }
 }

@@ -42,6 +42,7 @@ fn router<A: EngineApi>(api: A) -> Router {
         .route("/v1/refresh", post(refresh::<A>))
         .route("/v1/drain", post(drain::<A>))
         .route("/v1/watch", post(watch::<A>))
+        .route("/v1/policies", post(policies::<A>))
         .route("/v1/faults", post(faults::<A>))
         .layer(DefaultBodyLimit::max(QUERY_OCTETS_MAX))
         .with_state(api)
@@ -124,6 +125,10 @@ async fn drain<A: EngineApi>(State(api): State<A>, query: Query<DrainQuery>) -> 
         Ok(Json(query)) => answer(api.drain(query).await),
         Err(fault) => refuse(&fault),
     }
+}
+
+async fn policies<A: EngineApi>(State(api): State<A>) -> Response {
+    answer(api.policies().await)
 }
 
 async fn faults<A: EngineApi>(State(api): State<A>) -> Response {

@@ -1,4 +1,5 @@
-//! The commands that ask a running daemon: `peers`, `routes`, `explain`, `reset`, `refresh`.
+//! The commands that ask a running daemon: `peers`, `routes`, `explain`, `policies`, `reset`,
+//! `refresh`.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -74,6 +75,14 @@ pub(super) struct ExplainArgs {
     /// The prefix
     #[arg(value_parser = parse_prefix)]
     prefix: IpPrefix,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PoliciesArgs {
+    /// Only this policy
+    name: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -215,6 +224,29 @@ pub(super) fn explain(args: ExplainArgs) -> Result<(), Failure> {
          `ringbgp routes available`",
         args.prefix
     )))
+}
+
+pub(super) fn policies(args: PoliciesArgs) -> Result<(), Failure> {
+    let mut policies = block_on(async {
+        let mut client = Client::connect(&args.ask.admin).await?;
+        Ok(client.policies().await?)
+    })?;
+    if let Some(name) = &args.name {
+        policies.retain(|policy| policy.name == *name);
+        if policies.is_empty() {
+            return Err(Failure::Asked(format!(
+                "there is no RoutePolicy {name}; see `ringbgp policies`"
+            )));
+        }
+    }
+    match args.ask.output {
+        Format::Json => {
+            let mut array = JsonArray::default();
+            array.push(&policies)?;
+            array.finish()
+        }
+        _ => print(&render::policies(&policies)),
+    }
 }
 
 pub(super) fn reset(args: ResetArgs) -> Result<(), Failure> {

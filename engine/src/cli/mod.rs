@@ -44,6 +44,8 @@ enum Command {
     Routes(ask::RoutesArgs),
     /// Say why a prefix is announced, or not, to each peer
     Explain(ask::ExplainArgs),
+    /// Show what the route policies compiled to, and how many routes met each statement
+    Policies(ask::PoliciesArgs),
     /// Close sessions with Cease/Administrative Reset; they come up again
     Reset(ask::ResetArgs),
     /// Ask peers to send their routes again (RFC 2918); sessions stay up
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Peers(args) => ask::peers(args),
         Command::Routes(args) => ask::routes(args),
         Command::Explain(args) => ask::explain(args),
+        Command::Policies(args) => ask::policies(args),
         Command::Reset(args) => ask::reset(args),
         Command::Refresh(args) => ask::refresh(args),
         Command::Drain(args) => drain::drain(args),

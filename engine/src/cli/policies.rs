@@ -81,6 +81,7 @@ fn applied(policy: &Arc<Policy>, neighbor: &Neighbor) -> Applied {
             true => PeerKind::Internal,
             false => PeerKind::External,
         },
+        template: neighbor.template.as_deref(),
     };
     Applied::on_export(policy, &seen)
 }

@@ -117,6 +117,8 @@ pub struct Neighbor {
     pub allow_own_asn: u8,
     /// What is refused on receipt whatever `import` says.
     pub builtin_filters: BuiltinFilters,
+    /// The template that it was written over, for policies.
+    pub template: Option<Arc<str>>,
 }
 
 /// Checks on what comes in, each of which can be switched off.

@@ -16,7 +16,7 @@ use super::watching::{WATCHERS_MAX, stream};
 use crate::admin::api::{ApiError, EngineApi, EventStream};
 use crate::config::PeerAddress;
 use crate::model::{
-    Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery,
+    Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
     RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind,
     RoutesQuery, RoutesReply, Source, WatchQuery, parse_prefix,
 };
@@ -46,6 +46,9 @@ pub trait Resources: Send + Sync {
 
     /// What the resources have to do with a prefix, one entry an instance.
     fn explain(&self, prefix: IpPrefix) -> Vec<Grounds>;
+
+    /// The route policies, by name.
+    fn policies(&self) -> Vec<Policy>;
 
     /// The rule that asks for an own route.
     fn source(&self, instance: &str, prefix: IpPrefix) -> Option<Source>;
@@ -345,6 +348,11 @@ impl EngineApi for EngineHandle {
             whole.notes.extend(answer.notes);
         }
         Ok(whole)
+    }
+
+    async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
+        let resources = self.resources.as_ref();
+        Ok(resources.map_or_else(Vec::new, |resources| resources.policies()))
     }
 
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {

@@ -204,6 +204,7 @@ pub(super) mod tests {
             enhanced_refresh: true,
             allow_own_asn: 0,
             builtin_filters: crate::config::BuiltinFilters::default(),
+            template: None,
         }
     }
 

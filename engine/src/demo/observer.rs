@@ -191,6 +191,10 @@ mod tests {
         async fn refresh(&self, _: RefreshQuery) -> Result<RefreshReply, ApiError> {
             Ok(RefreshReply::default())
         }
+        async fn policies(&self) -> Result<Vec<crate::model::Policy>, ApiError> {
+            unreachable!()
+        }
+
         async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
             Ok(self.0.lock().unwrap().1.clone())
         }

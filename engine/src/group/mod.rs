@@ -49,7 +49,7 @@ pub use export::{Refusal, export};
 pub use fault::Fault;
 pub use pack::fits as fits_message;
 use paths::PathLists;
-pub use policy::{export_path, origin_rules};
+pub use policy::{export_path, origin_rules, policy_words};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, Otc, own_next_hop};
 use walk::{can_go_on, deliver, is_slow, refresh_message};

@@ -20,7 +20,22 @@ pub(super) struct Asked<'a> {
     pub(super) prefix: IpPrefix,
 }
 
-impl Asked<'_> {
+impl<'g> Asked<'g> {
+    fn of(
+        view: &ExportView,
+        (rib, guard): (&'g Rib, &'g Guard),
+        prefix: IpPrefix,
+        path: &Path,
+    ) -> Asked<'g> {
+        let attributes = rib.attributes(path.attributes, guard);
+        Asked {
+            path: *path,
+            attributes,
+            said: PathSource::of(view, rib.source(path.source, guard), attributes.summary),
+            prefix,
+        }
+    }
+
     fn sources(&self) -> Sources {
         match self.said.kind {
             rib::SourceKind::Local => own_sources(self.path.flags.rules()),
@@ -78,30 +93,35 @@ pub fn export_path(
     path: &Path,
     out: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
-    let attributes = rib.attributes(path.attributes, guard);
-    let said = PathSource::of(view, rib.source(path.source, guard), attributes.summary);
+    let asked = Asked::of(view, (rib, guard), prefix, path);
+    let (said, octets) = (asked.said, asked.attributes.bytes);
     let Some(applied) = &view.policy else {
-        return export(view, prefix.family(), said, attributes.bytes, out);
-    };
-    let asked = Asked {
-        path: *path,
-        attributes,
-        said,
-        prefix,
+        return export(view, prefix.family(), said, octets, out);
     };
     let (verdict, _) = asked.judge(&mut Evaluator::new(applied.clone()));
     if !verdict.accepted {
         return Err(Refusal::Statement(verdict.statement));
     }
-    let octets = verdict.form.attributes.as_deref();
+    let octets = verdict.form.attributes.as_deref().unwrap_or(octets);
     let said = said_after(said, &verdict.form);
-    export(
-        view,
-        prefix.family(),
-        said,
-        octets.unwrap_or(attributes.bytes),
-        out,
-    )
+    export(view, prefix.family(), said, octets, out)
+}
+
+/// What the policy of `view` says of a path, for people; none: there is no policy.
+pub fn policy_words(
+    view: &ExportView,
+    (rib, guard): (&Rib, &Guard),
+    prefix: IpPrefix,
+    path: &Path,
+) -> Option<String> {
+    let applied = view.policy.as_ref()?;
+    let asked = Asked::of(view, (rib, guard), prefix, path);
+    let (verdict, _) = asked.judge(&mut Evaluator::new(applied.clone()));
+    let by = applied.policy().words(verdict.statement);
+    Some(match verdict.accepted {
+        true => format!("accepted by {by}"),
+        false => format!("rejected by {by}"),
+    })
 }
 
 /// What of a verdict the rest of export goes on with.

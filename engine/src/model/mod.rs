@@ -5,11 +5,14 @@
 //! field is ever left out. The shards and the watcher fill these in, the command line shows them.
 
 pub mod attributes;
+mod policy;
 
 use std::net::IpAddr;
 
 use codec::{Family, IpPrefix};
 use serde::{Deserialize, Serialize};
+
+pub use policy::{Policy, PrefixSet, Statement};
 
 use crate::config::{PeerAddress, RouteSource};
 use crate::watcher;
@@ -428,6 +431,12 @@ pub struct PeerVerdict {
     pub advertised: bool,
     /// Why, or why not, in a few words: the export setting, the session, the next hop.
     pub reason: String,
+    /// What became of what the peer itself says of the prefix; none: it says nothing, or nothing is
+    /// kept of it.
+    pub import: Option<String>,
+    /// What its export policy says of the path that it would be told; none: its `export` names no
+    /// policy, or there is no path.
+    pub export: Option<String>,
     /// The route as told; none if it is not.
     pub route: Option<Route>,
 }

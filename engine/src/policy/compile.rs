@@ -45,13 +45,15 @@ struct Uses {
 
 /// A neighbor, as policies see it.
 #[derive(Clone, Copy, Debug)]
-pub struct Neighbor {
+pub struct Neighbor<'a> {
     /// Its address.
     pub address: IpAddr,
     /// Its AS.
     pub asn: u32,
     /// Whether it is of our AS.
     pub kind: PeerKind,
+    /// The template that it was written over.
+    pub template: Option<&'a str>,
 }
 
 /// Routes that met a statement.
@@ -239,7 +241,7 @@ impl Applied {
     /// For what a neighbor says. `own` is what we are as next hop on its session.
     pub fn on_import(
         policy: &Arc<Policy>,
-        neighbor: &Neighbor,
+        neighbor: &Neighbor<'_>,
         own: [Option<NextHop>; Family::ALL.len()],
     ) -> Applied {
         let own = policy.uses.own_address.then_some(own);
@@ -247,13 +249,13 @@ impl Applied {
     }
 
     /// For what a neighbor is told: there the next hop `Self` is the last step's, not the policy's.
-    pub fn on_export(policy: &Arc<Policy>, neighbor: &Neighbor) -> Applied {
+    pub fn on_export(policy: &Arc<Policy>, neighbor: &Neighbor<'_>) -> Applied {
         Applied::new(policy, neighbor, None)
     }
 
     fn new(
         policy: &Arc<Policy>,
-        neighbor: &Neighbor,
+        neighbor: &Neighbor<'_>,
         own: Option<[Option<NextHop>; Family::ALL.len()]>,
     ) -> Applied {
         Applied {
@@ -279,7 +281,7 @@ impl Applied {
     }
 }
 
-fn answers(policy: &Policy, neighbor: &Neighbor) -> Arc<[u64]> {
+fn answers(policy: &Policy, neighbor: &Neighbor<'_>) -> Arc<[u64]> {
     let statements = &policy.spec.statements;
     let mut bits = vec![0u64; (2 * statements.len()).div_ceil(64)];
     for (place, statement) in statements.iter().enumerate() {

@@ -88,10 +88,11 @@ impl<'a> Facts<'a> {
 }
 
 /// Whether a neighbor is one of those that are meant.
-pub(super) fn neighbor(asked: &NeighborMatch, neighbor: &Neighbor) -> bool {
+pub(super) fn neighbor(asked: &NeighborMatch, neighbor: &Neighbor<'_>) -> bool {
     (asked.addresses.is_empty() || within(neighbor.address, &asked.addresses))
         && one_of(&asked.asns, |asns| asns.contains(&neighbor.asn))
         && one_of(&asked.kinds, |kind| *kind == neighbor.kind)
+        && one_of(&asked.templates, |name| Some(&**name) == neighbor.template)
 }
 
 fn in_range(asked: &Option<RangeInclusive<u32>>, value: u32) -> bool {

@@ -15,6 +15,7 @@ mod change;
 mod communities;
 mod compile;
 mod condition;
+mod keys;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use communities::{
     standard,
 };
 pub use compile::{Applied, Neighbor, Policy, StatementHits};
+pub use keys::Keys;
 pub use spec::{
     Action, CommunityMatch, CommunitySet, INTERNET_BOGONS, Match, NeighborMatch, PrefixRange,
     PrefixSet, RoutePolicy, Set, SetMed, SetNextHop, Sources, Statement, Validation,

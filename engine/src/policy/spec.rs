@@ -143,6 +143,8 @@ pub struct NeighborMatch {
     pub asns: Vec<RangeInclusive<u32>>,
     /// They are of one of these kinds; empty: any.
     pub kinds: Vec<PeerKind>,
+    /// They were written over one of these templates; empty: whatever.
+    pub templates: Vec<Arc<str>>,
 }
 
 /// Communities of one kind.

@@ -107,10 +107,11 @@ impl Route {
     }
 }
 
-const NEIGHBOR: Neighbor = Neighbor {
+const NEIGHBOR: Neighbor<'static> = Neighbor {
     address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 6)),
     asn: 65002,
     kind: PeerKind::External,
+    template: Some("tor"),
 };
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 
@@ -229,6 +230,16 @@ fn each_condition_holds_or_not() {
         (
             "other kind",
             neighbors(&|n| n.kinds = vec![PeerKind::Internal]),
+            false,
+        ),
+        (
+            "template",
+            neighbors(&|n| n.templates = vec!["tor".into()]),
+            true,
+        ),
+        (
+            "other template",
+            neighbors(&|n| n.templates = vec!["spine".into()]),
             false,
         ),
         (

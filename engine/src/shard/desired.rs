@@ -237,7 +237,8 @@ impl Shard {
         self.change_source(id);
         let judged_alike = old.allow_own_asn == neighbor.allow_own_asn
             && old.cluster_id == neighbor.cluster_id
-            && old.builtin_filters == neighbor.builtin_filters;
+            && old.builtin_filters == neighbor.builtin_filters
+            && old.template == neighbor.template;
         self.change_import(id, &old.import, &neighbor.import, judged_alike);
     }
 

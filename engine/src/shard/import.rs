@@ -344,6 +344,7 @@ pub(super) fn applied(
         address: neighbor.address.ip(),
         asn: established.negotiated.peer_asn,
         kind: established.kind(neighbor),
+        template: neighbor.template.as_deref(),
     };
     Some(Applied::on_import(policy, &seen, own))
 }

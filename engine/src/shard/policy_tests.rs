@@ -179,6 +179,10 @@ impl Bed {
     }
 
     fn reason(&mut self, prefix: &str) -> String {
+        self.verdict(TWO, prefix).reason
+    }
+
+    fn verdict(&mut self, peer: &str, prefix: &str) -> crate::model::PeerVerdict {
         let (sender, receiver) = std::sync::mpsc::channel();
         let reply: Reply<Vec<PrefixView>> = Box::new(move |views| {
             sender.send(views).unwrap();
@@ -187,8 +191,9 @@ impl Bed {
             .command(ShardCommand::Query(Query::Explain(None, ip(prefix), reply)));
         let views = receiver.recv().unwrap();
         let verdicts = views[0].peers.iter();
-        let of_two = verdicts.clone().find(|verdict| verdict.peer_address == TWO);
-        of_two.unwrap().reason.clone()
+        let mut verdicts = verdicts.clone();
+        let found = verdicts.find(|verdict| verdict.peer_address == peer);
+        found.unwrap().clone()
     }
 
     fn own(&mut self, prefix: &str, there: bool) {
@@ -288,6 +293,17 @@ fn import_policy_is_followed_live_from_what_was_received() {
     );
     let available = bed.routes(RoutesKind::Available);
     assert_eq!(available[0].communities.as_deref().unwrap(), ["65001:1"]);
+    let import = bed.verdict(ONE, "20.0.1.0/24").import;
+    assert_eq!(
+        import.as_deref(),
+        Some("accepted by RoutePolicy p, statement twenty")
+    );
+    let import = bed.verdict(ONE, "30.0.1.0/24").import;
+    assert_eq!(
+        import.as_deref(),
+        Some("rejected by RoutePolicy p, statement rest")
+    );
+    assert_eq!(bed.verdict(TWO, "20.0.1.0/24").import, None);
     let hits: Vec<u64> = first.hits().into_iter().map(|of| of.hits).collect();
     assert_eq!(hits, [1, 1, 0]);
 
@@ -362,6 +378,11 @@ fn export_policy_is_followed_live_for_its_peers_alone() {
     assert_eq!(
         bed.reason("40.0.1.0/24"),
         "rejected by RoutePolicy p, defaultAction"
+    );
+    let export = bed.verdict(TWO, "20.0.1.0/24").export;
+    assert_eq!(
+        export.as_deref(),
+        Some("accepted by RoutePolicy p, statement tagged")
     );
     let advertised = bed.routes(RoutesKind::Advertised);
     let to_two = advertised

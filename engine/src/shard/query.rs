@@ -13,7 +13,7 @@ use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, TOO_LONG_WORDS, import, receive};
 use crate::config::{Client, Import, InstanceId, PeerAddress};
-use crate::group::{ExportView, Group, Refusal, ToldPath, export_path, fits_message, split_form};
+use crate::group::{ExportView, Group, Refusal, ToldPath, export_path, fits_message, policy_words, split_form};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -455,6 +455,36 @@ impl Table<'_> {
         self.rib.ranked(paths, self.guard).find(is_meant)
     }
 
+    /// What became of what the peer says of a prefix.
+    fn import_words(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<String> {
+        let (peer, established) = self.established?;
+        let paths = self.rib.paths(prefix.family(), id?, self.guard);
+        let own = paths
+            .iter()
+            .find(|path| path.source == established.source)?;
+        let received = self.instance.writer.received(own.attributes);
+        let received = self.rib.attributes(received, self.guard).bytes;
+        let of = (&*peer.neighbor, established);
+        if let Some(rejection) = import::explain(self.instance, of, prefix, received) {
+            return Some(format!("rejected by {}", rejection.words()));
+        }
+        let verdict = import::verdict(self.instance, established, prefix, received);
+        Some(match verdict {
+            Some((policy, verdict)) => format!("accepted by {}", policy.words(verdict.statement)),
+            None => "accepted, its import is all".to_owned(),
+        })
+    }
+
+    /// What export policy says of the path that a peer would be told.
+    fn export_words(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<String> {
+        let (_, established) = self.established?;
+        let view = self.instance.group(established.group)?.view();
+        let paths = self.rib.paths(prefix.family(), id?, self.guard);
+        let mut ranked = self.rib.ranked(paths, self.guard);
+        let path = ranked.find(|path| path.source != established.source)?;
+        policy_words(view, (self.rib, self.guard), prefix, &path)
+    }
+
     fn export(&self, view: &ExportView, prefix: IpPrefix, path: &Path) -> Result<Vec<u8>, Refusal> {
         let mut form = Vec::new();
         export_path(view, (self.rib, self.guard), prefix, path, &mut form)?;
@@ -475,6 +505,8 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
         state: state(peer.session.state()),
         advertised,
         reason: reason.to_owned(),
+        import: table.import_words(id, prefix),
+        export: table.export_words(id, prefix),
         route,
     };
     let family = prefix.family();

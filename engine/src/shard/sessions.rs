@@ -301,6 +301,7 @@ fn export_policy(peer: &Peer) -> Option<Applied> {
         address: peer.neighbor.address.ip(),
         asn: established.negotiated.peer_asn,
         kind: peer.kind(),
+        template: peer.neighbor.template.as_deref(),
     };
     Some(Applied::on_export(policy, &seen))
 }

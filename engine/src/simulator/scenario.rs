@@ -600,6 +600,7 @@ fn neighbor(
         enhanced_refresh: random.percent(70),
         allow_own_asn: u8::from(random.percent(20)),
         builtin_filters: NO_FILTERS,
+        template: None,
     };
     if !plain {
         return neighbor;

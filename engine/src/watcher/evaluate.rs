@@ -240,6 +240,7 @@ fn neighbor(
         enhanced_refresh: spec.enhanced_refresh,
         allow_own_asn: spec.allow_own_asn,
         builtin_filters: spec.builtin_filters,
+        template: spec.template.clone(),
     }
 }
 

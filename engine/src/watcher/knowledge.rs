@@ -9,6 +9,7 @@ use super::evaluate::Options;
 use super::explain::{Explanation, explain};
 use super::fault::Fault;
 use super::host::HostNetwork;
+use super::policies::{self, KnownPolicy};
 use super::store::InForce;
 use crate::config::{DesiredState, RouteSource};
 
@@ -51,6 +52,11 @@ impl Knowledge {
             &self.options,
             &self.state,
         )
+    }
+
+    /// Every route policy that there is or that is in force, by name.
+    pub fn policies(&self) -> Vec<KnownPolicy> {
+        policies::all(&self.in_force, &self.state)
     }
 
     /// The first of the rules that ask for an own route.

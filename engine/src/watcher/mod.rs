@@ -30,6 +30,7 @@ pub use evaluate::{DEFAULT_INSTANCE, Evaluation, Options, evaluate};
 pub use fault::{Fault, Severity};
 pub use host::{Host, HostNetwork, SystemHost};
 pub use knowledge::{Knowledge, SharedKnowledge};
+pub use policies::KnownPolicy;
 pub use store::{InForce, Store};
 pub use watch::Watcher;
 

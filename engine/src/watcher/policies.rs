@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::resource::{Body, Key, Kind, NeighborSpec};
 use super::store::InForce;
 use super::view::View;
-use crate::config::{DesiredState, Export, Import, Neighbor};
+use crate::config::{DesiredState, Export, Import, Instance, Neighbor};
 use crate::policy::Policy;
 
 /// The policies that there are, and those that are in force.
@@ -39,14 +39,64 @@ fn named(neighbor: &Neighbor) -> impl Iterator<Item = &Arc<Policy>> {
 /// The policies that neighbors are under, by name.
 fn standing(state: &DesiredState) -> BTreeMap<&str, &Arc<Policy>> {
     let instances = state.instances.values();
-    let neighbors = instances.flat_map(|instance| {
-        let dynamic = instance.dynamic_neighbors.values();
-        let each = instance.neighbors.values().map(|neighbor| &**neighbor);
-        each.chain(dynamic.map(|range| &range.settings))
-    });
-    let policies = neighbors.flat_map(named);
+    let policies = instances.flat_map(neighbors).flat_map(|(_, of)| named(of));
     let there = policies.filter(|policy| !policy.is_missing());
     there.map(|policy| (&**policy.name(), policy)).collect()
+}
+
+/// A route policy and who is under it.
+#[derive(Clone, Debug)]
+pub struct KnownPolicy {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Neighbors whose `import` it is, as they are written.
+    pub import_of: Vec<String>,
+    /// Neighbors whose `export` it is.
+    pub export_of: Vec<String>,
+}
+
+/// Every policy that is there or in force, in the order of names.
+pub(crate) fn all(in_force: &InForce, state: &DesiredState) -> Vec<KnownPolicy> {
+    let resources = in_force.resources.values();
+    let there = resources.filter_map(|resource| match &resource.body {
+        Body::RoutePolicy(policy) => Some((&**policy.name(), policy)),
+        _ => None,
+    });
+    let mut policies: BTreeMap<&str, &Arc<Policy>> = there.collect();
+    policies.extend(standing(state));
+    let mut all: BTreeMap<&str, KnownPolicy> = policies
+        .into_iter()
+        .map(|(name, policy)| {
+            let known = KnownPolicy {
+                policy: Arc::clone(policy),
+                import_of: Vec::new(),
+                export_of: Vec::new(),
+            };
+            (name, known)
+        })
+        .collect();
+    for (who, neighbor) in state.instances.values().flat_map(neighbors) {
+        if let Import::Policy(policy) = &neighbor.import
+            && let Some(known) = all.get_mut(&**policy.name())
+        {
+            known.import_of.push(who.clone());
+        }
+        if let Export::Policy(policy) = &neighbor.export
+            && let Some(known) = all.get_mut(&**policy.name())
+        {
+            known.export_of.push(who);
+        }
+    }
+    all.into_values().collect()
+}
+
+/// Every neighbor, dynamic ones by prefix, with what it is called.
+fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor)> {
+    let each = instance.neighbors.iter();
+    let each = each.map(|(address, neighbor)| (address.to_string(), &**neighbor));
+    let dynamic = instance.dynamic_neighbors.iter();
+    let dynamic = dynamic.map(|(prefix, range)| (prefix.to_string(), &range.settings));
+    each.chain(dynamic)
 }
 
 impl<'a> Policies<'a> {

@@ -312,6 +312,8 @@ pub struct NeighborSpec {
     pub allow_own_asn: u8,
     /// `builtinFilters`.
     pub builtin_filters: BuiltinFilters,
+    /// `template`.
+    pub template: Option<Arc<str>>,
 }
 
 impl NeighborSpec {

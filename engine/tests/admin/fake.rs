@@ -3,7 +3,7 @@
 use engine::admin::api::{ApiError, EngineApi, EventStream};
 use engine::admin::model::{
     DrainQuery, DrainReply, ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState,
-    PeersQuery, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
+    PeersQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
     RoutesQuery, RoutesReply, WatchEvent, WatchQuery, parse_prefix,
 };
 
@@ -79,6 +79,10 @@ impl EngineApi for Fake {
             peers: query.peer.iter().count(),
             notes: Vec::new(),
         })
+    }
+
+    async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
+        Ok(Vec::new())
     }
 
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {

@@ -25,6 +25,7 @@ async fn converse() {
 
     assert_eq!(client.peers(&PeersQuery::default()).await, Ok(vec![peer()]));
     assert_eq!(client.faults().await, Ok(Vec::new()));
+    assert_eq!(client.policies().await, Ok(Vec::new()));
     let mut query = RoutesQuery::all(RoutesKind::Received);
     query.peer = Some("10.0.0.6".parse().unwrap());
     let first = client.routes(&query).await.unwrap();

@@ -86,6 +86,7 @@ pub(in crate::shard) fn neighbor() -> Neighbor {
         host_name: None,
         allow_own_asn: 0,
         builtin_filters: crate::config::BuiltinFilters::default(),
+        template: None,
     }
 }
 

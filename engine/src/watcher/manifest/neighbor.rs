@@ -39,7 +39,8 @@ pub(super) fn neighbors(
     let Some(mut fields) = layered.fields(report) else {
         return Vec::new();
     };
-    fields.get("template");
+    let template = fields.get("template");
+    let template = template.and_then(|field| field.name(report)).map(Arc::from);
     let whom = whom(&mut fields, report);
     let spec = settings(&mut fields, &whom, instance_asn, report);
     if spec.local_asn.or(instance_asn).is_none() {
@@ -50,6 +51,7 @@ pub(super) fn neighbors(
     let of = |(whom, line)| NeighborSpec {
         whom,
         line,
+        template: template.clone(),
         ..spec.clone()
     };
     whom.into_iter().map(of).collect()
@@ -136,6 +138,7 @@ fn settings(
         enhanced_refresh: capabilities.enhanced_refresh,
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
         builtin_filters: builtin_filters(fields, report),
+        template: None,
     };
     unsupported::in_neighbor(fields, report);
     spec

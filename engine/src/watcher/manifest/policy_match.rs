@@ -123,7 +123,9 @@ fn neighbors_of(field: &Field<'_>, report: &mut Report) -> Option<NeighborMatch>
         asked.kinds = words(&field, KINDS, report);
     }
     if let Some(field) = fields.get("templates") {
-        field.fault(report, "not supported yet; leave it out");
+        let elements = list(&field, report);
+        let names = elements.iter().filter_map(|element| element.name(report));
+        asked.templates = names.map(Into::into).collect();
     }
     fields.close_strictly(report);
     Some(asked)

@@ -47,7 +47,7 @@ statements:
 - name: customers
   match:
     families: [{afi: ipv4, safi: unicast}]
-    neighbors: {addresses: [10.0.0.0/24], peerASNs: ["65100-65199"], types: [External]}
+    neighbors: {addresses: [10.0.0.0/24], peerASNs: ["65100-65199"], templates: [tor], types: [External]}
     sources: [Received, NetworkPolicy, PodCIDR, Service]
     prefixSets: [pods, internet-bogons]
     prefixes: [{prefix: 192.0.2.0/24, le: 32}]
@@ -160,10 +160,6 @@ fn what_is_wrong_with_a_policy_is_named() {
         (
             &accept("match: {communities: {any: ['1:2']}}"),
             "unknown field",
-        ),
-        (
-            &accept("match: {neighbors: {templates: [tor]}}"),
-            "not supported yet",
         ),
         (&accept("match: {med: {}}"), "is empty: min, max or both"),
         (

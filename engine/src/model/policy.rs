@@ -1,0 +1,99 @@
+//! What `policies` shows: what each RoutePolicy compiled to, who is under it, and its hits.
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy;
+
+/// One RoutePolicy, as `ringbgp policies -o json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Policy {
+    /// The resource's name.
+    pub name: String,
+    /// Neighbors whose `import` it is.
+    pub import_of: Vec<String>,
+    /// Neighbors whose `export` it is.
+    pub export_of: Vec<String>,
+    /// Its prefix sets.
+    pub prefix_sets: Vec<PrefixSet>,
+    /// Nodes of the one trie that all its prefix lists were compiled to.
+    pub trie_nodes: u64,
+    /// Prefixes in that trie.
+    pub trie_prefixes: u64,
+    /// In the order in which they are asked.
+    pub statements: Vec<Statement>,
+    /// `Accept` or `Reject`.
+    pub default_action: String,
+    /// Routes that no statement decided, since the policy is in force in this form.
+    pub default_hits: u64,
+}
+
+/// One prefix set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefixSet {
+    /// Its name in the policy.
+    pub name: String,
+    /// How many entries it has.
+    pub prefixes: u64,
+}
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    /// Its name.
+    pub name: String,
+    /// What is asked of the neighbor: answered once a session.
+    pub by_neighbor: Vec<String>,
+    /// What is asked of attributes: answered once an attribute set.
+    pub by_attributes: Vec<String>,
+    /// What is asked of the prefix: looked up for each route for which the rest holds.
+    pub by_prefix: Vec<String>,
+    /// What is changed.
+    pub set: Vec<String>,
+    /// `Accept`, `Reject` or `Next`.
+    pub action: String,
+    /// Routes that met it, since the policy is in force in this form.
+    pub hits: u64,
+}
+
+impl Policy {
+    /// What is known of a policy but for its neighbors.
+    pub fn of(policy: &policy::Policy) -> Policy {
+        let spec = policy.spec();
+        let (nodes, prefixes) = policy.trie_size();
+        let hits = policy.hits();
+        let hits_of = |place: usize| hits.get(place).map_or(0, |of| of.hits);
+        let statements = spec.statements.iter().enumerate();
+        let statements = statements.map(|(place, statement)| {
+            let keys = policy::Keys::of(spec, statement);
+            Statement {
+                name: statement.name.to_string(),
+                by_neighbor: keys.by_neighbor,
+                by_attributes: keys.by_attributes,
+                by_prefix: keys.by_prefix,
+                set: keys.set,
+                action: format!("{:?}", statement.action),
+                hits: hits_of(place),
+            }
+        });
+        let sets = spec.sets.iter().map(|set| PrefixSet {
+            name: set.name.to_string(),
+            prefixes: set.ranges.len() as u64,
+        });
+        Policy {
+            name: spec.name.to_string(),
+            import_of: Vec::new(),
+            export_of: Vec::new(),
+            prefix_sets: sets.collect(),
+            trie_nodes: nodes as u64,
+            trie_prefixes: prefixes as u64,
+            statements: statements.collect(),
+            default_action: match spec.default_accepts {
+                true => "Accept".to_owned(),
+                false => "Reject".to_owned(),
+            },
+            default_hits: hits_of(spec.statements.len()),
+        }
+    }
+}
