@@ -53,6 +53,7 @@ impl Rig {
             router_id: LOCAL,
             listen: Vec::new(),
             memory_max: u64::MAX,
+            rpki: Arc::default(),
             originates: false,
         };
         shard.handle_command(

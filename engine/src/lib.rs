@@ -26,6 +26,7 @@ pub mod node;
 pub mod policy;
 mod random;
 pub mod ring;
+pub mod rpki;
 pub mod session;
 pub mod shard;
 pub mod simulator;

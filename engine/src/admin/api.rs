@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{
     DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent,
-    WatchQuery,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, RpkiCache,
+    RpkiQuery, WatchEvent, WatchQuery,
 };
 
 /// The running engine, as the admin server sees it. Cheap to clone; called on the control
@@ -58,6 +58,12 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
 
     /// What the route policies compiled to, and their hits, by name.
     fn policies(&self) -> impl Future<Output = Result<Vec<Policy>, ApiError>> + Send;
+
+    /// The caches of the RPKI, by instance and preference.
+    fn rpki(
+        &self,
+        query: RpkiQuery,
+    ) -> impl Future<Output = Result<Vec<RpkiCache>, ApiError>> + Send;
 
     /// What is wrong in the resources at this moment, sorted.
     fn faults(&self) -> impl Future<Output = Result<Vec<Fault>, ApiError>> + Send;

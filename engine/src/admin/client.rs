@@ -19,8 +19,8 @@ use tokio::net::UnixStream;
 use super::api::ApiError;
 use super::model::{
     DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, WatchEvent,
-    WatchQuery,
+    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, RpkiCache,
+    RpkiQuery, WatchEvent, WatchQuery,
 };
 
 /// A connection to a running daemon.
@@ -151,6 +151,14 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn policies(&mut self) -> Result<Vec<Policy>, ClientError> {
         self.call("policies", &()).await
+    }
+
+    /// The caches of the RPKI.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn rpki(&mut self, query: &RpkiQuery) -> Result<Vec<RpkiCache>, ClientError> {
+        self.call("rpki", query).await
     }
 
     /// What is wrong in the resources at this moment.

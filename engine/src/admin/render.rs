@@ -3,6 +3,8 @@
 //! Pure functions from the model to strings; scripts read the JSON instead. Nothing here depends
 //! on a terminal, so that output reads the same in a pipe.
 
+mod rpki;
+
 use std::fmt::Write;
 
 use comfy_table::{ColumnConstraint, Table, Width, presets};
@@ -11,6 +13,8 @@ use super::model::{
     Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Policy, Route, Segment, SegmentKind,
     Source, WatchEvent,
 };
+
+pub use rpki::rpki;
 
 /// The sessions as a table, and under it the faults in force.
 pub fn peers(peers: &[Peer], faults: &[Fault], wide: bool) -> String {
@@ -233,6 +237,9 @@ pub fn explanation(explanation: &Explanation) -> String {
     }
     if !explanation.near.is_empty() {
         let _ = writeln!(text, "Own routes near it: {}", explanation.near.join(", "));
+    }
+    if let Some(vrps) = &explanation.vrps {
+        rpki::push_vrps(&mut text, vrps, &explanation.paths);
     }
     if !explanation.paths.is_empty() {
         text.push_str("Paths\n");
@@ -573,6 +580,7 @@ mod tests {
             }],
             near: vec!["10.0.1.0/24".to_owned()],
             notes: vec!["guard.maxPrefixes holds it back".to_owned()],
+            vrps: None,
             paths: Vec::new(),
             peers: vec![PeerVerdict {
                 peer_address: "10.0.0.6".to_owned(),

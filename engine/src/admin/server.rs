@@ -20,7 +20,8 @@ use serde::Serialize;
 
 use super::api::{ApiError, EngineApi, EventStream};
 use super::model::{
-    DrainQuery, ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery, WatchQuery,
+    DrainQuery, ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery, RpkiQuery,
+    WatchQuery,
 };
 use super::socket::AdminSocket;
 
@@ -43,6 +44,7 @@ fn router<A: EngineApi>(api: A) -> Router {
         .route("/v1/drain", post(drain::<A>))
         .route("/v1/watch", post(watch::<A>))
         .route("/v1/policies", post(policies::<A>))
+        .route("/v1/rpki", post(rpki::<A>))
         .route("/v1/faults", post(faults::<A>))
         .layer(DefaultBodyLimit::max(QUERY_OCTETS_MAX))
         .with_state(api)
@@ -129,6 +131,13 @@ async fn drain<A: EngineApi>(State(api): State<A>, query: Query<DrainQuery>) -> 
 
 async fn policies<A: EngineApi>(State(api): State<A>) -> Response {
     answer(api.policies().await)
+}
+
+async fn rpki<A: EngineApi>(State(api): State<A>, query: Query<RpkiQuery>) -> Response {
+    match query {
+        Ok(Json(query)) => answer(api.rpki(query).await),
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn faults<A: EngineApi>(State(api): State<A>) -> Response {

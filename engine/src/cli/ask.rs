@@ -1,5 +1,5 @@
 //! The commands that ask a running daemon: `peers`, `routes`, `explain`, `policies`, `reset`,
-//! `refresh`.
+//! `refresh`, `rpki`.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use crate::admin::client::Client;
 use crate::admin::{DEFAULT_SOCKET, render};
 use crate::config::PeerAddress;
 use crate::model::{
-    ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesKind, RoutesQuery, afi_name,
-    parse_prefix,
+    ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesKind, RoutesQuery, RpkiQuery,
+    afi_name, parse_prefix,
 };
 
 /// Whom to ask, and how to print the answer.
@@ -101,6 +101,30 @@ pub(super) struct RefreshArgs {
     peer: Option<PeerAddress>,
     #[command(flatten)]
     ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RpkiArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+pub(super) fn rpki(args: RpkiArgs) -> Result<(), Failure> {
+    let query = RpkiQuery {
+        instance: args.ask.instance,
+    };
+    let caches = block_on(async {
+        let mut client = Client::connect(&args.ask.admin).await?;
+        Ok(client.rpki(&query).await?)
+    })?;
+    match args.ask.output {
+        Format::Json => {
+            let mut array = JsonArray::default();
+            array.push(&caches)?;
+            array.finish()
+        }
+        format => print(&render::rpki(&caches, format == Format::Wide)),
+    }
 }
 
 pub(super) fn peers(args: PeersArgs) -> Result<(), Failure> {

@@ -56,6 +56,8 @@ enum Command {
     Undrain(drain::UndrainArgs),
     /// Show changes of sessions and routes as they happen
     Watch(watch::WatchArgs),
+    /// Show the caches of the RPKI that origins are validated by
+    Rpki(ask::RpkiArgs),
     /// Run seeds of the simulator (for developers)
     #[command(hide = true)]
     Simulate(crate::simulator::SimulateArgs),
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => drain::drain(args),
         Command::Undrain(args) => drain::undrain(args),
         Command::Watch(args) => watch::watch(args),
+        Command::Rpki(args) => ask::rpki(args),
         Command::Simulate(args) => crate::simulator::command(&args).map_err(Failure::from),
     };
     match result {

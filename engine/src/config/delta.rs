@@ -11,7 +11,7 @@ use std::sync::Arc;
 use codec::IpPrefix;
 
 use super::{
-    DynamicNeighbors, Instance, InstanceId, Neighbor, Origin, OriginAttributes, PeerAddress,
+    DynamicNeighbors, Instance, InstanceId, Neighbor, Origin, OriginAttributes, PeerAddress, Rpki,
 };
 use crate::policy::Sources;
 
@@ -35,6 +35,8 @@ pub struct InstanceSettings {
     pub listen: Vec<SocketAddr>,
     /// Octets of the process's memory past which peers that use more than their share are not read.
     pub memory_max: u64,
+    /// The caches by whose data origins are validated (RFC 8210).
+    pub rpki: Arc<Rpki>,
     /// Whether it originates anything.
     pub originates: bool,
 }
@@ -163,6 +165,7 @@ impl Instance {
             router_id: self.router_id,
             listen: self.listen.clone(),
             memory_max: self.memory_max,
+            rpki: Arc::clone(&self.rpki),
             originates: !self.origins.is_empty(),
         }
     }
@@ -203,6 +206,7 @@ mod tests {
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: vec![],
             memory_max: u64::MAX,
+            rpki: Arc::default(),
             neighbors: BTreeMap::new(),
             dynamic_neighbors: BTreeMap::new(),
             origins,

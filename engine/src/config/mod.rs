@@ -22,9 +22,11 @@ mod role;
 
 pub use limits::{LimitAction, MaxPrefixes};
 pub use role::Role;
+mod rpki;
 
 pub use delta::{Delta, DesiredState, InstanceSettings, OriginChange, diff};
 pub use dynamic::{DynamicNeighbors, host_prefix, longest_match};
+pub use rpki::{Rpki, RtrCache};
 
 /// Which BGP instance of this daemon; at most 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +45,8 @@ pub struct Instance {
     pub listen: Vec<SocketAddr>,
     /// Octets of the process's memory past which peers that use more than their share are not read.
     pub memory_max: u64,
+    /// The caches by whose data origins are validated (RFC 8210).
+    pub rpki: Arc<Rpki>,
     /// The neighbors by address.
     pub neighbors: BTreeMap<PeerAddress, Arc<Neighbor>>,
     /// Neighbors that are only known by where they connect from.

@@ -15,8 +15,10 @@ use tokio::sync::watch;
 
 use super::listening::{self, Neighbors};
 use super::placement::{Placement, shard_of};
-use crate::config::{Delta, InstanceId, InstanceSettings, Neighbor, OriginChange, PeerAddress};
-use crate::ring::{Directory, Followed, InboxSender, ListenPlan, Message};
+use crate::config::{
+    Delta, InstanceId, InstanceSettings, Neighbor, OriginChange, PeerAddress, Rpki,
+};
+use crate::ring::{Directory, Followed, InboxSender, ListenPlan, Message, RtrClients};
 use crate::shard::ShardCommand;
 
 /// Places peers on shards and deals out what changes.
@@ -26,6 +28,9 @@ pub struct Dispatcher {
     listening: Listening,
     placement: Placement,
     instances: BTreeMap<InstanceId, Known>,
+    rtr: RtrClients,
+    /// Instances whose caches are to be configured once the shards know the instance; none: it is gone.
+    caches: Vec<(InstanceId, Option<Arc<InstanceSettings>>)>,
     /// For the shards, in order, once the listeners are open.
     commands: Vec<(u8, ShardCommand)>,
     /// The first listeners cannot be had: the process is about to say so and end.
@@ -54,6 +59,7 @@ impl Dispatcher {
         shards: Arc<[InboxSender<ShardCommand>]>,
         directory: Arc<ArcSwap<Directory>>,
         listening: Listening,
+        rtr: RtrClients,
     ) -> Dispatcher {
         Dispatcher {
             placement: Placement::new(shards.len()),
@@ -61,6 +67,8 @@ impl Dispatcher {
             directory,
             listening,
             instances: BTreeMap::new(),
+            rtr,
+            caches: Vec::new(),
             commands: Vec::new(),
             is_over: false,
         }
@@ -95,6 +103,21 @@ impl Dispatcher {
         self.send_commands();
         self.directory.store(Arc::new(directory));
         self.listening.is_settled.send_replace(true);
+        self.configure_caches();
+    }
+
+    /// Caches of the RPKI are spoken to as long as the instance is enabled.
+    fn configure_caches(&mut self) {
+        for (id, settings) in self.caches.drain(..) {
+            let settings = settings.map(|settings| {
+                let caches = match settings.enabled {
+                    true => Rpki::clone(&settings.rpki),
+                    false => Rpki::default(),
+                };
+                (Arc::clone(&settings.name), caches)
+            });
+            self.rtr.configure(id, settings);
+        }
     }
 
     fn send_commands(&mut self) {
@@ -110,6 +133,7 @@ impl Dispatcher {
         match delta {
             Delta::Instance(id, settings) => {
                 directory.name(id, Arc::clone(&settings.name));
+                self.caches.push((id, Some(Arc::clone(&settings))));
                 self.set_instance(id, settings);
             }
             Delta::InstanceGone(id) => {
@@ -120,6 +144,7 @@ impl Dispatcher {
                     }
                 }
                 directory.remove_instance(id);
+                self.caches.push((id, None));
                 self.tell_all(&Delta::InstanceGone(id));
             }
             Delta::Neighbors(id, neighbors) => self.set_neighbors(id, neighbors, directory),

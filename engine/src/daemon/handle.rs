@@ -18,9 +18,9 @@ use crate::config::PeerAddress;
 use crate::model::{
     Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
     RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind,
-    RoutesQuery, RoutesReply, Source, WatchQuery, parse_prefix,
+    RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, Source, WatchQuery, parse_prefix,
 };
-use crate::ring::{Directory, InboxSender, Message};
+use crate::ring::{Directory, InboxSender, Message, RtrClients};
 use crate::shard::{PrefixView, Query, Reply, ShardCommand, watch};
 
 /// What the resources have to do with a prefix in one instance.
@@ -62,6 +62,7 @@ pub struct EngineHandle {
     resources: Option<Arc<dyn Resources>>,
     /// Free places for those who watch.
     watchers: Arc<Semaphore>,
+    rtr: RtrClients,
 }
 
 /// How long a shard may take to answer.
@@ -71,12 +72,14 @@ impl EngineHandle {
     pub(super) fn new(
         shards: Arc<[InboxSender<ShardCommand>]>,
         directory: Arc<ArcSwap<Directory>>,
+        rtr: RtrClients,
     ) -> EngineHandle {
         EngineHandle {
             shards,
             directory,
             resources: None,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            rtr,
         }
     }
 
@@ -355,6 +358,18 @@ impl EngineApi for EngineHandle {
         Ok(resources.map_or_else(Vec::new, |resources| resources.policies()))
     }
 
+    async fn rpki(&self, query: RpkiQuery) -> Result<Vec<RpkiCache>, ApiError> {
+        let wanted = query.instance.as_deref();
+        self.check(wanted, None).await?;
+        let rows = tokio::time::timeout(ANSWER_TIME, self.rtr.rows()).await;
+        let Ok(Some(mut rows)) = rows else {
+            let words = "the caches' thread is busy or stopping; ask again";
+            return Err(ApiError::Unavailable(words.to_owned()));
+        };
+        rows.retain(|row| wanted.is_none_or(|wanted| wanted == row.instance));
+        Ok(rows)
+    }
+
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
         let resources = self.resources.as_ref();
         Ok(resources.map_or_else(Vec::new, |resources| resources.faults()))
@@ -405,6 +420,7 @@ fn explain_in(mut view: PrefixView, prefix: IpPrefix, grounds: Grounds) -> Expla
         claims: grounds.claims,
         near: grounds.near,
         notes: grounds.notes,
+        vrps: view.vrps,
         paths: view.paths,
         peers: view.peers,
     }

@@ -73,6 +73,7 @@ mod tests {
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
             memory_max: u64::MAX,
+            rpki: Arc::default(),
             originates: false,
         };
         let mut signed = neighbor("10.0.0.6");

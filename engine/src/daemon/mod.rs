@@ -1,6 +1,7 @@
 //! The engine as a value: its threads, how they are started, asked and stopped.
 //!
-//! Threads: *control* (accepts connections, answers the admin interface; plain epoll), the shards
+//! Threads: *control* (accepts connections, answers the admin interface; plain epoll), one for the
+//! caches of the RPKI where there are any, the shards
 //! (sessions and tables; one core and one ring each), and whoever calls the [`Dispatcher`], the
 //! watcher's thread. Nothing is global: two engines live in one process. Invariants: deltas reach
 //! each shard in the order in which the watcher gave them; a stopped engine has closed its
@@ -34,9 +35,9 @@ pub(crate) use placement::tests::neighbor as some_neighbor;
 
 use crate::interfaces::SystemInterfaces;
 use crate::ring::{
-    Directory, Handover, InboxSender, IoMode, ListenFailure, ListenPlan, Message, ShardStart,
-    ShardThread, Unavailable, choose, default_shards, inbox, listen_as_planned,
-    raise_descriptor_limit, spawn_shard, usable_cpus,
+    Directory, Handover, InboxSender, IoMode, ListenFailure, ListenPlan, Message, Publish,
+    RtrClients, ShardStart, ShardThread, Unavailable, choose, default_shards, inbox,
+    listen_as_planned, raise_descriptor_limit, spawn_shard, usable_cpus,
 };
 use crate::shard::{DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use crate::time::Clock;
@@ -70,6 +71,7 @@ pub struct Engine {
     senders: Arc<[InboxSender<ShardCommand>]>,
     control: Handle,
     control_thread: Option<JoinHandle<()>>,
+    rtr: RtrClients,
     /// Dropped to end the control thread.
     stop_control: Option<oneshot::Sender<()>>,
     failures: mpsc::UnboundedReceiver<ListenFailure>,
@@ -109,8 +111,11 @@ impl Engine {
             settled,
         });
         control.spawn(listen_as_planned(plan, handover, answer, report));
+        let clock = Clock::system();
+        let rtr = RtrClients::new(clock, publish_to(Arc::clone(&senders)));
         let mut engine = Engine {
-            handle: EngineHandle::new(Arc::clone(&senders), Arc::clone(&directory)),
+            handle: EngineHandle::new(Arc::clone(&senders), Arc::clone(&directory), rtr.clone()),
+            rtr: rtr.clone(),
             shards: Vec::with_capacity(count),
             senders: Arc::clone(&senders),
             control,
@@ -118,7 +123,6 @@ impl Engine {
             stop_control: Some(stop_control),
             failures,
         };
-        let clock = Clock::system();
         let cpus = usable_cpus();
         let established = EstablishedPeers::default();
         let dynamic_peers = DynamicPeers::default();
@@ -142,7 +146,7 @@ impl Engine {
             followed,
             is_settled,
         };
-        Ok((engine, Dispatcher::new(senders, directory, listening)))
+        Ok((engine, Dispatcher::new(senders, directory, listening, rtr)))
     }
 
     /// What asks the engine. Cheap to clone.
@@ -187,6 +191,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        self.rtr.stop();
         for sender in self.senders.iter() {
             // A shard that is gone needs no telling.
             let _ = sender.send(Message::Shutdown);
@@ -221,6 +226,17 @@ fn spawn_control(runtime: Runtime, stopped: oneshot::Receiver<()>) -> io::Result
             let _ = runtime.block_on(stopped);
             runtime.shutdown_background();
         })
+}
+
+/// Tells every shard what is valid from now on.
+fn publish_to(shards: Arc<[InboxSender<ShardCommand>]>) -> Publish {
+    Arc::new(move |instance, publication| {
+        for shard in shards.iter() {
+            let command = ShardCommand::Vrps(instance, publication.clone());
+            // A shard that is gone belongs to an engine that stops.
+            let _ = shard.send(Message::Command(command));
+        }
+    })
 }
 
 fn make_shard(

@@ -56,6 +56,7 @@ impl Node {
             },
             listen: vec![self.address],
             memory_max: u64::MAX,
+            rpki: Arc::default(),
             neighbors: BTreeMap::new(),
             dynamic_neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),

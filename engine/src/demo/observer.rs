@@ -159,7 +159,8 @@ mod tests {
     use crate::admin::api::EventStream;
     use crate::model::{
         DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, RefreshQuery, RefreshReply,
-        ResetQuery, ResetReply, RoutesReply, Source, WatchQuery, parse_prefix,
+        ResetQuery, ResetReply, RoutesReply, RpkiCache, RpkiQuery, Source, WatchQuery,
+        parse_prefix,
     };
 
     #[derive(Clone, Default)]
@@ -176,6 +177,9 @@ mod tests {
             })
         }
         async fn explain(&self, _: ExplainQuery) -> Result<Vec<Explanation>, ApiError> {
+            Ok(Vec::new())
+        }
+        async fn rpki(&self, _: RpkiQuery) -> Result<Vec<RpkiCache>, ApiError> {
             Ok(Vec::new())
         }
         async fn reset(&self, _: ResetQuery) -> Result<ResetReply, ApiError> {

@@ -204,6 +204,11 @@ impl Group {
             attributes: found,
             said,
             prefix: rib.prefix(family, id),
+            vrps: self
+                .vrps
+                .as_deref()
+                .filter(|_| evaluator.applied().asks_for_validation()),
+            own_asn: policy::own_asn(view, info),
         };
         let (verdict, settled) = asked.judge(evaluator);
         let Ok(passed) = policy::pass(writer, &asked, &verdict) else {

@@ -32,12 +32,15 @@ mod paths_tests;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use ahash::AHashMap;
 use bytes::Bytes;
 use codec::{Family, FamilySet, IpPrefix, RouteRefresh};
 use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 
-use crate::policy::Evaluator;
+use crate::policy::{Applied, Evaluator};
+use crate::rpki::VrpTable;
 pub use advert::{AdvertId, split as split_form};
 use advert::{Adverts, Exporter};
 pub use cohort::MemberId;
@@ -49,7 +52,7 @@ pub use export::{Refusal, export};
 pub use fault::Fault;
 pub use pack::fits as fits_message;
 use paths::PathLists;
-pub use policy::{export_path, origin_rules, policy_words};
+pub use policy::{Tables, export_path, origin_rules, policy_words};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, Otc, own_next_hop};
 use walk::{can_go_on, deliver, is_slow, refresh_message};
@@ -109,6 +112,8 @@ pub struct Group {
     view: ExportView,
     /// Runs the view's policy.
     policy: Option<Evaluator>,
+    /// What is valid of routes, for policies that ask (RFC 6811).
+    vrps: Option<Arc<VrpTable>>,
     adj_rib_out: [Vec<AdvertId>; Family::ALL.len()],
     /// What the members that those adverts came from are told instead.
     seconds: Seconds,
@@ -142,6 +147,7 @@ impl Group {
         let unevaluated = Family::ALL.map(limit);
         Group {
             policy: view.policy.clone().map(Evaluator::new),
+            vrps: None,
             view,
             adj_rib_out: Default::default(),
             seconds: Seconds::default(),
@@ -190,6 +196,17 @@ impl Group {
             self.unevaluated[family.index()] = 0..rib.id_limit(family);
         }
         std::mem::replace(&mut self.view, view)
+    }
+
+    /// Whether the view's policy asks for states of origin validation.
+    pub fn asks_for_validation(&self) -> bool {
+        let policy = self.view.policy.as_ref();
+        policy.is_some_and(Applied::asks_for_validation)
+    }
+
+    /// What is valid from now on. The caller marks what has another state for it.
+    pub fn set_vrps(&mut self, vrps: Option<Arc<VrpTable>>) {
+        self.vrps = vrps;
     }
 
     /// A peer came up. It is owed the whole Adj-RIB-Out and then End-of-RIB for each family.

@@ -3,13 +3,17 @@
 //! Attributes that policy changes are interned by this shard as any others: an advert is made of
 //! them, and what they were does not matter to it any more.
 
-use codec::IpPrefix;
-use rib::{AttributeId, Attributes, Guard, Path, Rib, RibWriter};
+use codec::{AttributeSet, IpPrefix};
+use rib::{AttributeId, Attributes, Guard, Path, Rib, RibWriter, SourceInfo, SourceKind};
 
 use super::export::{Refusal, export};
 use super::reflect::PathSource;
 use super::view::ExportView;
-use crate::policy::{Evaluator, Form, Key, Sources, Subject, Validation, Verdict};
+use crate::policy::{Applied, Evaluator, Form, Key, Sources, Subject, Validation, Verdict};
+use crate::rpki::{VrpTable, route_origin};
+
+/// Routes as they are, under a guard, and what is valid of them (RFC 6811).
+pub type Tables<'g> = (&'g Rib, &'g Guard, Option<&'g VrpTable>);
 
 /// A path as policy sees it, but for its prefix.
 #[derive(Clone, Copy)]
@@ -18,21 +22,32 @@ pub(super) struct Asked<'a> {
     pub(super) attributes: Attributes<'a>,
     pub(super) said: PathSource,
     pub(super) prefix: IpPrefix,
+    /// What is valid, if the policy asks for states of origin validation.
+    pub(super) vrps: Option<&'a VrpTable>,
+    /// The AS of a route whose AS_PATH is empty.
+    pub(super) own_asn: u32,
 }
 
 impl<'g> Asked<'g> {
     fn of(
         view: &ExportView,
-        (rib, guard): (&'g Rib, &'g Guard),
+        (rib, guard, vrps): Tables<'g>,
         prefix: IpPrefix,
         path: &Path,
     ) -> Asked<'g> {
         let attributes = rib.attributes(path.attributes, guard);
+        let info = rib.source(path.source, guard);
+        let asks = view
+            .policy
+            .as_ref()
+            .is_some_and(Applied::asks_for_validation);
         Asked {
             path: *path,
             attributes,
-            said: PathSource::of(view, rib.source(path.source, guard), attributes.summary),
+            said: PathSource::of(view, info, attributes.summary),
             prefix,
+            vrps: vrps.filter(|_| asks),
+            own_asn: own_asn(view, info),
         }
     }
 
@@ -51,7 +66,7 @@ impl<'g> Asked<'g> {
             generation: self.attributes.generation,
             family,
             sources: self.sources(),
-            validation: Validation::NotFound,
+            validation: self.validation(),
         };
         let subject = Subject {
             family,
@@ -59,7 +74,25 @@ impl<'g> Asked<'g> {
             validation: key.validation,
             attributes: self.attributes.bytes,
         };
-        evaluator.judge(key, &subject, self.prefix)
+        let (verdict, settled) = evaluator.judge(key, &subject, self.prefix);
+        // A state is one of a prefix.
+        (verdict, settled && self.vrps.is_none())
+    }
+
+    fn validation(&self) -> Validation {
+        self.vrps.map_or(Validation::NotFound, |vrps| {
+            let as_path = AttributeSet::new(self.attributes.bytes).as_path();
+            vrps.validate(self.prefix, route_origin(&as_path, self.own_asn))
+        })
+    }
+}
+
+/// The AS that a route with an empty AS_PATH is of: one of ours is of the AS that it is told as, and of
+/// others only internal peers have such.
+pub(super) fn own_asn(view: &ExportView, info: &SourceInfo) -> u32 {
+    match info.kind {
+        SourceKind::Local => view.local_asn,
+        _ => info.asn,
     }
 }
 
@@ -88,12 +121,12 @@ pub(super) struct Passed {
 /// Why they are not told.
 pub fn export_path(
     view: &ExportView,
-    (rib, guard): (&Rib, &Guard),
+    tables: Tables<'_>,
     prefix: IpPrefix,
     path: &Path,
     out: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
-    let asked = Asked::of(view, (rib, guard), prefix, path);
+    let asked = Asked::of(view, tables, prefix, path);
     let (said, octets) = (asked.said, asked.attributes.bytes);
     let Some(applied) = &view.policy else {
         return export(view, prefix.family(), said, octets, out);
@@ -110,12 +143,12 @@ pub fn export_path(
 /// What the policy of `view` says of a path, for people; none: there is no policy.
 pub fn policy_words(
     view: &ExportView,
-    (rib, guard): (&Rib, &Guard),
+    tables: Tables<'_>,
     prefix: IpPrefix,
     path: &Path,
 ) -> Option<String> {
     let applied = view.policy.as_ref()?;
-    let asked = Asked::of(view, (rib, guard), prefix, path);
+    let asked = Asked::of(view, tables, prefix, path);
     let (verdict, _) = asked.judge(&mut Evaluator::new(applied.clone()));
     let by = applied.policy().words(verdict.statement);
     Some(match verdict.accepted {

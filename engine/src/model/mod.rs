@@ -6,6 +6,7 @@
 
 pub mod attributes;
 mod policy;
+mod rpki;
 
 use std::net::IpAddr;
 
@@ -16,6 +17,8 @@ pub use policy::{Policy, PrefixSet, Statement};
 
 use crate::config::{PeerAddress, RouteSource};
 use crate::watcher;
+
+pub use rpki::{CoveringVrp, RpkiCache, RpkiQuery, RpkiState};
 
 /// One session, as `ringbgp peers -o json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +166,8 @@ pub struct Route {
     pub rejected_by: Option<String>,
     /// Kept past the end of its session (RFC 4724).
     pub stale: bool,
-    /// The state of origin validation (RFC 6811); none without it.
+    /// The state of origin validation (RFC 6811): `valid`, `invalid` or `notFound`; none where no cache
+    /// is configured, and of own routes but as they are told.
     pub validation: Option<String>,
     /// The path identifier (RFC 7911); none without ADD-PATH.
     pub path_id: Option<u32>,
@@ -399,6 +403,9 @@ pub struct Explanation {
     pub near: Vec<String>,
     /// What holds whatever the rules say, one sentence each.
     pub notes: Vec<String>,
+    /// The VRPs that cover it, the nearest first (RFC 6811), at most 100; none: no cache is
+    /// configured.
+    pub vrps: Option<Vec<CoveringVrp>>,
     /// The paths of exactly this prefix in the Loc-RIB.
     pub paths: Vec<Route>,
     /// Each peer, and whether it is told.

@@ -41,6 +41,7 @@ struct Uses {
     neighbors: bool,
     own_address: bool,
     peer_address: bool,
+    validation: bool,
 }
 
 /// A neighbor, as policies see it.
@@ -187,7 +188,10 @@ impl Uses {
         let mut uses = Uses::default();
         for statement in &spec.statements {
             let parts = std::iter::once(&statement.matches).chain(&statement.not);
-            uses.neighbors |= parts.into_iter().any(|part| part.neighbors.is_some());
+            for part in parts {
+                uses.neighbors |= part.neighbors.is_some();
+                uses.validation |= !part.validation.is_empty();
+            }
             uses.own_address |= statement.set.next_hop == Some(SetNextHop::Own);
             uses.peer_address |= statement.set.next_hop == Some(SetNextHop::PeerAddress);
         }
@@ -269,6 +273,11 @@ impl Applied {
     /// The policy.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// Whether the state of origin validation decides anything.
+    pub fn asks_for_validation(&self) -> bool {
+        self.policy.uses.validation
     }
 
     /// Whether a statement's conditions on neighbors hold; `not`: those of its `not`.

@@ -226,6 +226,17 @@ pub enum Validation {
     NotFound,
 }
 
+impl Validation {
+    /// As JSON and people are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Validation::Valid => "valid",
+            Validation::Invalid => "invalid",
+            Validation::NotFound => "notFound",
+        }
+    }
+}
+
 /// What is changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Set {

@@ -505,5 +505,5 @@ fn find(policy: &Policy, prefix: IpPrefix) -> Found {
 
 fn place_of(key: &Key) -> usize {
     let mixed = key.attributes.wrapping_mul(0x9e37_79b9) ^ key.attributes >> 24;
-    (mixed as usize ^ key.family.index() << 5) % TREES
+    (mixed as usize ^ key.family.index() << 5 ^ (key.validation as usize) << 9) % TREES
 }

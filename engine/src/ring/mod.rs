@@ -3,7 +3,7 @@
 //! One thread drives one [`Core`] (a shard). The loop (`drive`) and the life of a connection
 //! (`connection`) are written once; beneath them stand two small sets of verbs, on io_uring
 //! (`uring`) and on epoll (`epoll`), so that the twins differ in nothing else. `control` accepts
-//! connections and hands them out, `socket` knows the options, `probe` says which twin can run.
+//! connections and hands them out, `rtr` speaks to caches of the RPKI, `socket` knows the options, `probe` says which twin can run.
 //!
 //! Nothing here knows a BGP message, a timer's meaning or a route. Invariants: an operation that
 //! was handed to the kernel is always awaited; at most one operation is in flight a direction of a
@@ -21,6 +21,7 @@ mod io;
 mod limits;
 mod port_owner;
 mod probe;
+mod rtr;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -35,5 +36,6 @@ pub use cpus::{default_shards, usable as usable_cpus};
 pub use inbox::{Inbox, InboxFull, InboxSender, Message, inbox};
 pub use limits::raise_descriptor_limit;
 pub use probe::{IoDriver, IoMode, Unavailable, choose};
+pub use rtr::{Publish, RtrClients};
 pub use socket::{PasswordUnusable, listen, set_password};
 pub use thread::{ShardStart, ShardThread, spawn_shard};

@@ -8,7 +8,8 @@ use rib::{OpenChange, RibWriter, ShardMask};
 
 use super::watch::Watch;
 use crate::config::{Delta, InstanceId, OriginChange, PeerAddress};
-use crate::model::{Peer, PeerVerdict, RefreshReply, Route, RoutesQuery, RoutesReply};
+use crate::model::{CoveringVrp, Peer, PeerVerdict, RefreshReply, Route, RoutesQuery, RoutesReply};
+use crate::rpki::Publication;
 use codec::IpPrefix;
 
 /// One connection of a shard. Never given twice while the first may still be closing.
@@ -99,6 +100,8 @@ pub enum ShardCommand {
     Delta(Delta),
     /// This shard's share of [`Delta::Origins`], one of several.
     Originate(InstanceId, Box<[OriginChange]>, OpenChange),
+    /// What is valid of an instance's routes from now on (RFC 6811). Goes to all shards.
+    Vrps(InstanceId, Publication),
     /// Something to be answered.
     Query(Query),
     /// Reset sessions: Cease/Administrative Reset. Answers how many.
@@ -152,6 +155,8 @@ pub enum Query {
 pub struct PrefixView {
     /// The instance's name.
     pub instance: String,
+    /// The VRPs that cover it; none: no cache is configured.
+    pub vrps: Option<Vec<CoveringVrp>>,
     /// The paths in the Loc-RIB; the same from every shard.
     pub paths: Vec<Route>,
     /// This shard's peers.

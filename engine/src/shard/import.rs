@@ -20,6 +20,7 @@ use crate::policy::{
     Applied, Evaluator, GRACEFUL_SHUTDOWN, Key, Sources, Subject, Validation, Verdict,
     with_local_preference,
 };
+use crate::rpki::route_origin;
 
 /// Why a path is kept, but not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,12 @@ impl Imports {
             .map(|(evaluator, _)| evaluator)
     }
 
+    /// Whether a peer's import policy asks for the state of origin validation.
+    pub(super) fn asks_for_validation(&self, place: Option<usize>) -> bool {
+        let evaluator = place.and_then(|place| self.get(place));
+        evaluator.is_some_and(|evaluator| evaluator.applied().asks_for_validation())
+    }
+
     /// Adds what was counted to the policies' hits.
     pub(super) fn flush(&mut self) {
         for (evaluator, _) in self.places.iter_mut().flatten() {
@@ -136,6 +143,8 @@ pub(super) struct Incoming {
     /// What becomes of every prefix but those that a filter refuses.
     settled: Option<(AttributeId, PathFlags)>,
     external: bool,
+    /// Where the routes come from, if policy asks what that is worth (RFC 6811).
+    origin: Option<Option<u32>>,
     /// What policy made of it, and the sets of that.
     made: SmallVec<[Made; 2]>,
 }
@@ -169,6 +178,8 @@ impl Instance {
         let set = AttributeSet::new(&self.canonical);
         let rejected = judge(neighbor, established, &set).is_some();
         let external = established.kind(neighbor) == PeerKind::External;
+        let asks =
+            self.vrps.table.is_some() && self.imports.asks_for_validation(established.import);
         let mut incoming = Incoming {
             received,
             key: Key {
@@ -180,6 +191,7 @@ impl Instance {
             },
             settled: rejected.then_some((received, PathFlags::REJECTED)),
             external,
+            origin: asks.then(|| route_origin(&set.as_path(), neighbor.local_asn)),
             made: SmallVec::new(),
         };
         if !rejected && established.import.is_none() {
@@ -246,13 +258,20 @@ impl Instance {
         prefix: IpPrefix,
     ) -> Option<Verdict> {
         let evaluator = self.imports.get_mut(established.import?)?;
+        let state = incoming
+            .origin
+            .and_then(|origin| self.vrps.state(prefix, origin));
+        let key = Key {
+            validation: state.unwrap_or(Validation::NotFound),
+            ..incoming.key
+        };
         let subject = Subject {
-            family: incoming.key.family,
-            sources: incoming.key.sources,
-            validation: incoming.key.validation,
+            family: key.family,
+            sources: key.sources,
+            validation: key.validation,
             attributes: &self.canonical,
         };
-        Some(evaluator.judge(incoming.key, &subject, prefix).0)
+        Some(evaluator.judge(key, &subject, prefix).0)
     }
 
     /// A path that policy let through, as it made it.
@@ -423,7 +442,7 @@ pub(super) fn explain(
     if neighbor.builtin_filters.own_prefixes && instance.originated(prefix).is_some() {
         return Some(Rejection::OwnPrefix);
     }
-    let verdict = verdict(instance, established, prefix, received)?;
+    let verdict = verdict(instance, (neighbor, established), prefix, received)?;
     let (policy, verdict) = verdict;
     (!verdict.accepted).then(|| Rejection::Policy(policy.words(verdict.statement)))
 }
@@ -431,19 +450,21 @@ pub(super) fn explain(
 /// What import policy makes of a route; nothing is remembered or counted.
 pub(super) fn verdict(
     instance: &Instance,
-    established: &Established,
+    (neighbor, established): (&Neighbor, &Established),
     prefix: IpPrefix,
     received: &[u8],
 ) -> Option<(Arc<crate::policy::Policy>, Verdict)> {
     let applied = instance.imports.get(established.import?)?.applied().clone();
     let policy = Arc::clone(applied.policy());
+    let origin = route_origin(&AttributeSet::new(received).as_path(), neighbor.local_asn);
+    let state = instance.vrps.state(prefix, origin);
     let family = prefix.family();
     let key = Key {
         attributes: 0,
         generation: 0,
         family,
         sources: Sources::RECEIVED,
-        validation: Validation::NotFound,
+        validation: state.unwrap_or(Validation::NotFound),
     };
     let subject = Subject {
         family,

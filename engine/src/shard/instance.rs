@@ -19,6 +19,7 @@ use super::arrivals::Arrivals;
 use super::graceful_shutdown::Drained;
 use super::import::Imports;
 use super::stale::Swept;
+use super::validation::Vrps;
 use crate::config::{DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange};
 use crate::group::{ExportView, Group, MemberId, Outbox, origin_rules};
 
@@ -44,6 +45,8 @@ pub(super) struct Instance {
     pub(super) arrivals: Arrivals,
     /// The import policies of this shard's peers.
     pub(super) imports: Imports,
+    /// What is valid of its routes (RFC 6811).
+    pub(super) vrps: Vrps,
     /// Prefixes that peers said while we originated them.
     pub(super) echoes: [IdSet; Family::ALL.len()],
     /// Prefixes of which an own route came or went, and that peers of this shard may have said.
@@ -107,6 +110,7 @@ impl Instance {
             swept: Vec::new(),
             arrivals: Arrivals::default(),
             imports: Imports::default(),
+            vrps: Vrps::default(),
             echoes: Default::default(),
             own_changed: Vec::new(),
             canonical: Vec::new(),
@@ -190,8 +194,8 @@ impl Instance {
             self.writer.subscribe(family, true);
         }
         self.subscribe_others(Some(&view));
-        #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
         let mut group = Group::new(view.clone(), self.writer.rib());
+        group.set_vrps(self.vrps.table.clone());
         #[cfg(test)]
         group.plant(self.fault);
         let place = match self.groups.iter().position(Option::is_none) {
@@ -534,6 +538,7 @@ impl Instance {
     pub(super) fn is_quiet(&self) -> bool {
         self.originations.is_empty()
             && self.own_changed.is_empty()
+            && self.vrps.is_quiet()
             && self.teardowns.is_empty()
             && !self.writer.has_dirty()
             && self.groups.iter().flatten().all(Group::is_quiet)

@@ -34,6 +34,7 @@ mod sessions;
 mod stale;
 #[cfg(test)]
 mod tests;
+mod validation;
 mod watch;
 
 use std::collections::VecDeque;
@@ -138,6 +139,7 @@ impl Shard {
             ShardCommand::Instance(id, writer) => self.add_instance(id, writer),
             ShardCommand::Delta(delta) => self.handle_delta(now, delta),
             ShardCommand::Originate(id, changes, open) => self.originate(id, changes, Some(open)),
+            ShardCommand::Vrps(id, publication) => self.take_vrps(id, publication),
             ShardCommand::Query(query) => self.answer(now, query),
             ShardCommand::Reset {
                 instance,
@@ -329,7 +331,8 @@ impl Shard {
 
     /// One bounded quantum of table work. True: there is more that can be done now.
     pub fn work(&mut self, now: Time) -> bool {
-        let mut more = self.reconsider_some();
+        let mut more = self.revalidate_some();
+        more |= self.reconsider_some();
         for instance in self.instances.values_mut() {
             let mut outbox = Wire {
                 peers: &self.peers,

@@ -19,26 +19,26 @@ use crate::policy::{
     Sources, Standard, Statement, standard,
 };
 
-const ONE: &str = "10.0.0.6";
-const TWO: &str = "10.0.0.7";
+pub(super) const ONE: &str = "10.0.0.6";
+pub(super) const TWO: &str = "10.0.0.7";
 
 /// What a router holds after what it was told: LOCAL_PREF, MED, communities, AS_PATH, next hop.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Told {
+pub(super) struct Told {
     med: Option<u32>,
-    communities: Vec<u32>,
+    pub(super) communities: Vec<u32>,
     as_path: Vec<u32>,
     next_hop: Option<Ipv4Addr>,
 }
 
-struct Bed {
-    rig: Rig,
+pub(super) struct Bed {
+    pub(super) rig: Rig,
     one: ConnectionId,
     two: ConnectionId,
     /// What the second peer holds.
-    table: BTreeMap<IpPrefix, Told>,
+    pub(super) table: BTreeMap<IpPrefix, Told>,
     /// UPDATEs and others that it got since last looked at.
-    messages: usize,
+    pub(super) messages: usize,
     settings: [Neighbor; 2],
 }
 
@@ -54,7 +54,7 @@ const WIRE: WireFormat = WireFormat {
 
 impl Bed {
     /// Two external peers.
-    fn new(change: impl FnOnce(&mut [Neighbor; 2])) -> Bed {
+    pub(super) fn new(change: impl FnOnce(&mut [Neighbor; 2])) -> Bed {
         let mut rig = Rig::new();
         let mut settings = [neighbor(ONE), neighbor(TWO)];
         change(&mut settings);
@@ -74,7 +74,7 @@ impl Bed {
         bed
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut [Neighbor; 2])) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut [Neighbor; 2])) {
         change(&mut self.settings);
         let neighbors = self.settings.clone().map(Arc::new);
         self.rig.tell(Delta::Neighbors(INSTANCE, neighbors.into()));
@@ -83,7 +83,7 @@ impl Bed {
 
     /// Takes in what the second peer was told, and sees that the first was told nothing but
     /// UPDATEs and KEEPALIVEs: no session was reset, no refresh was asked for.
-    fn read(&mut self) {
+    pub(super) fn read(&mut self) {
         self.messages = 0;
         for connection in [self.one, self.two] {
             let messages = std::mem::take(self.rig.open.get_mut(&connection).expect("up"));
@@ -122,38 +122,29 @@ impl Bed {
     }
 
     /// The first peer announces a prefix.
-    fn announce(&mut self, prefix: &str, write: impl FnOnce(&mut AttributeWriter<'_>)) {
-        let mut attributes = Vec::new();
-        let mut writer = AttributeWriter::new(&mut attributes);
-        writer.origin(Origin::Igp);
-        writer.as_path(&codec::AsPath::default(), &[65002], true);
-        writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
-        write(&mut writer);
-        self.announce_with(prefix, &attributes);
-    }
-
-    fn announce_with(&mut self, prefix: &str, attributes: &[u8]) {
-        let IpPrefix::V4(prefix) = ip(prefix) else {
-            panic!("IPv4 only");
-        };
-        let mut nlri = Vec::new();
-        codec::encode_nlri(prefix, None, &mut nlri);
-        let length = 23 + attributes.len() + nlri.len();
-        let mut message = vec![0xff; 16];
-        message.extend((length as u16).to_be_bytes());
-        message.extend([2, 0, 0]);
-        message.extend((attributes.len() as u16).to_be_bytes());
-        message.extend(attributes);
-        message.extend(nlri);
+    pub(super) fn announce(&mut self, prefix: &str, write: impl FnOnce(&mut AttributeWriter<'_>)) {
+        let message = announcement(prefix, &plain(write));
         self.rig.say(self.one, &message);
         self.read();
     }
 
-    fn told(&self, prefix: &str) -> Option<&Told> {
+    /// As [`Bed::announce`], before the shard does any of its work.
+    pub(super) fn announce_only(&mut self, prefix: &str) {
+        let message = announcement(prefix, &plain(|_| {}));
+        let now = self.rig.now;
+        self.rig.shard.handle_bytes(now, self.one, &message);
+    }
+
+    fn announce_with(&mut self, prefix: &str, attributes: &[u8]) {
+        self.rig.say(self.one, &announcement(prefix, attributes));
+        self.read();
+    }
+
+    pub(super) fn told(&self, prefix: &str) -> Option<&Told> {
         self.table.get(&ip(prefix))
     }
 
-    fn routes(&mut self, kind: RoutesKind) -> Vec<Route> {
+    pub(super) fn routes(&mut self, kind: RoutesKind) -> Vec<Route> {
         let (sender, receiver) = std::sync::mpsc::channel();
         let reply: Reply<crate::model::RoutesReply> = Box::new(move |reply| {
             sender.send(reply).unwrap();
@@ -164,7 +155,7 @@ impl Bed {
         receiver.recv().unwrap().routes
     }
 
-    fn received(&mut self) -> Vec<Route> {
+    pub(super) fn received(&mut self) -> Vec<Route> {
         let all = self.routes(RoutesKind::Received);
         all.into_iter()
             .filter(|route| route.peer_address.as_deref() == Some(ONE))
@@ -203,6 +194,7 @@ impl Bed {
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: vec![],
             memory_max: u64::MAX,
+            rpki: Arc::default(),
             originates: there,
         };
         self.rig.tell(Delta::Instance(INSTANCE, Arc::new(settings)));
@@ -221,11 +213,43 @@ impl Bed {
     }
 }
 
-fn ip(text: &str) -> IpPrefix {
+pub(super) fn ip(text: &str) -> IpPrefix {
     text.parse::<ipnet::IpNet>().unwrap().into()
 }
 
-fn statement(name: &str, action: Action, change: impl FnOnce(&mut Statement)) -> Statement {
+/// Attributes of the first peer's routes.
+fn plain(write: impl FnOnce(&mut AttributeWriter<'_>)) -> Vec<u8> {
+    let mut attributes = Vec::new();
+    let mut writer = AttributeWriter::new(&mut attributes);
+    writer.origin(Origin::Igp);
+    writer.as_path(&codec::AsPath::default(), &[65002], true);
+    writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+    write(&mut writer);
+    attributes
+}
+
+/// An UPDATE.
+fn announcement(prefix: &str, attributes: &[u8]) -> Vec<u8> {
+    let IpPrefix::V4(prefix) = ip(prefix) else {
+        panic!("IPv4 only");
+    };
+    let mut nlri = Vec::new();
+    codec::encode_nlri(prefix, None, &mut nlri);
+    let length = 23 + attributes.len() + nlri.len();
+    let mut message = vec![0xff; 16];
+    message.extend((length as u16).to_be_bytes());
+    message.extend([2, 0, 0]);
+    message.extend((attributes.len() as u16).to_be_bytes());
+    message.extend(attributes);
+    message.extend(nlri);
+    message
+}
+
+pub(super) fn statement(
+    name: &str,
+    action: Action,
+    change: impl FnOnce(&mut Statement),
+) -> Statement {
     let mut statement = Statement {
         name: name.into(),
         matches: Match::default(),
@@ -237,7 +261,7 @@ fn statement(name: &str, action: Action, change: impl FnOnce(&mut Statement)) ->
     statement
 }
 
-fn policy(statements: Vec<Statement>) -> Arc<Policy> {
+pub(super) fn policy(statements: Vec<Statement>) -> Arc<Policy> {
     Arc::new(Policy::new(RoutePolicy {
         name: "p".into(),
         statements,

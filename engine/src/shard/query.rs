@@ -13,7 +13,10 @@ use super::memory::PAUSED_WORDS;
 use super::peer::{Established, Peer, client_of};
 use super::{Shard, TOO_LONG_WORDS, import, receive};
 use crate::config::{Client, Import, InstanceId, PeerAddress};
-use crate::group::{ExportView, Group, Refusal, ToldPath, export_path, fits_message, policy_words, split_form};
+use crate::group::{
+    ExportView, Group, Refusal, Tables, ToldPath, export_path, fits_message, policy_words,
+    split_form,
+};
 use crate::model::attributes;
 use crate::model::{
     self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
@@ -21,6 +24,9 @@ use crate::model::{
 };
 use crate::session::State;
 use crate::time::Time;
+
+/// VRPs that are shown of those that cover a prefix.
+const VRPS_MAX: usize = 100;
 
 /// Prefixes that are looked at for one page, whether they are in it or not.
 const VISITED_MAX: usize = 8192;
@@ -229,10 +235,23 @@ impl Shard {
         });
         PrefixView {
             instance: instance.name().to_owned(),
+            vrps: covering(instance, prefix),
             paths,
             peers: verdicts.collect(),
         }
     }
+}
+
+/// The VRPs by which routes to a prefix are judged; none: no cache is configured.
+fn covering(instance: &Instance, prefix: IpPrefix) -> Option<Vec<model::CoveringVrp>> {
+    let table = instance.vrps.table.as_ref()?;
+    let covering = table.covering(prefix).into_iter().take(VRPS_MAX);
+    let shown = covering.map(|vrp| model::CoveringVrp {
+        prefix: vrp.prefix.to_string(),
+        max_length: vrp.max_length,
+        asn: vrp.asn,
+    });
+    Some(shown.collect())
 }
 
 /// Collects one page.
@@ -395,6 +414,7 @@ impl Table<'_> {
         route.path_id = is_identified.then_some(path.path_id);
         route.accepted = !path.flags.contains(PathFlags::REJECTED);
         route.stale = path.flags.contains(PathFlags::STALE);
+        route.validation = self.validation(kind, prefix, path);
         if !route.accepted
             && let Some((peer, established)) = self.established
         {
@@ -403,6 +423,23 @@ impl Table<'_> {
             route.rejected_by = rejection.map(|rejection| rejection.words().into_owned());
         }
         route
+    }
+
+    /// The state of a learned path as it came in; where the AS_PATH leaves its origin to us, only its
+    /// peer's shard knows which of our ASes that is.
+    fn validation(&self, kind: RoutesKind, prefix: IpPrefix, path: &Path) -> Option<String> {
+        if path.flags.contains(PathFlags::LOCAL) {
+            return None;
+        }
+        let origin = match (kind, self.established) {
+            (RoutesKind::Received, Some((peer, _))) => {
+                let own_asn = peer.neighbor.local_asn;
+                self.instance.received_from(path, own_asn)
+            }
+            _ => self.instance.told_from(path),
+        };
+        let state = self.instance.vrps.state(prefix, origin);
+        state.map(|state| state.name().to_owned())
     }
 
     fn told(
@@ -429,6 +466,14 @@ impl Table<'_> {
                 route.link_local_next_hop = Some(link_local.to_string());
             }
         }
+        let state = path.and_then(|path| {
+            let origin = match path.flags.contains(PathFlags::LOCAL) {
+                true => Some(peer.neighbor.local_asn),
+                false => self.instance.told_from(&path),
+            };
+            self.instance.vrps.state(prefix, origin)
+        });
+        route.validation = state.map(|state| state.name().to_owned());
         route.advertised_to = Some(peer.neighbor.address.to_string());
         route.path_id = told.path_id;
         route.best = path == self.rib.best(prefix.family(), id, self.guard);
@@ -468,7 +513,7 @@ impl Table<'_> {
         if let Some(rejection) = import::explain(self.instance, of, prefix, received) {
             return Some(format!("rejected by {}", rejection.words()));
         }
-        let verdict = import::verdict(self.instance, established, prefix, received);
+        let verdict = import::verdict(self.instance, of, prefix, received);
         Some(match verdict {
             Some((policy, verdict)) => format!("accepted by {}", policy.words(verdict.statement)),
             None => "accepted, its import is all".to_owned(),
@@ -482,12 +527,16 @@ impl Table<'_> {
         let paths = self.rib.paths(prefix.family(), id?, self.guard);
         let mut ranked = self.rib.ranked(paths, self.guard);
         let path = ranked.find(|path| path.source != established.source)?;
-        policy_words(view, (self.rib, self.guard), prefix, &path)
+        policy_words(view, self.tables(), prefix, &path)
+    }
+
+    fn tables(&self) -> Tables<'_> {
+        (self.rib, self.guard, self.instance.vrps.table.as_deref())
     }
 
     fn export(&self, view: &ExportView, prefix: IpPrefix, path: &Path) -> Result<Vec<u8>, Refusal> {
         let mut form = Vec::new();
-        export_path(view, (self.rib, self.guard), prefix, path, &mut form)?;
+        export_path(view, self.tables(), prefix, path, &mut form)?;
         Ok(form)
     }
 }

@@ -1,4 +1,4 @@
-//! Judging anew what came in before: after a change of import policy, filters or own routes. Nothing
+//! Judging anew what came in before: after a change of import policy, filters, own routes or VRPs. Nothing
 //! is asked of peers; what differs goes into the table and is told, and nothing else.
 //!
 //! Done in bounded quanta, so that live changes pass between them. Level-triggered: a prefix in a
@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use codec::Family;
-use rib::{IdSet, Path, PathFlags, PrefixId};
+use rib::{IdSet, Path, PathFlags, PrefixId, SourceId};
 
 use super::Shard;
 use super::import::Incoming;
@@ -38,6 +38,25 @@ impl Shard {
                 self.reconsidering.push_back(id);
             }
         }
+    }
+
+    /// What a source said of a prefix is to be judged anew, if that is the peer's still.
+    pub(super) fn reconsider_one(
+        &mut self,
+        id: PeerId,
+        source: SourceId,
+        family: Family,
+        prefix: PrefixId,
+    ) {
+        let peer = self.peers.get_mut(id);
+        let established = peer.and_then(|peer| peer.established.as_mut());
+        let Some(established) = established.filter(|up| up.source == source) else {
+            return;
+        };
+        if established.reconsider.iter().all(IdSet::is_empty) {
+            self.reconsidering.push_back(id);
+        }
+        established.reconsider[family.index()].insert(prefix);
     }
 
     /// One bounded piece of it. Whether there is more.

@@ -186,6 +186,7 @@ impl Scenario {
             router_id: Ipv4Addr::new(10, 0, 0, 200),
             listen: vec![],
             memory_max: 1 << 30,
+            rpki: Arc::default(),
             neighbors: neighbors.iter().map(|n| (n.address, n.clone())).collect(),
             dynamic_neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),

@@ -108,6 +108,7 @@ pub fn evaluate(
             .map(|address| SocketAddr::new(*address, port))
             .collect(),
         memory_max: view.peering.memory_max,
+        rpki: Arc::clone(&view.peering.rpki),
         neighbors,
         dynamic_neighbors,
         origins,

@@ -15,7 +15,7 @@ use codec::{Family, FamilySet, IpPrefix};
 use super::selector::Selector;
 use crate::config::{
     AddPaths, BuiltinFilters, Capabilities, Client, Export, GracefulRestart, Import, MaxPrefixes,
-    NextHopIpv6, NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, Role, SendCommunities,
+    NextHopIpv6, NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, Role, Rpki, SendCommunities,
     Timers,
 };
 
@@ -161,6 +161,8 @@ pub struct BgpPeering {
     pub local_asn: Option<u32>,
     /// `limits.memoryBytes`.
     pub memory_max: u64,
+    /// `rpki`.
+    pub rpki: Arc<Rpki>,
     /// What this node originates.
     pub advertise: Advertise,
     /// What it never originates.

@@ -4,7 +4,7 @@ use engine::admin::api::{ApiError, EngineApi, EventStream};
 use engine::admin::model::{
     DrainQuery, DrainReply, ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState,
     PeersQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
-    RoutesQuery, RoutesReply, WatchEvent, WatchQuery, parse_prefix,
+    RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, WatchEvent, WatchQuery, parse_prefix,
 };
 
 #[derive(Clone)]
@@ -46,6 +46,10 @@ impl EngineApi for Fake {
 
     async fn explain(&self, _: ExplainQuery) -> Result<Vec<Explanation>, ApiError> {
         Err(ApiError::Unavailable("the engine is stopping".to_owned()))
+    }
+
+    async fn rpki(&self, _: RpkiQuery) -> Result<Vec<RpkiCache>, ApiError> {
+        Ok(Vec::new())
     }
 
     async fn reset(&self, query: ResetQuery) -> Result<ResetReply, ApiError> {

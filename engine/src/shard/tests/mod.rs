@@ -60,6 +60,7 @@ impl Bed {
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: vec![],
             memory_max: u64::MAX,
+            rpki: Arc::default(),
             originates: false,
         };
         let writer = rib.writer(ShardId(0));

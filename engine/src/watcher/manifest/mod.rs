@@ -22,6 +22,7 @@ mod policy_set;
 #[cfg(test)]
 mod policy_tests;
 mod role;
+mod rpki;
 mod templates;
 #[cfg(test)]
 mod tests;

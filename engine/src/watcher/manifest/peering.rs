@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use codec::IpPrefix;
 
 use super::fields::Field;
 use super::templates::Templates;
-use super::{guard, neighbor, overlay, unsupported};
-use crate::config::host_prefix;
+use super::{guard, neighbor, overlay, rpki};
+use crate::config::{Rpki, host_prefix};
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{Auth, BgpPeering, NeighborSpec, Whom};
 
@@ -61,9 +62,10 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     });
     let limits = fields.get_written("limits", report);
     let memory_max = limits.and_then(|field| memory_max(&field, report));
+    let rpki = fields.get_written("rpki", report);
+    let rpki = rpki.map_or_else(Rpki::default, |field| rpki::rpki(&field, report));
     refuse_doubles(&neighbors, report);
     refuse_unsigned(&neighbors, report);
-    unsupported::in_peering(&mut fields, report);
     fields.close_strictly(report);
     Some(BgpPeering {
         enabled: enabled.unwrap_or(true),
@@ -73,6 +75,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         cluster_id,
         local_asn,
         memory_max: memory_max.unwrap_or(MEMORY_MAX),
+        rpki: Arc::new(rpki),
         advertise,
         guard: guard_spec,
         neighbors,

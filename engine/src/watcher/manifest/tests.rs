@@ -11,7 +11,7 @@ fn read_text(text: &str) -> Contents {
     read(&Arc::from("f.yaml"), text.as_bytes())
 }
 
-fn said(contents: &Contents) -> Vec<String> {
+pub(super) fn said(contents: &Contents) -> Vec<String> {
     contents.faults.iter().map(ToString::to_string).collect()
 }
 
@@ -27,7 +27,7 @@ fn config(body: &str) -> Contents {
     read_text(&text)
 }
 
-fn peering(contents: &Contents) -> &BgpPeering {
+pub(super) fn peering(contents: &Contents) -> &BgpPeering {
     match &contents.resources[..] {
         [
             Resource {
@@ -39,7 +39,7 @@ fn peering(contents: &Contents) -> &BgpPeering {
     }
 }
 
-fn assert_fault(contents: &Contents, expected: &str) {
+pub(super) fn assert_fault(contents: &Contents, expected: &str) {
     assert!(contents.resources.is_empty(), "taken: {contents:?}");
     let said = said(contents);
     assert!(
@@ -50,7 +50,7 @@ fn assert_fault(contents: &Contents, expected: &str) {
 
 const NEIGHBOR: &str = "localASN: 65001\nneighbors:\n- peerAddress: 10.0.0.6\n  peerASN: 65001\n";
 
-fn with(more: &str) -> Contents {
+pub(super) fn with(more: &str) -> Contents {
     config(&format!("{NEIGHBOR}{more}"))
 }
 
@@ -197,10 +197,6 @@ fn what_is_written_wrong_is_named() {
         (
             "templates: {tor: {passive: 1}}",
             "f.yaml:10: spec.bgpPeering.templates.tor.passive: 1 is not accepted",
-        ),
-        (
-            "rpki: {caches: [{address: 1.1.1.1}]}",
-            "rpki.caches: a list is not supported yet",
         ),
         (
             "limits: {memoryBytes: 1}",
@@ -476,8 +472,7 @@ fn off_is_accepted_for_what_is_not_built() {
         "  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
          restartAfterSeconds: 0}\n  timers: {advertisementIntervalSeconds: 0}\n  \
          roleStrict: false\n  \
-         longLivedGracefulRestart: {enabled: false}\nrpki: \
-         {caches: []}\nlimits: {}\n",
+         longLivedGracefulRestart: {enabled: false}\nlimits: {}\n",
     );
     assert_eq!(said(&contents), [""; 0]);
 }
@@ -491,10 +486,6 @@ fn whatever_asks_for_what_is_not_built_is_a_fault() {
     ];
     for field in fields {
         assert_fault(&with(&format!("  {field}\n")), "not supported yet");
-    }
-    for seconds in ["refreshSeconds", "retrySeconds", "expireSeconds"] {
-        let expected = format!("rpki.{seconds}: not supported yet; leave it out");
-        assert_fault(&with(&format!("rpki: {{{seconds}: 1}}\n")), &expected);
     }
 }
 

@@ -15,21 +15,9 @@ enum Off {
     Never,
     False,
     Zero,
-    EmptyList,
     /// A mapping with these fields.
     Fields(&'static [(&'static str, Off)]),
 }
-
-/// Fields of `spec.bgpPeering`.
-const PEERING: &[(&str, Off)] = &[(
-    "rpki",
-    Off::Fields(&[
-        ("caches", Off::EmptyList),
-        ("refreshSeconds", Off::Never),
-        ("retrySeconds", Off::Never),
-        ("expireSeconds", Off::Never),
-    ]),
-)];
 
 /// Fields of a neighbor.
 const NEIGHBOR: &[(&str, Off)] = &[(
@@ -42,11 +30,6 @@ const GRACEFUL_RESTART: &[(&str, Off)] = &[("selectionDeferralSeconds", Off::Nev
 
 /// Fields of a neighbor's `timers`.
 const TIMERS: &[(&str, Off)] = &[("advertisementIntervalSeconds", Off::Zero)];
-
-/// Says which fields of `spec.bgpPeering` are not built yet.
-pub(super) fn in_peering(fields: &mut Fields<'_>, report: &mut Report) {
-    refuse(fields, PEERING, report);
-}
 
 /// Says which fields of a neighbor are not built yet.
 pub(super) fn in_neighbor(fields: &mut Fields<'_>, report: &mut Report) {
@@ -88,7 +71,6 @@ fn judge(field: &Field<'_>, off: &'static Off, report: &mut Report) {
         }
         Off::False if *value == Value::Bool(false) => return,
         Off::Zero if *value == Value::Integer(0) => return,
-        Off::EmptyList if matches!(value, Value::List(list) if list.is_empty()) => return,
         Off::Fields(table) => {
             if let Some(mut fields) = field.fields(report) {
                 refuse(&mut fields, table, report);
@@ -98,7 +80,6 @@ fn judge(field: &Field<'_>, off: &'static Off, report: &mut Report) {
         }
         Off::False => "false",
         Off::Zero => "0",
-        Off::EmptyList => "[]",
     };
     field.fault(
         report,

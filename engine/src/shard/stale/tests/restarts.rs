@@ -339,6 +339,7 @@ fn what_ends_a_session_for_good_is_a_hard_reset_and_keeps_no_routes() {
             router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: vec![],
             memory_max: u64::MAX,
+            rpki: Arc::default(),
             originates: false,
         };
         ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings)))

@@ -1,0 +1,675 @@
+//! One cache: the router's side of RTR (RFC 8210), over one connection after another.
+//!
+//! Invariants: data is what the last End of Data completed, and it lives until its Expire Interval or
+//! until the cache is known to be another one; a connection ends with the first thing that is wrong on
+//! it, and at most one query is open; an Error Report is never answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::{ErrorCode, Fault};
+use super::pdu::{self, Header, Intervals, Pdu, Version};
+use super::table::{Records, VrpTable};
+use crate::config::RtrCache;
+use crate::model::RpkiState;
+use crate::random::Random;
+use crate::time::Time;
+
+/// How long a connection may take to stand.
+const DIAL_TIME: Duration = Duration::from_secs(10);
+/// How long a cache may be silent that owes an answer.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long a whole answer may take.
+const ANSWER_TIME: Duration = Duration::from_secs(600);
+/// The first wait after a connection that was lost or could not be had; it doubles up to the Retry
+/// Interval.
+const RECONNECT_FIRST: Duration = Duration::from_secs(1);
+/// Records of one answer. The whole RPKI of 2026 has fewer than a million.
+const RECORDS_MAX: usize = 4_000_000;
+
+/// What the last End of Data completed.
+pub(super) struct Data {
+    pub(super) table: Arc<VrpTable>,
+    version: Version,
+    session: u16,
+    pub(super) serial: u32,
+    pub(super) until: Time,
+    intervals: Intervals,
+}
+
+/// What is asked of whoever has the sockets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Dial,
+    Send(Vec<u8>),
+    Close,
+}
+
+pub(super) struct Cache {
+    pub(super) settings: RtrCache,
+    defaults: Intervals,
+    phase: Phase,
+    /// Nobody better is there.
+    wanted: bool,
+    /// It could not be used when it was last tried: the next one by preference is.
+    pub(super) failed: bool,
+    /// Its data must not be used any more.
+    pub(super) is_flushed: bool,
+    /// To begin with on the next connection.
+    version: Version,
+    pub(super) data: Option<Data>,
+    /// The last Serial Query was answered wrongly or not: the next query is for everything.
+    starts_over: bool,
+    attempts: u32,
+    pub(super) last_error: Option<String>,
+    pub(super) wishes: Vec<Wish>,
+    random: Random,
+}
+
+enum Phase {
+    Down { again: Time },
+    Dialling { until: Time },
+    Up(Talk),
+}
+
+/// What is said over one connection.
+struct Talk {
+    version: Version,
+    /// The cache has shown which version it speaks.
+    agreed: bool,
+    /// A PDU that is not all there.
+    partial: Vec<u8>,
+    exchange: Exchange,
+    /// The serial of a notification that came while a query was open.
+    notified: Option<u32>,
+    /// A query was answered in full, and no later one in vain.
+    in_sync: bool,
+}
+
+enum Exchange {
+    /// The next query is due then.
+    Idle { until: Time },
+    /// A query is open.
+    Asked { reset: bool, patience: Patience },
+    /// The answer has begun.
+    Answered {
+        reset: bool,
+        session: u16,
+        records: Records,
+        patience: Patience,
+    },
+}
+
+impl Exchange {
+    /// Whether what is answered is to be added to the data.
+    fn adds(&self) -> bool {
+        matches!(
+            self,
+            Exchange::Asked { reset: false, .. } | Exchange::Answered { reset: false, .. }
+        )
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Patience {
+    with_silence: Time,
+    at_all: Time,
+}
+
+impl Patience {
+    fn new(now: Time) -> Patience {
+        Patience {
+            with_silence: now + SILENCE_MAX,
+            at_all: now + ANSWER_TIME,
+        }
+    }
+
+    fn until(self) -> Time {
+        self.with_silence.min(self.at_all)
+    }
+}
+
+/// Why a connection ends.
+enum End {
+    /// By what is wrong, which the cache is told.
+    Fault(Fault),
+    /// The cache is another one than it was: what it said before must not be used.
+    Another(Fault),
+    /// The cache reported an error.
+    Reported(String),
+    /// The cache speaks the older version only.
+    Downgrade,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> End {
+        End::Fault(fault)
+    }
+}
+
+impl Cache {
+    pub(super) fn new(now: Time, settings: RtrCache, defaults: Intervals, seed: u64) -> Cache {
+        Cache {
+            settings,
+            defaults,
+            phase: Phase::Down { again: now },
+            wanted: false,
+            failed: false,
+            is_flushed: false,
+            version: Version::One,
+            data: None,
+            starts_over: false,
+            attempts: 0,
+            last_error: None,
+            wishes: Vec::new(),
+            random: Random::new(seed),
+        }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.settings.address
+    }
+
+    /// Other timers, until the cache gives its own.
+    pub(super) fn set_defaults(&mut self, defaults: Intervals) {
+        self.defaults = defaults;
+    }
+
+    /// Whether it is to be spoken to.
+    pub(super) fn set_wanted(&mut self, now: Time, wanted: bool) {
+        if self.wanted == wanted {
+            return;
+        }
+        self.wanted = wanted;
+        self.attempts = 0;
+        self.failed = false;
+        self.hang_up(now);
+        if !wanted {
+            self.data = None;
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Whether what it has is what it says now.
+    pub(super) fn in_sync(&self) -> bool {
+        self.data.is_some() && matches!(&self.phase, Phase::Up(talk) if talk.in_sync)
+    }
+
+    pub(super) fn state(&self) -> RpkiState {
+        match &self.phase {
+            Phase::Down { .. } if !self.wanted => RpkiState::Standby,
+            Phase::Down { .. } => RpkiState::Waiting,
+            Phase::Dialling { .. } => RpkiState::Connecting,
+            Phase::Up(_) if self.in_sync() => RpkiState::Synchronized,
+            Phase::Up(Talk {
+                exchange: Exchange::Idle { .. },
+                ..
+            }) => RpkiState::Waiting,
+            Phase::Up(_) => RpkiState::Synchronizing,
+        }
+    }
+
+    /// The version that is spoken, or was last.
+    pub(super) fn version(&self) -> Option<u8> {
+        match (&self.phase, &self.data) {
+            (Phase::Up(talk), _) if talk.agreed => Some(talk.version.bits()),
+            (_, data) => data.as_ref().map(|data| data.version.bits()),
+        }
+    }
+
+    pub(super) fn session(&self) -> Option<u16> {
+        self.data.as_ref().map(|data| data.session)
+    }
+
+    pub(super) fn handle_connected(&mut self, now: Time) {
+        if !matches!(self.phase, Phase::Dialling { .. }) {
+            return;
+        }
+        let mut talk = Talk {
+            version: self.version,
+            agreed: false,
+            partial: Vec::new(),
+            exchange: Exchange::Idle { until: now },
+            notified: None,
+            in_sync: false,
+        };
+        let data = self.data.as_ref().filter(|_| !self.starts_over);
+        talk.ask(now, data, &mut self.wishes);
+        self.phase = Phase::Up(talk);
+    }
+
+    /// The connection could not be had, or is gone; `words` say why.
+    pub(super) fn handle_closed(&mut self, now: Time, words: &str) {
+        // A lost connection is no failed query: it is dialled again soon.
+        let wait = self.reconnect_wait();
+        self.fail(now, words.to_owned(), wait);
+    }
+
+    pub(super) fn handle_bytes(&mut self, now: Time, octets: &[u8]) {
+        let Phase::Up(talk) = &mut self.phase else {
+            return;
+        };
+        talk.hear(now);
+        let mut partial = std::mem::take(&mut talk.partial);
+        partial.extend_from_slice(octets);
+        let mut rest = partial.as_slice();
+        while let Phase::Up(talk) = &mut self.phase {
+            let header = match Header::read(rest) {
+                Ok(Some(header)) if rest.len() >= header.length => header,
+                Ok(_) => {
+                    talk.partial = rest.to_vec();
+                    return;
+                }
+                Err(fault) => return self.end(now, End::Fault(fault), rest),
+            };
+            let (pdu, after) = rest.split_at(header.length);
+            rest = after;
+            if let Err(end) = self.handle_pdu(now, header, pdu) {
+                return self.end(now, end, pdu);
+            }
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        if self.data.as_ref().is_some_and(|data| data.until <= now) {
+            self.data = None;
+            if matches!(&self.phase, Phase::Up(talk) if talk.exchange.adds()) {
+                // There is nothing left that the answer could be added to.
+                let words = "did not refresh its data before that expired".to_owned();
+                return self.fail(now, words, Duration::ZERO);
+            }
+        }
+        match &mut self.phase {
+            Phase::Down { again } if self.wanted && *again <= now => {
+                self.phase = Phase::Dialling {
+                    until: now + DIAL_TIME,
+                };
+                self.wishes.push(Wish::Dial);
+            }
+            Phase::Dialling { until } if *until <= now => {
+                let words = format!("does not answer within {} s", DIAL_TIME.as_secs());
+                let wait = self.reconnect_wait();
+                self.fail(now, words, wait);
+            }
+            Phase::Up(talk) => match &talk.exchange {
+                Exchange::Idle { until } if *until <= now => {
+                    talk.ask(now, self.data.as_ref(), &mut self.wishes);
+                }
+                Exchange::Asked { patience, .. } | Exchange::Answered { patience, .. }
+                    if patience.until() <= now =>
+                {
+                    let words = "stalls: it owes the rest of its answer".to_owned();
+                    let wait = self.reconnect_wait();
+                    self.fail(now, words, wait);
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        let expiry = self.data.as_ref().map(|data| data.until);
+        let next = match &self.phase {
+            Phase::Down { again } => self.wanted.then_some(*again),
+            Phase::Dialling { until } => Some(*until),
+            Phase::Up(talk) => Some(match &talk.exchange {
+                Exchange::Idle { until } => *until,
+                Exchange::Asked { patience, .. } | Exchange::Answered { patience, .. } => {
+                    patience.until()
+                }
+            }),
+        };
+        expiry.into_iter().chain(next).min()
+    }
+
+    fn handle_pdu(&mut self, now: Time, header: Header, pdu: &[u8]) -> Result<(), End> {
+        let Phase::Up(talk) = &mut self.phase else {
+            return Ok(());
+        };
+        if !talk.agree(header)? {
+            return Ok(());
+        }
+        match pdu::parse(header, talk.version, pdu)? {
+            Pdu::ErrorReport { code, text } => return self.handle_report(now, code, &text),
+            Pdu::SerialNotify { session, serial } => {
+                let data = self.data.as_ref();
+                talk.handle_notify(now, session, serial, data, &mut self.wishes)?;
+            }
+            Pdu::CacheResponse { session } => talk.begin(session, self.data.as_ref())?,
+            Pdu::Ipv4 { announced, vrp } => talk.records()?.ipv4.push((vrp, announced)),
+            Pdu::Ipv6 { announced, vrp } => talk.records()?.ipv6.push((vrp, announced)),
+            Pdu::RouterKey => {
+                talk.records()?;
+            }
+            Pdu::CacheReset => talk.handle_reset(now, &mut self.wishes)?,
+            Pdu::EndOfData {
+                session,
+                serial,
+                intervals,
+            } => self.handle_end_of_data(now, session, serial, intervals)?,
+        }
+        Ok(())
+    }
+
+    fn handle_report(&mut self, now: Time, code: ErrorCode, text: &str) -> Result<(), End> {
+        let Phase::Up(talk) = &mut self.phase else {
+            return Ok(());
+        };
+        let words = match text {
+            "" => format!("reports an error: {code}"),
+            text => format!("reports an error: {code}: {text}"),
+        };
+        // RFC-DONE 8210 §12: "No Data Available" is the one report that ends nothing: the cache is
+        // asked again after the Retry Interval, and the next one by preference meanwhile.
+        if code == ErrorCode::NoDataAvailable && matches!(talk.exchange, Exchange::Asked { .. }) {
+            talk.in_sync = false;
+            let until = now + self.retry_interval();
+            if let Phase::Up(talk) = &mut self.phase {
+                talk.exchange = Exchange::Idle { until };
+            }
+            tracing::warn!(cache = %self.address(), "the cache {words}");
+            self.failed = true;
+            self.last_error = Some(words);
+            return Ok(());
+        }
+        Err(End::Reported(words))
+    }
+
+    fn handle_end_of_data(
+        &mut self,
+        now: Time,
+        session: u16,
+        serial: u32,
+        intervals: Option<Intervals>,
+    ) -> Result<(), End> {
+        let Phase::Up(talk) = &mut self.phase else {
+            return Ok(());
+        };
+        self.starts_over |= talk.exchange.adds();
+        let idle = Exchange::Idle { until: now };
+        let (reset, begun, records) = match std::mem::replace(&mut talk.exchange, idle) {
+            Exchange::Answered {
+                reset,
+                session,
+                records,
+                ..
+            } => (reset, session, records),
+            _ => return Err(out_of_place("End of Data").into()),
+        };
+        if session != begun {
+            return Err(End::Another(Fault::corrupt(format!(
+                "an answer of session {begun} ends as one of session {session}"
+            ))));
+        }
+        let old = self.data.as_ref().map(|data| &data.table);
+        let table = match old.filter(|_| !reset) {
+            Some(old) if records.len() == 0 => Arc::clone(old),
+            Some(old) => Arc::new(old.with(records)?),
+            None => {
+                let table = VrpTable::default().with(records)?;
+                // What is there already is not told of again.
+                match old.filter(|old| ***old == table) {
+                    Some(old) => Arc::clone(old),
+                    None => Arc::new(table),
+                }
+            }
+        };
+        let intervals = intervals.map_or(self.defaults, bounded);
+        let was_in_sync = std::mem::replace(&mut talk.in_sync, true);
+        if !was_in_sync {
+            let (ipv4, ipv6) = table.counts();
+            tracing::info!(cache = %self.settings.address, serial, vrps = ipv4 + ipv6, "in sync with the cache");
+        }
+        let next = match talk.notified.take() {
+            Some(newer) if newer != serial => now,
+            _ => now + intervals.refresh,
+        };
+        talk.exchange = Exchange::Idle { until: next };
+        self.data = Some(Data {
+            table,
+            version: talk.version,
+            session,
+            serial,
+            until: now + intervals.expire,
+            intervals,
+        });
+        self.starts_over = false;
+        self.failed = false;
+        self.attempts = 0;
+        self.last_error = None;
+        Ok(())
+    }
+
+    /// Ends the connection for what stands in `pdu`, or begins there.
+    fn end(&mut self, now: Time, end: End, pdu: &[u8]) {
+        let Phase::Up(talk) = &self.phase else {
+            return;
+        };
+        let version = talk.version;
+        let retry = self.retry_interval();
+        let (fault, words, wait) = match end {
+            End::Fault(fault) => {
+                let words = format!("breaks the protocol: {fault}");
+                (Some(fault), words, retry)
+            }
+            // RFC-DONE 8210 §5.1: a session id that is not the one of the data: the connection is
+            // dropped, and the data with it.
+            End::Another(fault) => {
+                self.data = None;
+                self.is_flushed = true;
+                let words = format!("is another one than before: {fault}");
+                (Some(fault), words, self.reconnect_wait())
+            }
+            // A cache that started anew may say so like this: it is asked for everything soon.
+            End::Reported(words) if self.is_serial_open() => (None, words, self.reconnect_wait()),
+            End::Reported(words) => (None, words, retry),
+            // RFC-DONE 8210 §7: a cache that knows version 0 only is spoken to in version 0, at once.
+            End::Downgrade => {
+                self.version = Version::Zero;
+                return self.hang_up(now);
+            }
+        };
+        if let Some(fault) = fault
+            && pdu.get(1) != Some(&ERROR_REPORT)
+        {
+            let mut report = Vec::new();
+            pdu::report(version, &fault, pdu, &mut report);
+            self.wishes.push(Wish::Send(report));
+        }
+        self.fail(now, words, wait);
+    }
+
+    fn fail(&mut self, now: Time, words: String, wait: Duration) {
+        if matches!(self.phase, Phase::Down { .. }) {
+            return;
+        }
+        tracing::warn!(cache = %self.address(), "the cache {words}");
+        self.starts_over |= matches!(&self.phase, Phase::Up(talk) if talk.exchange.adds());
+        self.failed = true;
+        self.last_error = Some(words);
+        if self.data.is_none() {
+            self.version = Version::One;
+        }
+        self.hang_up(now + wait);
+    }
+
+    fn hang_up(&mut self, again: Time) {
+        if !matches!(self.phase, Phase::Down { .. }) {
+            self.wishes.push(Wish::Close);
+        }
+        self.phase = Phase::Down { again };
+    }
+
+    /// Whether a Serial Query has no answer yet.
+    fn is_serial_open(&self) -> bool {
+        let Phase::Up(talk) = &self.phase else {
+            return false;
+        };
+        matches!(talk.exchange, Exchange::Asked { reset: false, .. })
+    }
+
+    /// As the cache last said, or by the settings.
+    fn retry_interval(&self) -> Duration {
+        let data = self.data.as_ref();
+        data.map_or(self.defaults, |data| data.intervals).retry
+    }
+
+    fn reconnect_wait(&mut self) -> Duration {
+        let factor = 1u32.checked_shl(self.attempts).unwrap_or(u32::MAX);
+        self.attempts = self.attempts.saturating_add(1);
+        let wait = RECONNECT_FIRST.saturating_mul(factor);
+        self.random.jitter(wait.min(self.retry_interval()))
+    }
+}
+
+impl Talk {
+    /// Asks for what is new since the data, or for everything.
+    fn ask(&mut self, now: Time, data: Option<&Data>, wishes: &mut Vec<Wish>) {
+        let mut query = Vec::new();
+        // A session id means something within one version only (RFC 8210 §5.1).
+        let data = data.filter(|data| data.version == self.version);
+        match data {
+            Some(data) => pdu::serial_query(self.version, data.session, data.serial, &mut query),
+            None => pdu::reset_query(self.version, &mut query),
+        }
+        wishes.push(Wish::Send(query));
+        self.exchange = Exchange::Asked {
+            reset: data.is_none(),
+            patience: Patience::new(now),
+        };
+    }
+
+    fn hear(&mut self, now: Time) {
+        if let Exchange::Asked { patience, .. } | Exchange::Answered { patience, .. } =
+            &mut self.exchange
+        {
+            patience.with_silence = now + SILENCE_MAX;
+        }
+    }
+
+    // RFC-DONE 8210 §7: the version is what the first answer carries, and stays; notifications before it
+    // are passed over.
+    /// Whether the PDU is to be read.
+    fn agree(&mut self, header: Header) -> Result<bool, End> {
+        let ours = self.version.bits();
+        if self.agreed {
+            return match header.version == ours {
+                true => Ok(true),
+                false => Err(End::Fault(Fault::new(
+                    ErrorCode::UnexpectedVersion,
+                    format!(
+                        "version {} on a connection of version {ours}",
+                        header.version
+                    ),
+                ))),
+            };
+        }
+        if header.kind == SERIAL_NOTIFY {
+            return Ok(false);
+        }
+        match header.version {
+            version if version == ours => {}
+            // Whatever it is: a refusal of our version, or an answer in its own.
+            0 => return Err(End::Downgrade),
+            version => {
+                return Err(End::Fault(Fault::new(
+                    ErrorCode::UnsupportedVersion,
+                    format!("version {version}; versions 0 and 1 are spoken here"),
+                )));
+            }
+        }
+        self.agreed = true;
+        Ok(true)
+    }
+
+    fn handle_notify(
+        &mut self,
+        now: Time,
+        session: u16,
+        serial: u32,
+        data: Option<&Data>,
+        wishes: &mut Vec<Wish>,
+    ) -> Result<(), End> {
+        let data = data.filter(|data| data.version == self.version);
+        let Exchange::Idle { .. } = self.exchange else {
+            self.notified = Some(serial);
+            return Ok(());
+        };
+        match data {
+            Some(data) if data.session != session => {
+                return Err(End::Another(Fault::corrupt(format!(
+                    "it notifies of session {session}, the data is of session {}",
+                    data.session
+                ))));
+            }
+            Some(data) if data.serial == serial && self.in_sync => {}
+            _ => self.ask(now, data, wishes),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, session: u16, data: Option<&Data>) -> Result<(), End> {
+        let Exchange::Asked { reset, patience } = self.exchange else {
+            return Err(out_of_place("Cache Response").into());
+        };
+        // What was asked for is to be added to data that may have expired since.
+        let known = data.map(|data| data.session);
+        if !reset && known != Some(session) {
+            return Err(End::Another(Fault::corrupt(format!(
+                "it answers as session {session}, asked for another one"
+            ))));
+        }
+        self.exchange = Exchange::Answered {
+            reset,
+            session,
+            records: Records::default(),
+            patience,
+        };
+        Ok(())
+    }
+
+    fn records(&mut self) -> Result<&mut Records, End> {
+        match &mut self.exchange {
+            Exchange::Answered { records, .. } if records.len() < RECORDS_MAX => Ok(records),
+            Exchange::Answered { .. } => Err(End::Fault(Fault::new(
+                ErrorCode::InternalError,
+                format!("more than {RECORDS_MAX} records in one answer"),
+            ))),
+            _ => Err(out_of_place("record").into()),
+        }
+    }
+
+    fn handle_reset(&mut self, now: Time, wishes: &mut Vec<Wish>) -> Result<(), End> {
+        match self.exchange {
+            Exchange::Asked { reset: false, .. } => {
+                self.ask(now, None, wishes);
+                Ok(())
+            }
+            _ => Err(out_of_place("Cache Reset").into()),
+        }
+    }
+}
+
+const SERIAL_NOTIFY: u8 = 0;
+const ERROR_REPORT: u8 = 10;
+
+fn out_of_place(what: &str) -> Fault {
+    Fault::corrupt(format!("a {what} where none was asked for"))
+}
+
+// RFC-DONE 8210 §6: the timers of End of Data, within the bounds that the RFC gives them, and what is
+// held is asked for anew before it expires.
+fn bounded(said: Intervals) -> Intervals {
+    let within = |duration: Duration, least, most| {
+        duration.clamp(Duration::from_secs(least), Duration::from_secs(most))
+    };
+    let expire = within(said.expire, 600, 172_800);
+    let before = expire - Duration::from_secs(1);
+    Intervals {
+        refresh: within(said.refresh, 1, 86_400).min(before),
+        retry: within(said.retry, 1, 7_200).min(before),
+        expire,
+    }
+}

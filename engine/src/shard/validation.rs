@@ -1,0 +1,232 @@
+//! Origin validation of an instance's routes (RFC 6811): the table in use, and what a new one changes.
+//!
+//! A state is not kept with a path: it follows from the path and the table, and is asked for where a
+//! policy or a reader asks. So without a policy that asks for states a new table costs nothing; with one,
+//! the prefixes are walked under which the table changed, in bounded quanta, and what has another state
+//! than before is judged anew. Nothing is asked of peers.
+//!
+//! Invariant: once the walks are done, every path of a peer that is up was judged by the newest table,
+//! or has the state that it was judged by. A walk compares the newest table with the one before its own
+//! change: a path that came in between is met by the walk of the change that it missed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use codec::{AttributeSet, Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
+use rib::{AttributeId, Path, PathFlags, PrefixId, SourceId};
+
+use super::Shard;
+use super::instance::Instance;
+use super::peer::PeerId;
+use crate::config::InstanceId;
+use crate::policy::Validation;
+use crate::rpki::{Changed, Publication, VrpTable, route_origin};
+
+/// Changed prefixes and prefixes of the table that are looked at in one turn.
+const QUANTUM: usize = 4096;
+
+/// Walks that wait; past it everything is judged anew in one.
+const WALKS_MAX: usize = 4;
+
+/// What is valid of an instance's routes.
+#[derive(Default)]
+pub(super) struct Vrps {
+    /// None: no cache is configured.
+    pub(super) table: Option<Arc<VrpTable>>,
+    walks: VecDeque<Walk>,
+    /// Paths whose state a new table changed and that were judged anew for it, since the start.
+    pub(super) judged: u64,
+}
+
+/// Prefixes that are yet to be looked at after a change.
+struct Walk {
+    /// The table before the change; none: every path is judged anew.
+    old: Option<Arc<VrpTable>>,
+    changed: Arc<Changed>,
+    /// Which of them is being walked, and after which prefix within it.
+    at: usize,
+    after: Option<IpPrefix>,
+    /// The peers of this shard whose import policy asks for states, with our AS towards them.
+    peers: AHashMap<SourceId, (PeerId, u32)>,
+}
+
+impl Vrps {
+    /// The state of a route of an origin.
+    pub(super) fn state(&self, prefix: IpPrefix, origin: Option<u32>) -> Option<Validation> {
+        let table = self.table.as_ref()?;
+        Some(table.validate(prefix, origin))
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.walks.is_empty()
+    }
+}
+
+impl Shard {
+    /// Takes a new table over.
+    pub(super) fn take_vrps(&mut self, id: InstanceId, publication: Publication) {
+        let mut peers = AHashMap::new();
+        let of_instance = self.peers.iter().filter(|(_, peer)| peer.instance == id);
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
+        for (peer_id, peer) in of_instance {
+            if let Some(established) = &peer.established
+                && instance.imports.asks_for_validation(established.import)
+            {
+                peers.insert(established.source, (peer_id, peer.neighbor.local_asn));
+            }
+        }
+        let old = std::mem::replace(&mut instance.vrps.table, publication.table);
+        for group in instance.groups.iter_mut().flatten() {
+            group.set_vrps(instance.vrps.table.clone());
+        }
+        let asked = !peers.is_empty() || instance.exports_ask();
+        if !asked || publication.changed.is_empty() {
+            return;
+        }
+        let walks = &mut instance.vrps.walks;
+        let too_many = walks.len() >= WALKS_MAX;
+        if too_many {
+            walks.clear();
+        }
+        walks.push_back(Walk {
+            old: (!too_many).then(|| old.unwrap_or_default()),
+            changed: match too_many {
+                true => Arc::new(everything()),
+                false => publication.changed,
+            },
+            at: 0,
+            after: None,
+            peers,
+        });
+    }
+
+    /// One bounded piece of the walks. Whether there is more.
+    pub(super) fn revalidate_some(&mut self) -> bool {
+        let mut more = false;
+        let mut affected = Vec::new();
+        for instance in self.instances.values_mut() {
+            if instance.vrps.is_quiet() {
+                continue;
+            }
+            instance.walk_some(&mut affected);
+            more |= !instance.vrps.is_quiet();
+        }
+        for (peer, source, family, id) in affected {
+            self.reconsider_one(peer, source, family, id);
+        }
+        more
+    }
+}
+
+/// A path that has another state than it was judged by.
+type Affected = (PeerId, SourceId, Family, PrefixId);
+
+impl Instance {
+    /// Whether a group's policy asks for states.
+    fn exports_ask(&self) -> bool {
+        self.groups
+            .iter()
+            .flatten()
+            .any(|group| group.asks_for_validation())
+    }
+
+    fn walk_some(&mut self, affected: &mut Vec<Affected>) {
+        let rib = Arc::clone(self.writer.rib());
+        let guard = rib.guard();
+        let exports_ask = self.exports_ask();
+        let mut left = QUANTUM;
+        let mut ids = Vec::new();
+        while left > 0
+            && let Some(mut walk) = self.vrps.walks.pop_front()
+        {
+            let Some(within) = walk.changed.get(walk.at) else {
+                continue;
+            };
+            let family = within.family();
+            rib.walk(
+                family,
+                Some(within),
+                walk.after,
+                left,
+                &guard,
+                |id, prefix| {
+                    ids.push((id, prefix));
+                },
+            );
+            // With the prefix that was looked for, found or not.
+            let is_whole = ids.len() < left;
+            left -= (ids.len() + 1).min(left);
+            walk.after = ids.last().map(|(_, prefix)| *prefix);
+            for (id, prefix) in ids.drain(..) {
+                let paths = rib.paths(family, id, &guard);
+                for path in paths.iter() {
+                    if let Some((peer, own_asn)) = walk.peers.get(&path.source)
+                        && self.has_turned(&walk, prefix, self.received_from(path, *own_asn))
+                    {
+                        self.vrps.judged += 1;
+                        affected.push((*peer, path.source, family, id));
+                    }
+                }
+                // Where ours come from depends on whom they are told to.
+                let is_told_otherwise = |path: &Path| {
+                    path.flags.contains(PathFlags::LOCAL)
+                        || self.has_turned(&walk, prefix, self.told_from(path))
+                };
+                if exports_ask && paths.iter().any(is_told_otherwise) {
+                    self.writer.mark(family, id);
+                }
+            }
+            if is_whole {
+                walk.at += 1;
+                walk.after = None;
+            }
+            self.vrps.walks.push_front(walk);
+        }
+        while let Some(walk) = self.vrps.walks.front()
+            && walk.at >= walk.changed.len()
+        {
+            self.vrps.walks.pop_front();
+        }
+    }
+
+    /// Whether the state of a route of an origin is another one than before the change, or may be.
+    fn has_turned(&self, walk: &Walk, prefix: IpPrefix, origin: Option<u32>) -> bool {
+        let new = self
+            .vrps
+            .state(prefix, origin)
+            .unwrap_or(Validation::NotFound);
+        let old = walk.old.as_ref();
+        old.is_none_or(|old| old.validate(prefix, origin) != new)
+    }
+
+    /// The AS that a path of a peer of this shard was held to come from when it came in.
+    pub(super) fn received_from(&self, path: &Path, own_asn: u32) -> Option<u32> {
+        self.origin(self.writer.received(path.attributes), own_asn)
+    }
+
+    /// The AS that a learned path is held to come from as it is in the table.
+    pub(super) fn told_from(&self, path: &Path) -> Option<u32> {
+        let rib = self.writer.rib();
+        self.origin(path.attributes, rib.source(path.source, &rib.guard()).asn)
+    }
+
+    fn origin(&self, attributes: AttributeId, own_asn: u32) -> Option<u32> {
+        let rib = self.writer.rib();
+        let guard = rib.guard();
+        let octets = rib.attributes(attributes, &guard).bytes;
+        route_origin(&AttributeSet::new(octets).as_path(), own_asn)
+    }
+}
+
+fn everything() -> Changed {
+    Changed {
+        ipv4: vec![Ipv4Prefix::from_left_aligned(0, 0)],
+        ipv6: vec![Ipv6Prefix::from_left_aligned(0, 0)],
+    }
+}
+
+#[cfg(test)]
+mod tests;

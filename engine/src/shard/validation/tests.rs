@@ -1,0 +1,202 @@
+//! Tables that change under routes, seen from peers.
+
+use std::sync::Arc;
+
+use codec::IpPrefix;
+
+use crate::config::{Export, Import};
+use crate::model::RoutesKind;
+use crate::policy::{Action, Policy, Validation};
+use crate::rpki::{Publication, VrpTable};
+use crate::shard::ShardCommand;
+use crate::shard::policy_tests::{Bed, ip, policy, statement};
+use crate::shard::rig::INSTANCE;
+
+/// What is not valid is refused, what is not known is let through.
+fn strict() -> Arc<Policy> {
+    policy(vec![
+        statement("invalid", Action::Reject, |s| {
+            s.matches.validation = vec![Validation::Invalid];
+        }),
+        statement("rest", Action::Accept, |_| {}),
+    ])
+}
+
+fn table(vrps: &[(&str, u8, u32)]) -> Arc<VrpTable> {
+    let vrps: Vec<(IpPrefix, u8, u32)> = vrps
+        .iter()
+        .map(|(prefix, max_length, asn)| (ip(prefix), *max_length, *asn))
+        .collect();
+    Arc::new(VrpTable::of(&vrps))
+}
+
+/// A bed whose table may be replaced.
+struct Validated {
+    bed: Bed,
+    table: Option<Arc<VrpTable>>,
+}
+
+impl Validated {
+    fn new(bed: Bed) -> Validated {
+        Validated { bed, table: None }
+    }
+
+    fn publication(&mut self, table: Option<Arc<VrpTable>>) -> Publication {
+        let nothing = VrpTable::default();
+        let old = self.table.as_deref().unwrap_or(&nothing);
+        let changed = Arc::new(old.changed(table.as_deref().unwrap_or(&nothing)));
+        self.table.clone_from(&table);
+        Publication { table, changed }
+    }
+
+    fn publish(&mut self, vrps: &[(&str, u8, u32)]) {
+        let publication = self.publication(Some(table(vrps)));
+        self.bed
+            .rig
+            .command(ShardCommand::Vrps(INSTANCE, publication));
+        self.bed.read();
+    }
+
+    fn judged(&self) -> u64 {
+        self.bed.rig.shard.instances[&INSTANCE].vrps.judged
+    }
+
+    fn validations(&mut self, kind: RoutesKind) -> Vec<(String, Option<String>)> {
+        let routes = self.bed.routes(kind);
+        let shown = routes
+            .into_iter()
+            .map(|route| (route.prefix, route.validation));
+        shown.collect()
+    }
+}
+
+fn announced(bed: &mut Bed, prefixes: &[&str]) {
+    for prefix in prefixes {
+        bed.announce(prefix, |_| {});
+    }
+}
+
+// RFC-SHOWN 6811 §5
+#[test]
+fn a_new_table_decides_over_what_was_said_before() {
+    let bed = Bed::new(|[one, _]| one.import = Import::Policy(strict()));
+    let mut on = Validated::new(bed);
+    announced(&mut on.bed, &["20.0.1.0/24", "20.0.2.0/24", "30.0.0.0/16"]);
+    assert_eq!(on.bed.table.len(), 3);
+    // Both would be invalid; what is not covered is nobody's business.
+    on.publish(&[("20.0.0.0/16", 24, 65009)]);
+    assert_eq!(on.bed.table.len(), 1);
+    assert_eq!((on.bed.messages, on.judged()), (2, 2));
+    let by: Vec<_> = on
+        .bed
+        .received()
+        .into_iter()
+        .map(|r| r.rejected_by)
+        .collect();
+    let invalid = Some("RoutePolicy p, statement invalid".to_owned());
+    assert_eq!(by, [invalid.clone(), invalid, None]);
+    // One turns valid, the other stays as it is: it is not looked at again.
+    on.publish(&[("20.0.0.0/16", 24, 65009), ("20.0.1.0/24", 24, 65002)]);
+    assert!(on.bed.told("20.0.1.0/24").is_some());
+    assert_eq!((on.bed.messages, on.judged()), (1, 3));
+    // What comes now is judged by the table as it is.
+    announced(&mut on.bed, &["20.0.3.0/24", "40.0.0.0/16"]);
+    assert!(on.bed.told("20.0.3.0/24").is_none());
+    assert!(on.bed.told("40.0.0.0/16").is_some());
+    // Data that is gone refuses nothing.
+    on.publish(&[]);
+    assert_eq!(on.bed.table.len(), 5);
+    assert_eq!(on.judged(), 6, "the valid one too, which is not found now");
+}
+
+#[test]
+fn states_are_shown_and_none_without_caches() {
+    let mut on = Validated::new(Bed::new(|_| {}));
+    announced(&mut on.bed, &["20.0.1.0/24", "20.0.2.0/24", "30.0.0.0/16"]);
+    let none = on.validations(RoutesKind::Received);
+    assert!(none.iter().all(|(_, validation)| validation.is_none()));
+    on.publish(&[("20.0.1.0/24", 24, 65002), ("20.0.2.0/24", 24, 65009)]);
+    // No policy asks: nothing is judged, nobody is told anything, and all is used.
+    assert_eq!((on.bed.messages, on.judged()), (0, 0));
+    assert_eq!(on.bed.table.len(), 3);
+    let expected: Vec<_> = [
+        ("20.0.1.0/24", "valid"),
+        ("20.0.2.0/24", "invalid"),
+        ("30.0.0.0/16", "notFound"),
+    ]
+    .map(|(prefix, state)| (prefix.to_owned(), Some(state.to_owned())))
+    .into();
+    for kind in [
+        RoutesKind::Received,
+        RoutesKind::Available,
+        RoutesKind::Advertised,
+    ] {
+        assert_eq!(on.validations(kind), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn export_follows_states_too() {
+    let mut on = Validated::new(Bed::new(|[_, two]| two.export = Export::Policy(strict())));
+    // One attribute set, three prefixes.
+    announced(&mut on.bed, &["20.0.1.0/24", "20.0.2.0/24", "30.0.0.0/16"]);
+    assert_eq!(on.bed.table.len(), 3);
+    on.publish(&[("20.0.1.0/24", 24, 65002), ("20.0.2.0/24", 24, 65009)]);
+    assert!(on.bed.told("20.0.2.0/24").is_none());
+    assert_eq!((on.bed.table.len(), on.bed.messages), (2, 1));
+    announced(&mut on.bed, &["20.0.2.0/24"]);
+    assert!(on.bed.told("20.0.2.0/24").is_none());
+    on.publish(&[]);
+    assert_eq!((on.bed.table.len(), on.bed.messages), (3, 1));
+}
+
+#[test]
+fn a_policy_that_begins_to_ask_judges_by_the_table_that_there_is() {
+    let mut on = Validated::new(Bed::new(|_| {}));
+    announced(&mut on.bed, &["20.0.1.0/24", "20.0.2.0/24"]);
+    on.publish(&[("20.0.2.0/24", 24, 65009)]);
+    on.bed
+        .change(|[one, _]| one.import = Import::Policy(strict()));
+    assert!(on.bed.told("20.0.1.0/24").is_some());
+    assert!(on.bed.told("20.0.2.0/24").is_none());
+}
+
+/// Tables come faster than they are walked, and routes between them.
+#[test]
+fn tables_that_overtake_each_other_end_as_the_last() {
+    let bed = Bed::new(|[one, _]| one.import = Import::Policy(strict()));
+    let mut on = Validated::new(bed);
+    let prefixes: Vec<String> = (0..64).map(|n| format!("20.0.{n}.0/24")).collect();
+    let mut random = crate::random::Random::new(7);
+    for round in 0..60 {
+        for _ in 0..=random.below(7) {
+            let vrps: Vec<(&str, u8, u32)> = prefixes
+                .iter()
+                .filter_map(|prefix| match random.below(4) {
+                    0 => Some((prefix.as_str(), 24, 65002)),
+                    1 => Some((prefix.as_str(), 24, 65009)),
+                    _ => None,
+                })
+                .collect();
+            let publication = on.publication(Some(table(&vrps)));
+            let shard = &mut on.bed.rig.shard;
+            shard.handle_command(on.bed.rig.now, ShardCommand::Vrps(INSTANCE, publication));
+            if random.percent(30) {
+                shard.revalidate_some();
+            }
+            if random.percent(50) {
+                let prefix = random.pick(&prefixes).clone();
+                on.bed.announce_only(&prefix);
+            }
+        }
+        on.bed.rig.turn();
+        on.bed.read();
+        let table = on.table.clone().unwrap();
+        for route in on.bed.received() {
+            let state = table.validate(ip(&route.prefix), Some(65002));
+            let accepted = state != Validation::Invalid;
+            assert_eq!(route.accepted, accepted, "round {round}: {}", route.prefix);
+            assert_eq!(on.bed.told(&route.prefix).is_some(), accepted);
+        }
+    }
+}
