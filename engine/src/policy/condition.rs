@@ -62,6 +62,7 @@ impl<'a> Facts<'a> {
             && in_range(&asked.med, self.med)
             && in_range(&asked.local_preference, self.local_preference)
             && in_range(&asked.as_path_length, self.as_path_length)
+            // RFC-DONE 6811 §3: policy matches on the state, and nothing else follows from it.
             && one_of(&asked.validation, |state| *state == self.validation)
             && one_of(&asked.origins, |origin| Some(*origin) == self.origin)
             && communities(&asked.standard, &self.standard)

@@ -77,6 +77,7 @@ impl Header {
     }
 }
 
+// RFC-DONE 8210 §5: every PDU that a router is sent, and the queries and reports that it sends.
 /// What a cache may say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pdu {

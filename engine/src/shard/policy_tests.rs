@@ -128,6 +128,18 @@ impl Bed {
         self.read();
     }
 
+    /// As [`Bed::announce`], of many prefixes in one UPDATE.
+    pub(super) fn announce_many(&mut self, prefixes: &[codec::Ipv4Prefix]) {
+        let mut nlri = Vec::new();
+        for prefix in prefixes {
+            codec::encode_nlri(*prefix, None, &mut nlri);
+        }
+        let mut message = Vec::new();
+        codec::encode_update(&plain(|_| {}), &nlri, &mut message);
+        self.rig.say(self.one, &message);
+        self.read();
+    }
+
     /// As [`Bed::announce`], before the shard does any of its work.
     pub(super) fn announce_only(&mut self, prefix: &str) {
         let message = announcement(prefix, &plain(|_| {}));

@@ -103,6 +103,7 @@ impl Shard {
         });
     }
 
+    // RFC-DONE 6811 §4: routes whose state new VRPs change are judged anew; their peers are not asked.
     /// One bounded piece of the walks. Whether there is more.
     pub(super) fn revalidate_some(&mut self) -> bool {
         let mut more = false;

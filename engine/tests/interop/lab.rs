@@ -126,7 +126,7 @@ impl Drop for Namespace {
 }
 
 /// Says loudly that a test is skipped, or fails it where no router may be missing.
-fn unavailable<T>(why: &str) -> Option<T> {
+pub(crate) fn unavailable<T>(why: &str) -> Option<T> {
     if std::env::var("RINGBGP_REQUIRE_ROUTERS").is_ok_and(|value| value == "1") {
         panic!("{why}, and RINGBGP_REQUIRE_ROUTERS=1 asks for it");
     }

@@ -5,7 +5,8 @@
 //! admin socket. Real routers sit in network namespaces of their own, 10.0.0.5 and 2001:db8::5
 //! being ringbgp, 10.0.0.6 and 2001:db8::6 the router, 10.0.0.7 and 2001:db8::7 a second one. That needs root, `ip` and the router's
 //! package; a test that misses one of them says `SKIPPED` and passes, unless
-//! `RINGBGP_REQUIRE_ROUTERS=1`. Scripted peers need nothing: they run on the loopback interface.
+//! `RINGBGP_REQUIRE_ROUTERS=1`. Scripted peers need nothing: they run on the loopback interface, and so
+//! does stayrtr, a cache of the RPKI.
 //!
 //! Every wait is for a condition, with a deadline. "Nothing happens" is shown by a sentinel: a
 //! later change that has arrived while the earlier one had no effect.
@@ -21,6 +22,7 @@ mod openbgpd;
 mod process;
 mod router;
 mod scripted;
+mod stayrtr;
 
 mod add_path;
 mod article;
@@ -37,4 +39,5 @@ mod offers;
 mod options;
 mod relay;
 mod replay;
+mod rpki;
 mod sessions;

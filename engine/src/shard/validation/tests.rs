@@ -1,10 +1,12 @@
 //! Tables that change under routes, seen from peers.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use codec::IpPrefix;
+use codec::{IpPrefix, Ipv4Prefix};
 
-use crate::config::{Export, Import};
+use crate::config::{Export, Import, Rpki, RtrCache};
 use crate::model::RoutesKind;
 use crate::policy::{Action, Policy, Validation};
 use crate::rpki::{Publication, VrpTable};
@@ -76,7 +78,7 @@ fn announced(bed: &mut Bed, prefixes: &[&str]) {
     }
 }
 
-// RFC-SHOWN 6811 §5
+// RFC-SHOWN 6811 §4
 #[test]
 fn a_new_table_decides_over_what_was_said_before() {
     let bed = Bed::new(|[one, _]| one.import = Import::Policy(strict()));
@@ -135,6 +137,7 @@ fn states_are_shown_and_none_without_caches() {
     }
 }
 
+// RFC-SHOWN 6811 §3
 #[test]
 fn export_follows_states_too() {
     let mut on = Validated::new(Bed::new(|[_, two]| two.export = Export::Policy(strict())));
@@ -198,5 +201,110 @@ fn tables_that_overtake_each_other_end_as_the_last() {
             assert_eq!(route.accepted, accepted, "round {round}: {}", route.prefix);
             assert_eq!(on.bed.told(&route.prefix).is_some(), accepted);
         }
+    }
+}
+
+/// 500,000 VRPs that a cache says anew, all of them others than before, on a table of 200,000 routes
+/// under a policy that asks: prints what it takes.
+#[test]
+#[ignore = "a measurement; run it optimized"]
+fn half_a_million_vrps_are_replaced_at_once() {
+    use crate::rpki::{Action, Caches};
+    use crate::time::{Clock, Time};
+
+    const VRPS: u32 = 500_000;
+    const ROUTES: u32 = 200_000;
+    let bed = Bed::new(|[one, _]| one.import = Import::Policy(strict()));
+    let mut on = Validated::new(bed);
+    let prefix = |n: u32| Ipv4Prefix::masked(Ipv4Addr::from(0x1000_0000 + (n << 8)), 24);
+    let prefixes: Vec<Ipv4Prefix> = (0..ROUTES).map(prefix).collect();
+    for some in prefixes.chunks(800) {
+        on.bed.announce_many(some);
+    }
+    assert_eq!(on.bed.table.len(), ROUTES as usize);
+
+    let mut caches = Caches::new(1);
+    caches.configure(
+        Time(0),
+        &Rpki {
+            caches: vec![RtrCache {
+                address: "192.0.2.1:323".parse().unwrap(),
+                preference: 1,
+            }],
+            ..Rpki::default()
+        },
+    );
+    let clock = Clock::system();
+    // Of the routes the first `turned` become invalid, then valid again; what the others' VRPs say
+    // changes too, and none of their states does.
+    let mut say = |round: u32, turned: u32| {
+        // Asked for what is new, it says everything.
+        let mut octets = match round {
+            0 => Vec::new(),
+            _ => vec![1, 8, 0, 0, 0, 0, 0, 8],
+        };
+        octets.extend([1, 3, 0, 7, 0, 0, 0, 8]);
+        for n in 0..VRPS {
+            let asn = if n < turned { 65_009 } else { 65_002 };
+            octets.extend([1, 4, 0, 0, 0, 0, 0, 20, 1, 24, 24 + (round % 2) as u8, 0]);
+            octets.extend(prefix(n).address().octets());
+            octets.extend(u32::to_be_bytes(asn));
+        }
+        octets.extend([1, 7, 0, 7, 0, 0, 0, 24]);
+        for word in [round, 3600, 600, 7200] {
+            octets.extend(word.to_be_bytes());
+        }
+        // Over a connection of its own.
+        let now = Time(0) + Duration::from_secs(u64::from(round) * 100);
+        caches.handle_timeout(now);
+        let mut connection = None;
+        while let Some(action) = caches.poll_action() {
+            if let Action::Dial(id, _) = action {
+                connection = Some(id);
+            }
+        }
+        let connection = connection.expect("it is dialled");
+        caches.handle_connected(now, connection);
+        let start = clock.now();
+        for some in octets.chunks(64 * 1024) {
+            caches.handle_bytes(now, connection, some);
+        }
+        let taken = clock.now().saturating_since(start);
+        let mut publications = Vec::new();
+        while let Some(publication) = caches.poll_publication() {
+            publications.push(publication);
+        }
+        caches.handle_closed(now, connection, "closed");
+        (taken, publications)
+    };
+    for (round, turned) in [(0, 0), (1, ROUTES), (2, 0), (3, 1_000), (4, 0)] {
+        let (taken, publications) = say(round, turned);
+        let before = on.judged();
+        let start = clock.now();
+        let mut longest = Duration::ZERO;
+        let mut turns = 0;
+        for publication in publications {
+            let rig = &mut on.bed.rig;
+            rig.shard
+                .handle_command(rig.now, ShardCommand::Vrps(INSTANCE, publication));
+            loop {
+                let begin = clock.now();
+                let more = rig.shard.work(rig.now);
+                longest = longest.max(clock.now().saturating_since(begin));
+                turns += 1;
+                if !more {
+                    break;
+                }
+            }
+        }
+        let judged_in = clock.now().saturating_since(start);
+        on.bed.rig.turn();
+        on.bed.read();
+        println!(
+            "{VRPS} VRPs replaced under {ROUTES} routes, {} judged anew: {taken:?} to take them in, \
+             {judged_in:?} to judge and tell in {turns} turns, the longest {longest:?}",
+            on.judged() - before
+        );
+        assert_eq!(on.bed.table.len() as u32, ROUTES - turned);
     }
 }
