@@ -52,6 +52,12 @@ impl AsPathRegex {
         self.regex.is_match(as_path.as_bytes())
     }
 
+    /// An AS number that every path has in which it is found, if the expression plainly says so:
+    /// `_65002_`, `^65002 `, `^65002( .*)?$` and the like.
+    pub(super) fn required_asn(&self) -> Option<u32> {
+        required_asn(&self.text)
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
@@ -77,6 +83,26 @@ fn last_line(message: &str) -> String {
     let line = message.lines().rev().find(|line| !line.trim().is_empty());
     let line = line.unwrap_or(message).trim();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// Looks for digits between two boundaries in an expression of nothing but numbers and boundaries,
+/// behind which anything may follow.
+fn required_asn(text: &str) -> Option<u32> {
+    let head = text.strip_suffix("( .*)?$");
+    let octets = head.unwrap_or(text).as_bytes();
+    let is_boundary = |b: &u8| matches!(b, b'_' | b' ' | b'^' | b'$');
+    if !octets.iter().all(|b| b.is_ascii_digit() || is_boundary(b)) {
+        return None;
+    }
+    let ends_bounded = head.is_some() || octets.last().is_some_and(is_boundary);
+    let mut runs = octets.split(is_boundary).collect::<Vec<_>>();
+    if !ends_bounded {
+        // The number may go on.
+        runs.pop();
+    }
+    // Before the first boundary it may be the end of a longer one.
+    let number = runs.into_iter().skip(1).find(|run| !run.is_empty())?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// `_` as what it stands for, but in a class of characters and behind a backslash.
@@ -139,6 +165,30 @@ mod tests {
         ] {
             let compiled = AsPathRegex::new(regex).unwrap();
             assert_eq!(compiled.matches(path), wanted, "{regex} in {path:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_a_path_must_have_is_found() {
+        for (regex, wanted) in [
+            ("_65002_", Some(65002)),
+            ("^65002( .*)?$", Some(65002)),
+            ("^65002 65003$", Some(65002)),
+            ("65001_65002_", Some(65002)),
+            ("_65002$", Some(65002)),
+            ("_65002", None),
+            ("65002", None),
+            ("65002_", None),
+            ("^65002", None),
+            ("^65002?$", None),
+            ("_65002*_", None),
+            ("_(65002|65003)_", None),
+            ("_65002_|_65003_", None),
+            ("^$", None),
+            ("_99999999999_", None),
+        ] {
+            let compiled = AsPathRegex::new(regex).unwrap();
+            assert_eq!(compiled.required_asn(), wanted, "{regex}");
         }
     }
 

@@ -70,6 +70,16 @@ impl Standard {
     }
 }
 
+impl Standard {
+    /// The one community that it means, if it is one.
+    pub(super) fn only(&self) -> Option<u32> {
+        match self.0 {
+            [Part::Exactly(high), Part::Exactly(low)] => Some(high << 16 | low),
+            _ => None,
+        }
+    }
+}
+
 impl Pattern for Standard {
     type Value = u32;
 

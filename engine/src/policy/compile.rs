@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use codec::{Family, IpPrefix, NextHop, PeerKind};
 
 use super::condition;
+use super::gates::Gates;
 use super::spec::{Match, RoutePolicy, SetNextHop};
 use super::trie::{Label, PrefixTrie};
 
@@ -22,6 +23,7 @@ pub struct Policy {
     pub(super) labels: Vec<Labels>,
     /// By label: the statements that ask for one of its prefixes, in order.
     pub(super) users: Vec<Vec<u16>>,
+    pub(super) gates: Gates,
     uses: Uses,
     /// Routes by the statement that they met, and of those that none decided.
     hits: Box<[AtomicU64]>,
@@ -113,6 +115,7 @@ impl Policy {
             trie,
             labels,
             users,
+            gates: Gates::new(&spec.statements),
             uses,
             hits: hits.collect(),
             spec,

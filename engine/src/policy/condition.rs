@@ -8,6 +8,7 @@ use codec::{AttributeSet, Family, Origin};
 
 use super::communities::Pattern;
 use super::compile::{Neighbor, within};
+use super::gates::Gates;
 use super::spec::{CommunityMatch, Match, NeighborMatch, Sources, Validation};
 use super::tree::Subject;
 
@@ -53,6 +54,12 @@ impl<'a> Facts<'a> {
             local_preference: set.local_pref().unwrap_or(DEFAULT_LOCAL_PREFERENCE),
             origin: set.origin(),
         }
+    }
+
+    /// The statements of a policy from one on that the set may meet, in order.
+    pub(super) fn candidates(&self, gates: &Gates, from: u16, out: &mut Vec<u16>) {
+        let asns = self.set.as_path();
+        gates.candidates(from, &self.standard, asns.asns(), self.origin_asn, out);
     }
 
     /// Whether all conditions hold, but for those on prefixes and neighbors.

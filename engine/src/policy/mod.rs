@@ -15,6 +15,7 @@ mod change;
 mod communities;
 mod compile;
 mod condition;
+mod gates;
 mod keys;
 mod spec;
 #[cfg(test)]

@@ -755,6 +755,8 @@ fn meets(policy: &RoutePolicy, asked: &Match, route: &Route) -> bool {
         values.iter().any(|value| pattern.matches(*value))
     };
     let communities = &asked.standard;
+    let text: Vec<String> = route.as_path.iter().map(u32::to_string).collect();
+    let text = text.join(" ");
     (communities.any.is_empty() || communities.any.iter().any(|p| has(&route.communities, p)))
         && communities.all.iter().all(|p| has(&route.communities, p))
         && !communities.none.iter().any(|p| has(&route.communities, p))
@@ -764,6 +766,16 @@ fn meets(policy: &RoutePolicy, asked: &Match, route: &Route) -> bool {
             route.local_preference.unwrap_or(100),
         )
         && within(&asked.as_path_length, route.as_path.len() as u32)
+        && (asked.origin_asns.is_empty()
+            || route
+                .as_path
+                .last()
+                .is_some_and(|origin| asked.origin_asns.iter().any(|asns| asns.contains(origin))))
+        && (asked.as_path_regexes.is_empty()
+            || asked
+                .as_path_regexes
+                .iter()
+                .any(|regex| regex.matches(&text)))
 }
 
 fn within(range: &Option<RangeInclusive<u32>>, value: u32) -> bool {
@@ -819,14 +831,16 @@ fn some_match() -> impl Strategy<Value = Match> {
         prop::collection::vec(few, 0..2)
     };
     let ranges = prop::collection::vec((some_prefix(), 0u8..4), 0..3);
+    let regex = prop::sample::select(vec!["_1_", "^2( .*)?$", "_3$", "_1_2_", "1", "^$"]);
     (
         prop::option::weighted(0.6, (prop::collection::vec(0u16..3, 0..2), ranges)),
         (patterns(), patterns(), patterns()),
+        (some_range(3), some_range(3), some_range(4)),
+        prop::option::weighted(0.3, regex),
         some_range(3),
-        some_range(3),
-        some_range(4),
     )
-        .prop_map(|(by_prefix, (any, all, none), med, preference, length)| {
+        .prop_map(|(by_prefix, (any, all, none), ranges, regex, origin)| {
+            let (med, preference, length) = ranges;
             let (prefix_sets, ranges) = by_prefix.clone().unwrap_or_default();
             let prefixes = ranges.into_iter().map(|(prefix, more)| PrefixRange {
                 prefix,
@@ -841,6 +855,11 @@ fn some_match() -> impl Strategy<Value = Match> {
                 med,
                 local_preference: preference,
                 as_path_length: length,
+                as_path_regexes: regex
+                    .map(|r| AsPathRegex::new(r).unwrap())
+                    .into_iter()
+                    .collect(),
+                origin_asns: origin.into_iter().collect(),
                 ..Match::default()
             }
         })

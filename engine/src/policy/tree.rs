@@ -303,18 +303,22 @@ impl Evaluator {
         let mut links = Vec::new();
         let mut attributes = form.attributes.clone();
         let mut at = from;
+        let mut candidates = Vec::new();
         'form: loop {
             let shown = Subject {
                 attributes: attributes.as_deref().unwrap_or(subject.attributes),
                 ..*subject
             };
             let facts = Facts::of(&shown);
-            while let Some(said) = policy.spec().statements.get(usize::from(at)) {
-                let statement = at;
-                at += 1;
+            facts.candidates(&policy.gates, at, &mut candidates);
+            for statement in candidates.iter().copied() {
                 let Some(link) = self.link(&facts, statement) else {
                     continue;
                 };
+                let Some(said) = policy.spec().statements.get(usize::from(statement)) else {
+                    continue;
+                };
+                at = statement + 1;
                 if link.by_match || link.by_not {
                     links.push(link);
                     continue;
