@@ -14,6 +14,7 @@ mod command;
 mod network;
 mod node;
 mod oracle;
+mod policy;
 mod route;
 mod router;
 mod scenario;

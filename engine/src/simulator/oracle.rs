@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use codec::{Family, FamilySet, IpPrefix, WireFormat};
 
+use super::policy::{self, Judged, Seen};
 use super::route::{Route, Table};
 use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Role};
 
@@ -62,7 +63,7 @@ pub(super) fn expected_tables(
     }
     let mut tables = vec![BTreeMap::new(); peerings.len()];
     for prefix in prefixes {
-        let candidates = candidates(instance, peerings, prefix);
+        let candidates = candidates(instance, peerings, prefix, node);
         for (index, peering) in peerings.iter().enumerate() {
             if !peering.families.contains(prefix.family()) {
                 continue;
@@ -71,7 +72,7 @@ pub(super) fn expected_tables(
             // Split horizon: whoever said it does not hear it.
             let told = ranked.iter().map(|path| match path.from {
                 Some(from) if from == index => None,
-                _ => exported(path, peering, prefix.family(), node),
+                _ => exported(path, peering, prefix, node),
             });
             // RFC 7947 §2.3: what a route server's client says itself, or must not hear, does not
             // hide what the others say.
@@ -178,24 +179,53 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
         },
         own_next_hops,
         // Own routes never carry a next hop that is not ours.
-        neighbor.export == Export::All && peering.format.extended_next_hop,
+        matches!(neighbor.export, Export::All | Export::Policy(_))
+            && peering.format.extended_next_hop,
         neighbor.next_hop_self as u8,
-        export_number(&neighbor.export),
+        export_key(peering),
         Family::ALL.map(|family| paths_told(peering, family)),
         (send.standard, send.large, send.extended),
     )
 }
 
-fn export_number(export: &Export) -> u8 {
-    match export {
-        Export::Originated => 0,
-        Export::All => 1,
-        Export::None => 2,
-        Export::Policy(_) => 3,
+fn export_key(peering: &Peering<'_>) -> impl Ord + use<> {
+    match &peering.neighbor.export {
+        Export::Originated => (0, None),
+        Export::All => (1, None),
+        Export::None => (2, None),
+        Export::Policy(policy) => {
+            let key = policy::sharing_key(policy, peering.neighbor.address.ip(), peering.asn);
+            (3, Some(key))
+        }
     }
 }
 
-fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -> Vec<Candidate> {
+/// What import makes of a route.
+fn imported(
+    peering: &Peering<'_>,
+    prefix: IpPrefix,
+    route: Route,
+    node: NodeAddresses,
+) -> Option<Route> {
+    let Import::Policy(named) = &peering.neighbor.import else {
+        return Some(route);
+    };
+    let seen = Seen {
+        prefix,
+        own: false,
+        peer: peering.neighbor.address.ip(),
+        asn: peering.asn,
+        own_next_hop: Some(own_next_hop(peering, prefix.family(), node)),
+    };
+    Some(policy::plain(named)?.judge(seen, &route)?.route)
+}
+
+fn candidates(
+    instance: &Instance,
+    peerings: &[Peering<'_>],
+    prefix: IpPrefix,
+    node: NodeAddresses,
+) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     if let Some(origin) = instance.origins.get(&prefix) {
         let attributes = &origin.attributes;
@@ -231,7 +261,9 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
         paths.map(move |(path_id, route)| (index, peering, path_id, route))
     });
     for (index, peering, path_id, route) in said {
-        if peering.families.contains(prefix.family()) && is_accepted(peering, &route) {
+        let filters = peering.neighbor.builtin_filters;
+        let echo = filters.own_prefixes && instance.origins.contains_key(&prefix);
+        if peering.families.contains(prefix.family()) && !echo && is_accepted(peering, &route) {
             let external = is_external(peering);
             let mut route = route;
             mark_ingress(peering, &mut route);
@@ -242,6 +274,9 @@ fn candidates(instance: &Instance, peerings: &[Peering<'_>], prefix: IpPrefix) -
                 route.originator_id = None;
                 route.cluster_list.clear();
             }
+            let Some(route) = imported(peering, prefix, route, node) else {
+                continue;
+            };
             candidates.push(Candidate {
                 from: Some(index),
                 external,
@@ -266,7 +301,7 @@ fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
     let looped = !is_external(peering)
         && (route.originator_id == Some(neighbor.router_id)
             || route.cluster_list.contains(&neighbor.cluster_id));
-    neighbor.import == Import::All
+    neighbor.import != Import::None
         && !looped
         && !is_leak(peering, route)
         && own.count() <= usize::from(neighbor.allow_own_asn)
@@ -313,9 +348,10 @@ fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
 fn exported(
     best: &Candidate,
     peering: &Peering<'_>,
-    family: Family,
+    prefix: IpPrefix,
     node: NodeAddresses,
 ) -> Option<Route> {
+    let family = prefix.family();
     let neighbor = peering.neighbor;
     let to_external = is_external(peering);
     // RFC 7947 §2.2: what its clients say to each other, a route server leaves as it is.
@@ -324,10 +360,31 @@ fn exported(
         (Export::None, _) | (Export::Originated, Some(_)) => return None,
         (Export::Originated, None) | (Export::All | Export::Policy(_), _) => {}
     }
+    let judged = match &neighbor.export {
+        Export::Policy(named) => {
+            let seen = Seen {
+                prefix,
+                own: best.from.is_none(),
+                peer: neighbor.address.ip(),
+                asn: peering.asn,
+                own_next_hop: None,
+            };
+            policy::plain(named)?.judge(seen, &best.route)?
+        }
+        Export::Originated | Export::All | Export::None => Judged::unchanged(&best.route),
+    };
+    // What a policy gave an own route as next hop is one.
+    let has_next_hop = best.from.is_some() || !judged.route.next_hop.is_unspecified();
+    let best = &Candidate {
+        route: judged.route.clone(),
+        ..best.clone()
+    };
     if best.from.is_some() && !unchanged && !is_advertisable(best, peering) {
         return None;
     }
     let myself = match neighbor.next_hop_self {
+        _ if judged.next_hop_is_own == Some(true) => true,
+        _ if judged.next_hop_is_own == Some(false) && has_next_hop => false,
         _ if best.from.is_none() => true,
         NextHopSelf::Always => true,
         NextHopSelf::Never => false,
@@ -368,7 +425,7 @@ fn exported(
     } else if to_external {
         route.as_path.insert(0, neighbor.local_asn);
         route.local_pref = None;
-        route.med = None;
+        route.med = route.med.filter(|_| judged.sets_med);
     } else {
         route.local_pref = Some(route.local_pref.unwrap_or(100));
     }

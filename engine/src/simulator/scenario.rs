@@ -13,6 +13,7 @@ use codec::{Family, FamilySet, IpPrefix, Ipv4Prefix, Ipv6Prefix};
 use super::network::Weather;
 use super::node::INSTANCE;
 use super::oracle::NodeAddresses;
+use super::policy;
 use super::route::Route;
 use super::router::{RouterGraceful, RouterSpec};
 use crate::config::{
@@ -33,14 +34,6 @@ pub(super) const NODE: NodeAddresses = NodeAddresses {
 
 /// Cluster ids that the node has: its router id, or one of its own.
 const CLUSTER_IDS: [Ipv4Addr; 2] = [NODE.ipv4, Ipv4Addr::new(192, 0, 2, 77)];
-
-/// The oracle knows no built-in filters.
-const NO_FILTERS: BuiltinFilters = BuiltinFilters {
-    martians: false,
-    as_set: false,
-    first_as: false,
-    own_prefixes: false,
-};
 
 /// What the node is, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,13 +291,14 @@ impl Scenario {
         let spec = &self.routers[router];
         let drawn = neighbor(spec, self.theme, self.cluster_id, &mut self.random);
         let mut changed = Neighbor::clone(&self.neighbors[router]);
-        match self.random.below(15) {
+        match self.random.below(16) {
             12 => changed.graceful_restart = drawn.graceful_restart,
             13 => {
                 changed.role = drawn.role;
                 changed.capabilities = drawn.capabilities;
                 changed.host_name = drawn.host_name;
             }
+            14 => changed.builtin_filters = drawn.builtin_filters,
             0 => changed.export = drawn.export,
             1 => changed.import = drawn.import,
             2 => changed.families = drawn.families,
@@ -573,18 +567,24 @@ fn neighbor(
             NextHopSelf::Never,
         ]),
         client,
-        import: random
-            .pick(&[Import::All, Import::All, Import::All, Import::None])
-            .clone(),
-        export: random
-            .pick(&[
-                Export::All,
-                Export::All,
-                Export::All,
-                Export::Originated,
-                Export::None,
-            ])
-            .clone(),
+        import: match random.percent(40) {
+            true => Import::Policy(policy::draw(random)),
+            false => random
+                .pick(&[Import::All, Import::All, Import::All, Import::None])
+                .clone(),
+        },
+        export: match random.percent(30) {
+            true => Export::Policy(policy::draw(random)),
+            false => random
+                .pick(&[
+                    Export::All,
+                    Export::All,
+                    Export::All,
+                    Export::Originated,
+                    Export::None,
+                ])
+                .clone(),
+        },
         send_communities: SendCommunities {
             standard: random.percent(80),
             large: random.percent(80),
@@ -600,7 +600,10 @@ fn neighbor(
         long_lived: None,
         enhanced_refresh: random.percent(70),
         allow_own_asn: u8::from(random.percent(20)),
-        builtin_filters: NO_FILTERS,
+        builtin_filters: BuiltinFilters {
+            own_prefixes: random.percent(60),
+            ..BuiltinFilters::default()
+        },
         template: None,
     };
     if !plain {
