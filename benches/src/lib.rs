@@ -6,6 +6,7 @@
 
 pub mod fan_out;
 pub mod input;
+pub mod policy;
 pub mod rig;
 pub mod speaker;
 pub mod updates;

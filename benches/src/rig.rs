@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec::{Capability, FamilySet, Open};
 use engine::config::{
-    AddPaths, Capabilities, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor,
-    NextHopIpv6, NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
+    AddPaths, BuiltinFilters, Capabilities, Delta, Export, Import, InstanceId, InstanceSettings,
+    Neighbor, NextHopIpv6, NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
 };
 use engine::group::{BACKLOG_MAX, Interfaces};
 use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
@@ -29,6 +29,8 @@ impl Interfaces for NoInterfaces {
 
 /// A shard and what is fed to it.
 pub struct Rig {
+    /// What the peers that connect from now on are under on import.
+    pub import: Import,
     shard: Shard,
     senders: Vec<(ConnectionId, usize)>,
 }
@@ -61,6 +63,7 @@ impl Rig {
             ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings))),
         );
         Rig {
+            import: Import::All,
             shard,
             senders: Vec::new(),
         }
@@ -70,7 +73,10 @@ impl Rig {
     /// [`Rig::run`] is given.
     pub fn connect(&mut self, number: u32, export: Export, sender: Option<usize>) {
         let now = Time::default();
-        let neighbor = neighbor(number, export);
+        let neighbor = Neighbor {
+            import: self.import.clone(),
+            ..neighbor(number, export)
+        };
         let remote = neighbor.address;
         let delta = Delta::Neighbors(INSTANCE, [Arc::new(neighbor)].into());
         self.shard.handle_command(now, ShardCommand::Delta(delta));
@@ -182,6 +188,11 @@ fn neighbor(number: u32, export: Export) -> Neighbor {
         long_lived: None,
         enhanced_refresh: true,
         allow_own_asn: 0,
-        builtin_filters: Default::default(),
+        // The streams are of the whole space.
+        builtin_filters: BuiltinFilters {
+            martians: false,
+            ..BuiltinFilters::default()
+        },
+        template: None,
     }
 }

@@ -18,7 +18,7 @@ use codec::{
     Family, HEADER_LEN, Ipv4Prefix, Message, NlriField, WireFormat, encode_nlri, frame,
     parse_message, parse_update,
 };
-use engine::config::Export;
+use engine::config::{Export, Import};
 use engine::group::{PathSource, export};
 use engine::policy::NextHopChoice;
 use rib::{Rib, RibOptions, Selection, SourceKind, select};
@@ -35,7 +35,7 @@ type Done = (u32, &'static str);
 type Workload = (&'static str, fn() -> Done);
 
 /// Every workload by its name in the baseline, in the order of a route's way through the daemon.
-const WORKLOADS: [Workload; 21] = [
+const WORKLOADS: [Workload; 22] = [
     ("decode-v4-5-a-message", || decode(&stream(PREFIXES, 0))),
     ("decode-v4-full", || decode(&full(Family::Ipv4Unicast))),
     ("decode-v6-full", || decode(&full(Family::Ipv6Unicast))),
@@ -55,8 +55,11 @@ const WORKLOADS: [Workload; 21] = [
     ("tell-1-member", || fan_out(5, 1)),
     ("tell-50-members", || fan_out(5, 50)),
     ("tell-one-set", || fan_out(fan_out::PREFIXES, 1)),
-    ("shard-ingest", || shard(Export::None, 0)),
-    ("shard-2-receivers", || shard(Export::All, 2)),
+    ("shard-ingest", || shard(Import::All, Export::None, 0)),
+    ("shard-ingest-policy", || {
+        shard(long_policy(), Export::None, 0)
+    }),
+    ("shard-2-receivers", || shard(Import::All, Export::All, 2)),
 ];
 
 fn main() {
@@ -292,7 +295,7 @@ fn fan_out(sharing: u32, members: u32) -> Done {
 }
 
 /// A shard, four senders, and receivers that are told everything.
-fn shard(export: Export, receivers: u32) -> Done {
+fn shard(import: Import, export: Export, receivers: u32) -> Done {
     const SENDERS: u32 = 4;
     let streams: Vec<_> = (0..SENDERS)
         .map(|sender| stream(PREFIXES / SENDERS, sender))
@@ -302,6 +305,7 @@ fn shard(export: Export, receivers: u32) -> Done {
         selection: Selection::default(),
     });
     let mut rig = Rig::new(&rib, 0);
+    rig.import = import;
     for sender in 0..SENDERS {
         rig.connect(sender, export.clone(), Some(sender as usize));
     }
@@ -311,4 +315,8 @@ fn shard(export: Export, receivers: u32) -> Done {
     counted_region(|| rig.run(&streams, &AtomicUsize::new(0), 1));
     assert_eq!(rib.id_limit(FAMILY), PREFIXES);
     (PREFIXES, "prefix")
+}
+
+fn long_policy() -> Import {
+    Import::Policy(benches::policy::long(1000, 200_000))
 }
