@@ -237,9 +237,10 @@ pub(super) fn explain(args: ExplainArgs) -> Result<(), Failure> {
         render::push_faults(&mut text, &faults);
         print(&text)?;
     }
-    let known = explanations
-        .iter()
-        .any(|e| e.announced || !e.claims.is_empty() || !e.paths.is_empty());
+    let known = explanations.iter().any(|e| {
+        let is_said = e.peers.iter().any(|peer| peer.import.is_some());
+        e.announced || is_said || !e.claims.is_empty() || !e.paths.is_empty()
+    });
     if known {
         return Ok(());
     }

@@ -267,7 +267,11 @@ impl EngineApi for EngineHandle {
             })
             .collect();
         let is_known = |explanation: &Explanation| {
-            !explanation.claims.is_empty() || !explanation.paths.is_empty()
+            let mut peers = explanation.peers.iter();
+            !explanation.claims.is_empty()
+                || !explanation.paths.is_empty()
+                // What import rejects is known too.
+                || peers.any(|peer| peer.import.is_some())
         };
         if explanations.iter().any(is_known) {
             explanations.retain(is_known);

@@ -149,6 +149,7 @@ mod tests {
             ("article", 2),
             ("guarded", 5),
             ("large", 3),
+            ("policies", 1),
         ] {
             let checked = check_on(&TestHost, &examples.join(name), &node_1());
             assert_eq!(said(&checked), "", "{name}");

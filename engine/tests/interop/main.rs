@@ -39,5 +39,6 @@ mod offers;
 mod options;
 mod relay;
 mod replay;
+mod route_policy;
 mod rpki;
 mod sessions;
