@@ -155,14 +155,14 @@ impl OfFamily {
         while let Some(node) = self.nodes.get(at) {
             let nibble = nibble(bits, depth);
             let left = length - depth;
-            for within in 1..=left.min(STRIDE) {
-                let bit = 1u32 << place(nibble, within);
-                if node.ending & bit != 0 {
-                    let before = (node.ending & (bit - 1)).count_ones();
-                    let ending = (node.first_ending + before) as usize;
-                    let (begin, end) = (self.begins[ending], self.begins[ending + 1]);
-                    tell(&self.rules[begin as usize..end as usize]);
-                }
+            let on_the_way = ON_THE_WAY[usize::from(left.min(STRIDE))][usize::from(nibble)];
+            let mut ending = node.ending & on_the_way;
+            while ending != 0 {
+                let before = node.ending & ((ending & ending.wrapping_neg()) - 1);
+                ending &= ending - 1;
+                let place = (node.first_ending + before.count_ones()) as usize;
+                let (begin, end) = (self.begins[place], self.begins[place + 1]);
+                tell(&self.rules[begin as usize..end as usize]);
             }
             let bit = 1u16 << nibble;
             if left <= STRIDE || node.children & bit == 0 {
@@ -186,8 +186,24 @@ fn nibble(bits: u128, depth: u8) -> u8 {
     (bits >> (128 - STRIDE - depth)) as u8 & 15
 }
 
+/// By how many bits are left, and the next four: the places of the prefixes that end within them.
+const ON_THE_WAY: [[u32; 16]; STRIDE as usize + 1] = {
+    let mut masks = [[0; 16]; STRIDE as usize + 1];
+    let mut left = 1;
+    while left <= STRIDE {
+        let mut nibble = 0;
+        while nibble < 16 {
+            let shorter = masks[left as usize - 1][nibble as usize];
+            masks[left as usize][nibble as usize] = shorter | 1 << place(nibble, left);
+            nibble += 1;
+        }
+        left += 1;
+    }
+    masks
+};
+
 /// The place of the prefix of `length` bits, 1 to 4, in front of a nibble: shorter ones first.
-fn place(nibble: u8, length: u8) -> u8 {
+const fn place(nibble: u8, length: u8) -> u8 {
     (1 << length) - 2 + (nibble >> (STRIDE - length))
 }
 
