@@ -83,11 +83,12 @@ fn replay(speakers: &[Speaker], filters: bool) -> Refused {
             })
         };
         let playing: Vec<_> = parties.iter().enumerate().map(start).collect();
+        let said = Said(&all_said);
         for (speaker, (number, _)) in speakers.iter().zip(&parties) {
             let address = addresses.host(*number).to_string();
             wait_until_read(&daemon, &address, speaker, &ours, filters);
         }
-        all_said.store(true, Ordering::Release);
+        drop(said);
         let tables = playing.into_iter().map(|table| table.join());
         tables
             .map(|table| table.expect("a session is told what it should be"))
@@ -111,6 +112,15 @@ fn replay(speakers: &[Speaker], filters: bool) -> Refused {
         told.count()
     );
     refused
+}
+
+/// Says when it is gone that all has been said, or that waiting for it has failed.
+struct Said<'a>(&'a AtomicBool);
+
+impl Drop for Said<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 fn refusals(speaker: &Speaker, ours: &Ours, filters: bool) -> HashMap<IpNet, Refusal> {

@@ -62,10 +62,11 @@ impl<'w> Table<'w> {
         let clock = Clock::system();
         let mut moved = clock.now();
         loop {
+            // While others speak yet there may be nothing to hear.
             let may_end = all_said.load(Ordering::Acquire);
-            if self.read() {
+            if self.read() || !may_end {
                 moved = clock.now();
-            } else if may_end && self.wrong == 0 {
+            } else if self.wrong == 0 {
                 return;
             } else if clock.now().saturating_since(moved) > PATIENCE {
                 panic!("session {}: {}", self.place, self.complaint());
