@@ -392,24 +392,29 @@ fn a_router_tells_several_paths(kind: RouterKind) {
 }
 
 // RFC-SHOWN 7911 §3
+// INTEROP bird: add-path
+// INTEROP exabgp: add-path in
 #[test]
 fn bird_and_exabgp_have_several_paths() {
     a_router_is_told_several_paths(RouterKind::Bird);
     a_router_tells_several_paths(RouterKind::Bird);
 }
 
+// INTEROP frr: add-path
 #[test]
 fn frr_and_exabgp_have_several_paths() {
     a_router_is_told_several_paths(RouterKind::Frr);
     a_router_tells_several_paths(RouterKind::Frr);
 }
 
+// INTEROP gobgp: add-path
 #[test]
 fn gobgp_and_exabgp_have_several_paths() {
     a_router_is_told_several_paths(RouterKind::Gobgp);
     a_router_tells_several_paths(RouterKind::Gobgp);
 }
 
+// INTEROP openbgpd: add-path
 #[test]
 fn openbgpd_and_exabgp_have_several_paths() {
     a_router_is_told_several_paths(RouterKind::Openbgpd);
