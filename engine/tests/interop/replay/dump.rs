@@ -183,8 +183,8 @@ impl Speaker {
         }
         self.says.extend_from_slice(octets);
         apply(update, |prefix, route| match route {
-            Some(route) => self.routes.insert(prefix, Arc::clone(route)),
-            None => self.routes.remove(&prefix),
+            Some(route) if !route.has_as_0() => self.routes.insert(prefix, Arc::clone(route)),
+            _ => self.routes.remove(&prefix),
         });
     }
 }

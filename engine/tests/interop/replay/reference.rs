@@ -98,6 +98,11 @@ impl Route {
         }
     }
 
+    /// RFC 7607 §2: such a route is treated as withdrawn.
+    pub(crate) fn has_as_0(&self) -> bool {
+        self.as_path().contains_asn(0.into())
+    }
+
     /// The AS that it was learned from (RFC 4271 §5.1.2).
     fn first_as(&self) -> Option<u32> {
         match self.as_path().iter_segments().next() {
