@@ -193,6 +193,8 @@ impl Route {
             let mut flags = *flags;
             let value = match value {
                 AttributeValue::AsPath(path) => AttributeValue::AsPath(prepended(path, ours.asn)),
+                // RFC 7607 §2: discarded.
+                AttributeValue::Aggregator { asn, .. } if asn.to_u32() == 0 => continue,
                 // RFC 8092 §5, and for the others by habit: each counts once.
                 AttributeValue::Communities(list) => AttributeValue::Communities(once(list)),
                 AttributeValue::LargeCommunities(list) => {
