@@ -46,6 +46,7 @@ impl Rig {
             backlog_max: BACKLOG_MAX,
             established: EstablishedPeers::default(),
             dynamic_peers: Default::default(),
+            deferral: Default::default(),
         });
         let now = Time::default();
         shard.handle_command(now, ShardCommand::Instance(INSTANCE, rib.writer(id)));

@@ -30,5 +30,6 @@ pub mod rpki;
 pub mod session;
 pub mod shard;
 pub mod simulator;
+pub mod state;
 pub mod time;
 pub mod watcher;

@@ -14,7 +14,8 @@ use crate::admin::socket::AdminSocket;
 use crate::daemon::{Engine, EngineHandle, EngineOptions, Grounds, Resources};
 use crate::model::{Claim, Fault, Policy, Source};
 use crate::ring::IoMode;
-use crate::watcher::{Options, SharedKnowledge, SystemHost, Watcher};
+use crate::state::{Belongs, StateDirectory, StateWriter};
+use crate::watcher::{Keep, Options, SharedKnowledge, SystemHost, Watcher};
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -31,12 +32,15 @@ pub struct NodeOptions {
     pub io: IoMode,
     /// Where questions are answered; none: nowhere.
     pub admin: Option<PathBuf>,
+    /// Where what survives the process is kept; none: nowhere.
+    pub state: Option<PathBuf>,
 }
 
 /// A running node. Stops when dropped.
 pub struct Node {
     // Dropped in this order.
     _watcher: Watcher,
+    _state: Option<StateWriter>,
     engine: Engine,
     handle: EngineHandle,
 }
@@ -53,20 +57,37 @@ impl Node {
             .as_deref()
             .map(AdminSocket::bind)
             .transpose()?;
+        let state = options.state.as_deref().map(|path| {
+            let node = &options.known_as.node_name;
+            StateDirectory::open(path, Belongs::here(&options.manifests, node)?)
+        });
+        let state = state.transpose()?;
+        let before = state.as_ref().and_then(StateDirectory::load);
         let (engine, mut dispatcher) = Engine::start(&EngineOptions {
             shards: options.shards,
             pin: options.pin,
             io: options.io,
+            restarted: before.is_some(),
         })
         .map_err(|error| error.to_string())?;
         let output = move |deltas| dispatcher.dispatch(deltas);
+        let (changed, changes) = crossbeam_channel::bounded(1);
+        let keep = state.is_some().then(|| Keep {
+            before: before.map(|saved| saved.forms).unwrap_or_default(),
+            changed,
+        });
+        let no_thread =
+            |error| format!("cannot start a thread: {error}; raise the limit on threads");
         let watcher = Watcher::start(
             options.manifests,
             options.known_as,
             Box::new(SystemHost),
+            keep,
             output,
         )
-        .map_err(|error| format!("cannot start a thread: {error}; raise the limit on threads"))?;
+        .map_err(no_thread)?;
+        let writer = state.map(|state| StateWriter::start(state, watcher.knowledge(), changes));
+        let writer = writer.transpose().map_err(no_thread)?;
         let resources = Arc::new(Known(watcher.knowledge()));
         let handle = engine.handle().with_resources(resources);
         if let Some(socket) = socket {
@@ -79,6 +100,7 @@ impl Node {
         }
         Ok(Node {
             _watcher: watcher,
+            _state: writer,
             engine,
             handle,
         })

@@ -13,7 +13,7 @@ use crate::ring::IoMode;
 
 /// What the daemon reads and how it runs.
 #[derive(Debug, Args)]
-#[command(after_help = "Not built yet: --kubernetes, --http, --state.")]
+#[command(after_help = "Not built yet: --kubernetes, --http.")]
 pub(super) struct RunArgs {
     /// A directory of Kubernetes YAML, watched live
     #[arg(long, value_name = "DIR")]
@@ -32,6 +32,10 @@ pub(super) struct RunArgs {
     /// The Unix socket for `peers`, `routes`, `explain`, `reset`
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     admin: PathBuf,
+    /// A directory for what survives the process: with it, peers with `gracefulRestart.enabled` keep
+    /// our routes over a restart
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -49,6 +53,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
             Io::Epoll => IoMode::Epoll,
         },
         admin: Some(args.admin),
+        state: args.state,
     };
     log::start(&args.log)?;
     let mut node = Node::start(options).map_err(Failure::Asked)?;

@@ -19,7 +19,7 @@ use crate::config::{
     Delta, InstanceId, InstanceSettings, Neighbor, OriginChange, PeerAddress, Rpki,
 };
 use crate::ring::{Directory, Followed, InboxSender, ListenPlan, Message, RtrClients};
-use crate::shard::ShardCommand;
+use crate::shard::{Deferral, ShardCommand};
 
 /// Places peers on shards and deals out what changes.
 pub struct Dispatcher {
@@ -33,6 +33,8 @@ pub struct Dispatcher {
     caches: Vec<(InstanceId, Option<Arc<InstanceSettings>>)>,
     /// For the shards, in order, once the listeners are open.
     commands: Vec<(u8, ShardCommand)>,
+    /// Counts the neighbors that are waited for after a restart, before they are dealt out.
+    deferral: Deferral,
     /// The first listeners cannot be had: the process is about to say so and end.
     is_over: bool,
 }
@@ -60,6 +62,7 @@ impl Dispatcher {
         directory: Arc<ArcSwap<Directory>>,
         listening: Listening,
         rtr: RtrClients,
+        deferral: Deferral,
     ) -> Dispatcher {
         Dispatcher {
             placement: Placement::new(shards.len()),
@@ -70,6 +73,7 @@ impl Dispatcher {
             rtr,
             caches: Vec::new(),
             commands: Vec::new(),
+            deferral,
             is_over: false,
         }
     }
@@ -93,6 +97,8 @@ impl Dispatcher {
             self.send_commands();
             return;
         };
+        // Whoever is to be waited for after a restart has been counted.
+        self.deferral.begin();
         self.listening.is_settled.send_replace(false);
         self.is_over = !self.listen();
         if self.is_over {
@@ -201,6 +207,12 @@ impl Dispatcher {
         let mut hands: BTreeMap<u8, Vec<Arc<Neighbor>>> = BTreeMap::new();
         for neighbor in neighbors {
             let peer = neighbor.address;
+            if neighbor.is_awaited()
+                && !known.neighbors.named.contains_key(&peer)
+                && !self.deferral.is_over()
+            {
+                self.deferral.expect(1);
+            }
             let known = known.neighbors.named.insert(peer, Arc::clone(&neighbor));
             let shard = self.placement.place(id, &neighbor);
             let dynamic = directory.dynamic_owner(id, peer).filter(|of| *of != shard);

@@ -39,7 +39,7 @@ use crate::ring::{
     RtrClients, ShardStart, ShardThread, Unavailable, choose, default_shards, inbox,
     listen_as_planned, raise_descriptor_limit, spawn_shard, usable_cpus,
 };
-use crate::shard::{DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions};
+use crate::shard::{Deferral, DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use crate::time::Clock;
 
 /// How an engine is made.
@@ -51,6 +51,9 @@ pub struct EngineOptions {
     pub pin: bool,
     /// How shards reach the network.
     pub io: IoMode,
+    /// The process before this one told peers routes that still stand in forwarding: OPEN says so,
+    /// and peers are told nothing before their own routes have come (RFC 4724 §4.1).
+    pub restarted: bool,
 }
 
 /// An engine cannot start.
@@ -126,6 +129,10 @@ impl Engine {
         let cpus = usable_cpus();
         let established = EstablishedPeers::default();
         let dynamic_peers = DynamicPeers::default();
+        let deferral = match options.restarted {
+            true => Deferral::after_restart(),
+            false => Deferral::default(),
+        };
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let start = ShardStart {
                 name: format!("bgp-shard-{index}"),
@@ -138,7 +145,12 @@ impl Engine {
                     .copied()
                     .filter(|_| options.pin),
             };
-            let shard = make_shard(index, established.clone(), dynamic_peers.clone());
+            let shard = make_shard(
+                index,
+                established.clone(),
+                dynamic_peers.clone(),
+                deferral.clone(),
+            );
             engine.shards.push(spawn_shard(start, shard)?);
         }
         let listening = Listening {
@@ -146,7 +158,8 @@ impl Engine {
             followed,
             is_settled,
         };
-        Ok((engine, Dispatcher::new(senders, directory, listening, rtr)))
+        let dispatcher = Dispatcher::new(senders, directory, listening, rtr, deferral);
+        Ok((engine, dispatcher))
     }
 
     /// What asks the engine. Cheap to clone.
@@ -243,6 +256,7 @@ fn make_shard(
     index: usize,
     established: EstablishedPeers,
     dynamic_peers: DynamicPeers,
+    deferral: Deferral,
 ) -> impl FnOnce() -> Shard + Send + 'static {
     // Jitter need not be repeatable on a real machine, only different: each hasher has new keys.
     let seed = std::collections::hash_map::RandomState::new()
@@ -256,6 +270,7 @@ fn make_shard(
             backlog_max: crate::group::BACKLOG_MAX,
             established,
             dynamic_peers,
+            deferral,
         })
     }
 }

@@ -35,6 +35,7 @@ impl Node {
             shards: Some(shards),
             pin: false,
             io,
+            restarted: false,
         })
         .unwrap();
         Node {

@@ -73,6 +73,7 @@ fn start(manifests: &Path, name: &str, admin: Option<PathBuf>) -> Result<Node, S
         pin: false,
         io: IoMode::Auto,
         admin,
+        state: None,
     })
 }
 

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use codec::notification::{self as code, cease};
 use codec::{Family, Notification, Open};
@@ -14,6 +15,9 @@ use super::collision::{self, Speaker};
 use super::connection::{Connection, Due, Phase};
 use super::{Cause, Failure, Session, Standing, open, restart, words};
 use crate::time::Time;
+
+/// How long after a session came up another connection may still be one that was opened beside it.
+const LATE_COLLISION: Duration = Duration::from_secs(10);
 
 /// How a connection ended.
 pub(super) enum Ending {
@@ -88,7 +92,9 @@ impl Session {
             router_id: negotiated.peer_router_id,
             asn: negotiated.peer_asn,
         };
-        if !self.survives_collision(now, slot, theirs) {
+        let graceful = negotiated.graceful.as_ref();
+        let restarted = graceful.is_some_and(|graceful| graceful.restarting);
+        if !self.survives_collision(now, slot, theirs, restarted) {
             return;
         }
         if let Some(connection) = &mut self.connections[slot.index()]
@@ -103,7 +109,14 @@ impl Session {
 
     /// RFC 4271 §6.8: judges the connection whose OPEN just came against one whose OPEN came
     /// before; closes the loser. False: it was this one.
-    pub(super) fn survives_collision(&mut self, now: Time, slot: Slot, theirs: Speaker) -> bool {
+    /// `restarted`: the OPEN says that its speaker has.
+    pub(super) fn survives_collision(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        theirs: Speaker,
+        restarted: bool,
+    ) -> bool {
         let ours = Speaker {
             router_id: self.config.router_id,
             asn: self.config.local_asn,
@@ -117,7 +130,7 @@ impl Session {
             None | Some(State::OpenSent) => return true,
             Some(State::OpenConfirm) => collision::winner(ours, theirs).other(),
             // RFC-DONE 4724 §4.2: a peer that opens a new session has restarted.
-            Some(_) if self.may_restart() => {
+            Some(_) if self.is_replaced(now, restarted) => {
                 self.end(now, other, Ending::Replaced);
                 return true;
             }
@@ -125,6 +138,19 @@ impl Session {
         };
         self.end(now, loser, Ending::Collided);
         loser != slot
+    }
+
+    /// Whether the Established connection gives way to one whose OPEN just came. Not to one that the
+    /// peer may have opened before it knew of the other: the collision is then merely late. Such an
+    /// OPEN does not say that its speaker restarted.
+    fn is_replaced(&self, now: Time, restarted: bool) -> bool {
+        let since = self.connections.iter().flatten();
+        let since = since.filter_map(|connection| match &connection.phase {
+            Phase::Established(phase) => Some(phase.since),
+            Phase::OpenSent(_) | Phase::OpenConfirm(_) => None,
+        });
+        let settled = |since: Time| now.saturating_since(since) >= LATE_COLLISION;
+        self.may_restart() && (restarted || since.into_iter().any(settled))
     }
 
     /// Whether the session is up with a peer whose routes are kept while it restarts.
@@ -159,8 +185,7 @@ impl Session {
         self.end(now, slot.other(), Ending::Collided);
         self.abandon_attempt();
         self.standing = Standing::Active { retry: None };
-        // What is told from here on stands, whatever becomes of the connection.
-        self.own_restart.forwarding = self.config.families;
+        self.note_told();
         self.counters.established += 1;
     }
 

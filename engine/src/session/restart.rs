@@ -183,12 +183,17 @@ fn is_hard_reset(notification: &Notification) -> bool {
 }
 
 impl Session {
-    /// What our next OPEN says of ourselves. What stands in forwarding is not taken back.
+    /// What our OPENs say of ourselves until the session is up for the first time. From then on we
+    /// have not restarted since, and what we told stands.
     pub fn set_own_restart(&mut self, own: OwnRestart) {
-        self.own_restart.restarting = own.restarting;
-        for family in own.forwarding.iter() {
-            self.own_restart.forwarding.insert(family);
-        }
+        self.own_restart = own;
+    }
+
+    pub(super) fn note_told(&mut self) {
+        self.own_restart = OwnRestart {
+            restarting: false,
+            forwarding: FamilySet::ALL,
+        };
     }
 
     // RFC-DONE 8538 §3.1: what is to end the session for good says so: Hard Reset around its code.

@@ -53,7 +53,7 @@ impl Shard {
                 for neighbor in neighbors {
                     match self.peers.find(id, neighbor.address) {
                         Some(peer) => {
-                            self.make_static(peer);
+                            self.make_static(now, peer);
                             self.change_peer(now, peer, neighbor);
                             changed.push(peer);
                         }
@@ -172,6 +172,7 @@ impl Shard {
             return;
         };
         let id = self.peers.add(self.new_peer(instance, neighbor));
+        self.expect(now, id);
         if enabled {
             self.start(now, id);
         }
@@ -182,15 +183,18 @@ impl Shard {
         // Each session has jitter of its own, and the same one in every replay.
         let seeds = ahash::RandomState::with_seeds(self.seed, 1, 2, 3);
         let seed = seeds.hash_one((instance, neighbor.address));
+        let mut session = Session::new(SessionConfig::of(&neighbor), seed);
+        session.set_own_restart(self.own_restart());
         Peer {
             instance,
-            session: Session::new(SessionConfig::of(&neighbor), seed),
+            session,
             neighbor,
             connections: [None, None],
             next_incoming: None,
             established: None,
             retained: None,
             held: None,
+            awaited: None,
             armed: None,
             shown: State::Idle,
             draining: None,

@@ -1,7 +1,7 @@
 //! Peers of a `peerPrefix`: made when they connect, forgotten with their last connection.
 //!
-//! Invariants: a dynamic peer has a connection, or routes that wait for it to restart, or goes before
-//! its shard does anything else; it
+//! Invariants: a dynamic peer has a connection, or routes that are kept while it restarts, or goes
+//! before its shard does anything else; it
 //! follows the longest prefix that holds its address, which counts it; an address that a neighbor
 //! has for itself is no dynamic peer's.
 
@@ -142,11 +142,12 @@ impl Shard {
     }
 
     /// A neighbor has the address for itself from now on.
-    pub(super) fn make_static(&mut self, id: PeerId) {
+    pub(super) fn make_static(&mut self, now: Time, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(id)
             && let Some(prefix) = peer.dynamic.take()
         {
             self.dynamic_peers.leave(peer.instance, prefix);
+            self.expect(now, id);
         }
     }
 
@@ -167,6 +168,7 @@ impl Shard {
 
     /// The place of a peer whose session is stopped or gone is free.
     pub(super) fn forget_peer(&mut self, id: PeerId) {
+        self.stop_waiting(id);
         if let Some(peer) = self.peers.remove(id)
             && let Some(prefix) = peer.dynamic
         {

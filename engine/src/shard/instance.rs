@@ -295,11 +295,17 @@ impl Instance {
         }
     }
 
-    /// One bounded quantum. Returns the shards to wake, and whether there is more to do.
-    pub(super) fn work(&mut self, outbox: &mut impl Outbox) -> (ShardMask, bool) {
+    /// One bounded quantum. Returns the shards to wake, and whether there is more to do. `defers`:
+    /// nobody is told anything yet (`deferral`); what changes is marked and waits.
+    pub(super) fn work(&mut self, outbox: &mut impl Outbox, defers: bool) -> (ShardMask, bool) {
         self.run_originations();
         self.run_teardowns();
         let wake = self.publish();
+        if defers {
+            self.writer.flush();
+            let more = !self.originations.is_empty() || !self.teardowns.is_empty();
+            return (wake, more);
+        }
         // Before the marks are taken: what the others published by then is among them.
         let alone = !self.writer.rib().is_changing_beside(self.writer.shard());
         self.apply_dirty(outbox);
@@ -615,7 +621,7 @@ mod tests {
             kinds: Sources::NETWORK_POLICY,
         };
         instance.originate((0..100_000).map(change).collect(), None);
-        while instance.work(&mut Counter::default()).1 {}
+        while instance.work(&mut Counter::default(), false).1 {}
         for member in 0..2 {
             let mut counter = Counter::default();
             let source = instance.writer.add_source(SourceInfo {
@@ -628,7 +634,7 @@ mod tests {
             if let Some(group) = instance.group_mut(place) {
                 group.join(MemberId(member), source, &mut counter);
             }
-            while instance.work(&mut counter).1 {}
+            while instance.work(&mut counter, false).1 {}
             assert!(instance.is_quiet());
             // One of them is the End-of-RIB.
             assert!(counter.0 <= 101, "{} messages", counter.0);

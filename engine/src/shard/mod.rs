@@ -11,6 +11,7 @@
 mod arrivals;
 mod command;
 mod connection;
+mod deferral;
 mod desired;
 mod dynamic;
 mod graceful_shutdown;
@@ -51,6 +52,7 @@ pub use command::{
     Action, ConnectTarget, ConnectionId, PrefixView, Query, Reply, ShardCommand, SocketOptions,
 };
 use connection::{Connections, next_message};
+pub use deferral::Deferral;
 pub use dynamic::DynamicPeers;
 use instance::Instance;
 pub use memory::EstablishedPeers;
@@ -79,6 +81,8 @@ pub struct ShardOptions {
     pub established: EstablishedPeers,
     /// Shared by all shards of an engine.
     pub dynamic_peers: DynamicPeers,
+    /// Shared by all shards of an engine.
+    pub deferral: Deferral,
 }
 
 /// One core's work. See the module's page.
@@ -92,6 +96,9 @@ pub struct Shard {
     actions: VecDeque<Action>,
     established: EstablishedPeers,
     dynamic_peers: DynamicPeers,
+    deferral: Deferral,
+    /// It was not over when this shard looked last.
+    defers: bool,
     memory: Memory,
     /// Peers of which something is to be judged anew.
     reconsidering: VecDeque<PeerId>,
@@ -115,6 +122,8 @@ impl Shard {
             actions: VecDeque::new(),
             established: options.established,
             dynamic_peers: options.dynamic_peers,
+            defers: !options.deferral.is_over(),
+            deferral: options.deferral,
             memory: Memory::default(),
             reconsidering: VecDeque::new(),
             watches: Watches::default(),
@@ -333,12 +342,13 @@ impl Shard {
     pub fn work(&mut self, now: Time) -> bool {
         let mut more = self.revalidate_some();
         more |= self.reconsider_some();
+        self.look_at_deferral();
         for instance in self.instances.values_mut() {
             let mut outbox = Wire {
                 peers: &self.peers,
                 connections: &mut self.connections,
             };
-            let (wake, busy) = instance.work(&mut outbox);
+            let (wake, busy) = instance.work(&mut outbox, self.defers);
             more |= busy;
             if wake != 0 {
                 self.actions.push_back(Action::Wake(wake));
@@ -370,6 +380,7 @@ impl Shard {
             self.end_overdue(now, id);
             self.end_absence(now, id);
             self.look_at_draining(now, id);
+            self.end_waiting(now, id);
             self.drain(now, id);
         }
     }
@@ -474,7 +485,10 @@ impl Shard {
                 }
                 match taken {
                     Ok(None) => {}
-                    Ok(Some(family)) => self.end_stale(id, family, Cause::Restart),
+                    Ok(Some(family)) => {
+                        self.end_stale(id, family, Cause::Restart);
+                        self.note_end_of_rib(id, family);
+                    }
                     Err(notification) => self.handle_fault(now, id, slot, notification),
                 }
             }

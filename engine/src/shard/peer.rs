@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use codec::{Family, IpPrefix, PeerKind};
+use codec::{Family, FamilySet, IpPrefix, PeerKind};
 use rib::{IdSet, PATHS_OF_SOURCE_MAX, SourceId, SourceInfo, SourceKind};
 use smallvec::{SmallVec, smallvec};
 
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) retained: Option<Box<Retained>>,
     /// It said more prefixes than it may.
     pub(super) held: Option<Held>,
+    /// After our restart: until when its End-of-RIB is waited for.
+    pub(super) awaited: Option<Time>,
     /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
     /// The state of its session that whoever watches knows.
@@ -64,6 +66,8 @@ pub(super) struct Established {
     pub(super) import: Option<usize>,
     /// Under `import: none`: what was announced, counted and not kept.
     pub(super) counted: [Counted; Family::ALL.len()],
+    /// The families whose End-of-RIB it has said.
+    pub(super) ended: FamilySet,
     /// What it has yet to say again.
     pub(super) stale: StaleFamilies,
     /// UPDATEs with a malformed attribute (RFC 7606).

@@ -152,10 +152,10 @@ mod tests {
     }
 
     fn work(instance: &mut Instance, router: &mut Router) {
-        while instance.work(router).1 {}
+        while instance.work(router, false).1 {}
         // What was replaced is freed only when the next turns come.
         for _ in 0..8 {
-            instance.work(router);
+            instance.work(router, false);
         }
     }
 

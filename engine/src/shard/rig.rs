@@ -65,6 +65,7 @@ impl Rig {
             backlog_max: crate::group::BACKLOG_MAX,
             established: EstablishedPeers::default(),
             dynamic_peers: DynamicPeers::default(),
+            deferral: Default::default(),
         });
         let now = Time::default();
         shard.handle_command(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codec::{Family, PeerKind};
+use codec::{Family, FamilySet, PeerKind};
 
 use super::command::{Action, ConnectTarget};
 use super::import::role_of;
@@ -116,6 +116,11 @@ impl Shard {
         let Some(instance) = self.instances.get_mut(&peer.instance) else {
             return;
         };
+        tracing::debug!(
+            peer = %peer.neighbor.address,
+            graceful = ?negotiated.graceful,
+            "graceful restart"
+        );
         let source = instance
             .writer
             .add_source(source_info(&peer.neighbor, &negotiated));
@@ -130,6 +135,7 @@ impl Shard {
             reconsider: Default::default(),
             import: None,
             counted: Default::default(),
+            ended: FamilySet::NONE,
             stale: Default::default(),
             malformed_updates: 0,
             limit_levels: Default::default(),
@@ -168,6 +174,7 @@ impl Shard {
         self.adopt(id, place);
         // What it had before it restarted was judged by what was so then.
         self.reconsider_all(id);
+        self.end_waiting_for_session(id);
     }
 
     /// A peer that restarted has paths already: what it is told instead of those of its own that are

@@ -64,7 +64,8 @@ impl Peer {
         let draining = self.draining.map(|draining| draining.next_timeout());
         let held = self.held.and_then(|held| held.until);
         let timers = session.into_iter().chain(stale).chain(away);
-        timers.chain(draining).chain(held).min()
+        let timers = timers.chain(draining).chain(held);
+        timers.chain(self.awaited).min()
     }
 }
 
@@ -102,6 +103,12 @@ impl Shard {
             return;
         }
         let ids = established.adj_rib_in[family.index()].clone();
+        tracing::debug!(
+            peer = %peer.neighbor.address,
+            %family,
+            routes = ids.len(),
+            "the peer begins to refresh its routes"
+        );
         instance.mark_stale(established.source, family, ids.clone());
         established.stale[family.index()] = Some(Stale {
             ids,
@@ -121,6 +128,12 @@ impl Shard {
         };
         let stale = &mut established.stale[family.index()];
         if let Some(stale) = stale.take_if(|stale| stale.cause == cause) {
+            tracing::debug!(
+                ?cause,
+                %family,
+                missing = stale.ids.len(),
+                "a peer has said its routes again"
+            );
             self.sweep(id, family, stale.ids);
             self.peers.arm(id);
         }

@@ -105,6 +105,7 @@ impl Node {
                 backlog_max: BACKLOG_MAX,
                 established: established.clone(),
                 dynamic_peers: dynamic_peers.clone(),
+                deferral: Default::default(),
             });
             let writer = rib.writer(id);
             shard.handle_command(Time::default(), ShardCommand::Instance(INSTANCE, writer));

@@ -164,6 +164,14 @@ impl Directory {
         &mut self.store
     }
 
+    /// Whether it can be listed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.list().map(drop)
+    }
+
     /// Whether this is still the directory that was listed last.
     pub(crate) fn is_same(&self) -> bool {
         let now = fs::metadata(&self.path).map(|metadata| identity(&metadata));

@@ -1,5 +1,6 @@
 //! What the watcher knows at one moment, for whoever asks: a snapshot that no question holds up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,7 +11,7 @@ use super::explain::{Explanation, explain};
 use super::fault::Fault;
 use super::host::HostNetwork;
 use super::policies::{self, KnownPolicy};
-use super::store::InForce;
+use super::store::{Forms, InForce};
 use crate::config::{DesiredState, RouteSource};
 
 /// The newest [`Knowledge`]; replaced as a whole before the deltas that follow from it go out.
@@ -25,6 +26,7 @@ pub struct Knowledge {
     pub(crate) options: Options,
     pub(crate) state: Arc<DesiredState>,
     pub(crate) faults: Arc<[Fault]>,
+    pub(crate) forms: Arc<Forms>,
 }
 
 impl Knowledge {
@@ -41,6 +43,21 @@ impl Knowledge {
     /// The desired state.
     pub fn state(&self) -> &Arc<DesiredState> {
         &self.state
+    }
+
+    /// The texts that the resources in force came from, if they are kept.
+    pub fn forms(&self) -> &Forms {
+        &self.forms
+    }
+
+    /// The own routes that are announced, by instance.
+    pub fn announced(&self) -> BTreeMap<String, Vec<String>> {
+        let instances = self.state.instances.values();
+        let routes = instances.map(|instance| {
+            let prefixes = instance.origins.keys().map(ToString::to_string);
+            (instance.name.to_string(), prefixes.collect())
+        });
+        routes.collect()
     }
 
     /// What the resources have to do with a prefix.

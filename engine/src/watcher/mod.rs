@@ -31,7 +31,7 @@ pub use fault::{Fault, Severity};
 pub use host::{Host, HostNetwork, SystemHost};
 pub use knowledge::{Knowledge, SharedKnowledge};
 pub use policies::KnownPolicy;
-pub use store::{InForce, Store};
-pub use watch::Watcher;
+pub use store::{Forms, InForce, Store};
+pub use watch::{Keep, Watcher};
 
 pub use crate::config::{Delta, DesiredState, InstanceSettings, OriginChange, diff};

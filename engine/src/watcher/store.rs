@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::fault::{Fault, Severity};
 use super::manifest::{self, CONFIG_NAME};
 use super::resource::{BgpPeering, Body, ConfigMap, Key, Kind, Resource};
@@ -28,10 +30,30 @@ pub struct Store {
     config_map: Option<Arc<Resource>>,
     /// Concern no file: the directory itself.
     notices: Vec<Fault>,
+    /// Texts are kept, for [`Store::forms`].
+    keeps_texts: bool,
+    /// The texts of the files that `config` and `config_map` came from.
+    settings: BTreeMap<Arc<str>, Vec<Arc<str>>>,
 }
+
+/// The texts that what is in force came from: put into an empty store in their order, they come to
+/// the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forms {
+    /// By file: its last good text, and what was written over it and only in part counts.
+    files: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// The same of a file that is gone and whose settings are in force still.
+    gone: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+}
+
+/// Texts of one file that are kept because a later one counts only in part. Past it the oldest but
+/// the very first, which was good as a whole, are forgotten.
+const TEXTS_MAX: usize = 8;
 
 #[derive(Debug, Default)]
 struct File {
+    /// What it came to what it is by; only where forms are kept.
+    texts: Vec<Arc<str>>,
     resources: Vec<Arc<Resource>>,
     passed_over: BTreeMap<String, usize>,
     faults: Vec<Fault>,
@@ -60,6 +82,45 @@ impl Store {
             config: None,
             config_map: None,
             notices: Vec::new(),
+            keeps_texts: false,
+            settings: BTreeMap::new(),
+        }
+    }
+
+    /// Begins with what was in force before, and keeps the texts of what is from now on.
+    pub fn restore(&mut self, forms: Forms) {
+        self.keeps_texts = true;
+        for (name, texts) in &forms.gone {
+            for text in texts {
+                self.put(name, text.as_bytes());
+            }
+        }
+        if !forms.gone.is_empty() {
+            self.settle();
+        }
+        for name in forms.gone.keys() {
+            self.remove(name);
+        }
+        for (name, texts) in &forms.files {
+            for text in texts {
+                self.put(name, text.as_bytes());
+            }
+        }
+    }
+
+    /// The texts that what is in force came from; none unless they are kept.
+    pub fn forms(&self) -> Forms {
+        let files = self.files.iter();
+        let with_texts = files.filter(|(_, file)| !file.texts.is_empty());
+        let of_gone = self.settings.iter();
+        let of_gone = of_gone.filter(|(name, _)| !self.files.contains_key(*name));
+        Forms {
+            files: with_texts
+                .map(|(name, file)| (Arc::clone(name), file.texts.clone()))
+                .collect(),
+            gone: of_gone
+                .map(|(name, texts)| (Arc::clone(name), texts.clone()))
+                .collect(),
         }
     }
 
@@ -99,6 +160,7 @@ impl Store {
         }
         let mut resources: Vec<Arc<Resource>> =
             contents.resources.into_iter().map(Arc::new).collect();
+        let valid = resources.len();
         for key in contents.invalid {
             let kept = old.resources.iter().find(|resource| resource.key == key);
             resources.extend(kept.cloned().or_else(|| self.find(&key)));
@@ -111,13 +173,31 @@ impl Store {
                 }
             }
         }
+        let counts_in_part = resources.len() > valid;
         let file = File {
+            texts: self.texts(old.texts, text, counts_in_part),
             resources,
             passed_over: contents.passed_over,
             faults: contents.faults,
             had_documents: contents.documents > 0,
         };
         self.files.insert(name.into(), file);
+    }
+
+    /// The texts that a file came to what it is by, now that it has this one.
+    fn texts(&self, before: Vec<Arc<str>>, text: &[u8], counts_in_part: bool) -> Vec<Arc<str>> {
+        let Some(text) = std::str::from_utf8(text).ok().filter(|_| self.keeps_texts) else {
+            return Vec::new();
+        };
+        let mut texts = match counts_in_part {
+            true => before,
+            false => Vec::new(),
+        };
+        if texts.len() >= TEXTS_MAX {
+            texts.remove(1);
+        }
+        texts.push(text.into());
+        texts
     }
 
     /// A file can't be read, for a reason that is not in its text.
@@ -176,6 +256,7 @@ impl Store {
             }
         }
         self.choose_config(&mut in_force);
+        self.keep_settings();
         in_force.config = self.config.clone();
         in_force.config_map = self.config_map.clone();
         in_force
@@ -204,6 +285,33 @@ impl Store {
             }
             (None, _) => {}
         }
+    }
+
+    /// Remembers the texts of the settings in force, as they outlive their files.
+    fn keep_settings(&mut self) {
+        if !self.keeps_texts {
+            return;
+        }
+        let in_force = [&self.config, &self.config_map];
+        let mut settings = BTreeMap::new();
+        for resource in in_force.into_iter().flatten() {
+            let is_here = |file: &&File| file.resources.iter().any(|r| Arc::ptr_eq(r, resource));
+            let named = |(name, _): &(&Arc<str>, &File)| self.label(name) == resource.file;
+            let (name, texts) = match self.files.iter().find(named) {
+                Some((name, file)) if is_here(&file) => (name, &file.texts),
+                // It is gone, or has another text that does not have them.
+                _ => match self
+                    .settings
+                    .iter()
+                    .find(|(name, _)| self.label(name) == resource.file)
+                {
+                    Some(known) => known,
+                    None => continue,
+                },
+            };
+            settings.insert(Arc::clone(name), texts.clone());
+        }
+        self.settings = settings;
     }
 
     fn find(&self, key: &Key) -> Option<Arc<Resource>> {
@@ -441,5 +549,76 @@ mod tests {
         assert_eq!(port(&mut store), Some(1));
         store.remove("a.yaml");
         assert_eq!(port(&mut store), Some(1));
+    }
+
+    fn kept() -> Store {
+        let mut store = Store::new("m");
+        store.restore(Forms::default());
+        store
+    }
+
+    /// What a store comes to that begins with what this one kept.
+    fn again(store: &Store) -> InForce {
+        let forms = serde_json::to_string(&store.forms()).unwrap();
+        let mut again = Store::new("m");
+        again.restore(serde_json::from_str(&forms).unwrap());
+        again.settle()
+    }
+
+    #[test]
+    fn what_is_in_force_comes_back_from_the_texts_it_came_from() {
+        let mut store = kept();
+        let text = |a: &str, b: &str| policy("a", a) + &policy("b", b);
+        let steps = [
+            ("x.yaml", text("10.0.1.0/24", "10.0.2.0/24")),
+            ("config.yaml", config("1790")),
+            // One form from each of three texts.
+            ("x.yaml", text("10.0.1.0/99", "10.0.3.0/24")),
+            ("x.yaml", text("10.0.1.0/98", "10.0.3.0/99")),
+            ("x.yaml", "a: [".to_owned()),
+            ("config.yaml", config("abc")),
+            ("y.yaml", policy("c", "10.0.4.0/24")),
+        ];
+        for (name, text) in &steps {
+            store.put(name, text.as_bytes());
+            let before = store.settle();
+            let again = again(&store);
+            assert_eq!(again.resources, before.resources, "{name}: {text}");
+            assert_eq!(again.config, before.config);
+        }
+        assert_eq!(store.settle().resources.len(), 4);
+        // Settings outlive their file.
+        store.remove("config.yaml");
+        let before = store.settle();
+        assert!(before.config.is_some() && !store.contains("config.yaml"));
+        assert_eq!(again(&store).config, before.config);
+        assert_eq!(again(&store).resources, before.resources);
+        store.put("other.yaml", config("1791").as_bytes());
+        store.settle();
+        assert!(store.forms().gone.is_empty());
+    }
+
+    #[test]
+    fn texts_of_one_file_are_bounded_and_the_first_stays() {
+        let mut store = kept();
+        let text = |a: &str, b: &str| policy("a", a) + &policy("b", b);
+        store.put("x.yaml", text("10.0.1.0/24", "10.0.2.0/24").as_bytes());
+        for number in 3..100 {
+            let b = format!("10.0.{number}.0/24");
+            store.put("x.yaml", text("10.0.1.0/99", &b).as_bytes());
+        }
+        assert_eq!(store.forms().files["x.yaml"].len(), TEXTS_MAX);
+        assert_eq!(again(&store).resources, store.settle().resources);
+        // Good as a whole: nothing older counts.
+        store.put("x.yaml", text("10.0.7.0/24", "10.0.8.0/24").as_bytes());
+        assert_eq!(store.forms().files["x.yaml"].len(), 1);
+    }
+
+    #[test]
+    fn no_text_is_kept_unless_it_is_asked_for() {
+        let mut store = Store::new("m");
+        store.put("x.yaml", policy("a", "10.0.1.0/24").as_bytes());
+        store.settle();
+        assert_eq!(store.forms(), Forms::default());
     }
 }

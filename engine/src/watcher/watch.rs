@@ -24,6 +24,7 @@ use super::fault::{Fault, Severity};
 use super::gateways::Gateways;
 use super::host::{Host, HostNetwork};
 use super::knowledge::{Knowledge, SharedKnowledge};
+use super::store::Forms;
 use crate::config::{Delta, DesiredState, Password, diff};
 use crate::time::{Clock, Time};
 
@@ -35,6 +36,15 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const SURROUNDINGS_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two looks for a directory that is not there.
 const ABSENT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// For a watcher whose resources outlive the process.
+#[derive(Debug)]
+pub struct Keep {
+    /// What was in force before; counts once the directory can be listed.
+    pub before: Forms,
+    /// Told of each change, after it is in the knowledge; one note is as good as many.
+    pub changed: Sender<()>,
+}
 
 /// The running thread. Dropping it stops it.
 pub struct Watcher {
@@ -53,6 +63,7 @@ impl Watcher {
         directory: PathBuf,
         options: Options,
         host: Box<dyn Host>,
+        keep: Option<Keep>,
         output: impl FnMut(Vec<Delta>) + Send + 'static,
     ) -> io::Result<Watcher> {
         let (stop, stopped) = bounded(0);
@@ -61,7 +72,8 @@ impl Watcher {
         let thread = thread::Builder::new()
             .name("watcher".into())
             .spawn(move || {
-                let follower = Follower::new(&directory, options, host, Box::new(output), shared);
+                let output = Box::new(output);
+                let follower = Follower::new(&directory, options, host, keep, output, shared);
                 follower.run(&stopped);
             })?;
         Ok(Watcher {
@@ -96,6 +108,8 @@ struct Follower {
     events: Receiver<notify::Result<Event>>,
     sender: Sender<notify::Result<Event>>,
     overflow: Arc<AtomicBool>,
+    /// What was in force before the process began, until the directory is listed.
+    before: Option<Forms>,
     /// None while the directory is not there.
     watch: Option<RecommendedWatcher>,
     next_look: Time,
@@ -107,6 +121,7 @@ struct Follower {
 
 /// What becomes of a change in the store.
 struct Turn {
+    changed: Option<Sender<()>>,
     options: Options,
     host: Box<dyn Host>,
     output: Output,
@@ -123,9 +138,11 @@ impl Follower {
         path: &Path,
         options: Options,
         host: Box<dyn Host>,
+        keep: Option<Keep>,
         output: Output,
         shared: SharedKnowledge,
     ) -> Follower {
+        let (before, changed) = keep.map(|keep| (keep.before, keep.changed)).unzip();
         let (sender, events) = bounded(EVENTS_MAX);
         Follower {
             clock: Clock::system(),
@@ -136,7 +153,9 @@ impl Follower {
             watch: None,
             next_look: Time(0),
             next_surroundings: Time(0),
+            before,
             turn: Turn {
+                changed,
                 options,
                 host,
                 output,
@@ -237,6 +256,13 @@ impl Follower {
     fn appear(&mut self) {
         // First the watch, then the look: nothing falls between them.
         let listed = self.watch_directory().and_then(|watch| {
+            if self.before.is_some() {
+                // What is put in before the first scan is missed by it where it is gone.
+                self.directory.check()?;
+            }
+            if let Some(before) = self.before.take() {
+                self.directory.store().restore(before);
+            }
             let staged = self.directory.scan(self.clock.now())?;
             Ok((watch, staged))
         });
@@ -302,6 +328,7 @@ impl Turn {
     fn take(&mut self, directory: &mut Directory) {
         let store = directory.store();
         let in_force = store.settle();
+        let forms = Arc::new(store.forms());
         self.log_passed_over(store.passed_over());
         self.gateways.follow(&in_force, &*self.host);
         let evaluation = evaluate(
@@ -326,7 +353,12 @@ impl Turn {
             options: self.options.clone(),
             state: Arc::clone(&self.state),
             faults: faults.into(),
+            forms,
         }));
+        if let Some(changed) = &self.changed {
+            // Full: it is told already.
+            let _ = changed.try_send(());
+        }
         if !deltas.is_empty() {
             log_change(&deltas);
             (self.output)(deltas);

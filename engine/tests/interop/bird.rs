@@ -1,6 +1,7 @@
 //! BIRD 2, asked through birdc.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ pub(crate) const BIRDC: &str = "/usr/sbin/birdc";
 
 /// A running BIRD.
 pub(crate) struct Bird {
-    _bird: Process,
+    bird: Process,
     directory: TempDir,
 }
 
@@ -29,15 +30,8 @@ impl Bird {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
         fs::write(at("bird.conf"), bird_conf).expect("bird.conf is written");
-        let mut command = host.command(BIRD);
-        command
-            .arg("-f")
-            .arg("-c")
-            .arg(at("bird.conf"))
-            .arg("-s")
-            .arg(at("bird.ctl"));
         let bird = Bird {
-            _bird: Process::start("bird", &mut command, &at("bird.log")),
+            bird: start(host, directory.path(), &[]),
             directory,
         };
         eventually("BIRD answers", || bird.birdc(&["show", "status"]));
@@ -61,10 +55,35 @@ impl Router for Bird {
         Ok(parse_routes(&answer))
     }
 
+    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+        self.bird.kill();
+        let _ = fs::remove_file(self.directory.path().join("bird.ctl"));
+        self.bird = start(spec.host(lab), self.directory.path(), &["-R"]);
+        eventually("BIRD answers", || self.birdc(&["show", "status"]));
+    }
+
+    fn ask_refresh(&self) {
+        self.birdc(&["reload", "in", "ringbgp"])
+            .expect("BIRD asks again");
+    }
+
     fn session(&self) -> String {
         self.birdc(&["show", "protocols", "all", "ringbgp"])
             .unwrap_or_else(|error| error)
     }
+}
+
+fn start(host: &Namespace, directory: &Path, more: &[&str]) -> Process {
+    let at = |name: &str| directory.join(name);
+    let mut command = host.command(BIRD);
+    command
+        .arg("-f")
+        .arg("-c")
+        .arg(at("bird.conf"))
+        .arg("-s")
+        .arg(at("bird.ctl"))
+        .args(more);
+    Process::start("bird", &mut command, &at("bird.log"))
 }
 
 fn configuration(spec: &RouterSpec) -> String {
@@ -93,6 +112,9 @@ fn configuration(spec: &RouterSpec) -> String {
     }
     if spec.gtsm {
         options += " ttl security on;";
+    }
+    if spec.graceful {
+        options += " graceful restart on;";
     }
     format!(
         "log stderr all;

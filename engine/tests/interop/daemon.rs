@@ -18,6 +18,7 @@ pub(crate) struct Daemon<'lab> {
     process: Option<Process>,
     namespace: Option<&'lab Namespace>,
     directory: TempDir,
+    keeps_state: bool,
 }
 
 impl<'lab> Daemon<'lab> {
@@ -27,10 +28,20 @@ impl<'lab> Daemon<'lab> {
         namespace: Option<&'lab Namespace>,
         manifests: &[(&str, &str)],
     ) -> Daemon<'lab> {
+        Daemon::start_keeping(namespace, manifests, false)
+    }
+
+    /// The same, with a directory for what survives the process, or without.
+    pub(crate) fn start_keeping(
+        namespace: Option<&'lab Namespace>,
+        manifests: &[(&str, &str)],
+        keeps_state: bool,
+    ) -> Daemon<'lab> {
         let mut daemon = Daemon {
             process: None,
             namespace,
             directory: TempDir::new().expect("a temporary directory"),
+            keeps_state,
         };
         fs::create_dir(daemon.manifests()).expect("the manifest directory is made");
         for (name, text) in manifests {
@@ -63,6 +74,17 @@ impl<'lab> Daemon<'lab> {
         self.run();
     }
 
+    /// Ends the daemon as its supervisor would, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        assert_eq!(self.terminate(), Some(0));
+        self.run();
+    }
+
+    /// Where it keeps what survives it.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
     /// SIGTERM; its exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         self.process.as_mut().and_then(Process::terminate)
@@ -80,6 +102,9 @@ impl<'lab> Daemon<'lab> {
             .arg("--admin")
             .arg(self.socket())
             .args(["--node-name", NODE, "--log-level", "debug"]);
+        if self.keeps_state {
+            command.arg("--state").arg(self.state());
+        }
         if let Ok(io) = std::env::var("RINGBGP_TEST_IO") {
             command.args(["--io", &io]);
         }

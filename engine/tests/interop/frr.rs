@@ -17,7 +17,7 @@ pub(crate) const VTYSH: &str = "/usr/bin/vtysh";
 
 /// A running FRR.
 pub(crate) struct Frr {
-    _bgpd: Process,
+    bgpd: Process,
     _zebra: Process,
     peer: String,
     directory: TempDir,
@@ -44,27 +44,12 @@ impl Frr {
         // Both daemons become the user frr before they write here.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))
             .expect("the directory's mode is set");
-        let start = |name: &str, program: &str, more: &[&str]| {
-            let mut command = host.command(program);
-            command
-                .arg("--config_file")
-                .arg(at(&format!("{name}.conf")))
-                .arg("--pid_file")
-                .arg(at(&format!("{name}.pid")))
-                .arg("--vty_socket")
-                .arg(directory.path())
-                .arg("--socket")
-                .arg(at("zserv.api"))
-                .args(["--vty_port", "0", "--log", "stdout"])
-                .args(more);
-            Process::start(name, &mut command, &at(&format!("{name}.log")))
-        };
-        let zebra = start("zebra", ZEBRA, &[]);
+        let zebra = start(host, directory.path(), "zebra", ZEBRA, &[]);
         wait_for_socket(&at("zebra.vty"));
-        let bgpd = start("bgpd", BGPD, &["--listenon", local]);
+        let bgpd = start(host, directory.path(), "bgpd", BGPD, &["--listenon", local]);
         wait_for_socket(&at("bgpd.vty"));
         Frr {
-            _bgpd: bgpd,
+            bgpd,
             _zebra: zebra,
             peer: peer.to_owned(),
             directory,
@@ -100,6 +85,28 @@ impl Router for Frr {
         Ok(table)
     }
 
+    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+        self.bgpd.kill();
+        // It has its own networks only seconds after its start, and would end its RIB before.
+        spec.host(lab).unplug(true);
+        let _ = fs::remove_file(self.directory.path().join("bgpd.vty"));
+        let listen = ["--listenon", spec.local()];
+        self.bgpd = start(spec.host(lab), self.directory.path(), "bgpd", BGPD, &listen);
+        eventually("bgpd has its networks", || {
+            let table = self.vtysh(&["show bgp ipv4 unicast json"])?;
+            match spec.announced(false).all(|prefix| table.contains(prefix)) {
+                true => Ok(()),
+                false => Err(table),
+            }
+        });
+        spec.host(lab).unplug(false);
+    }
+
+    fn ask_refresh(&self) {
+        let command = format!("clear bgp ipv4 unicast {} soft in", self.peer);
+        self.vtysh(&[&command]).expect("FRR asks again");
+    }
+
     fn session(&self) -> String {
         self.vtysh(&["show bgp neighbors json"])
             .and_then(|answer| parse_json(&answer))
@@ -122,6 +129,10 @@ fn configuration(spec: &RouterSpec) -> String {
         // A route server's AS does not stand in what it passes on.
         format!(" no neighbor {peer} enforce-first-as"),
     ];
+    if spec.graceful {
+        lines.push(" bgp graceful-restart".to_owned());
+        lines.push(" bgp graceful-restart preserve-fw-state".to_owned());
+    }
     if let Some(password) = spec.password {
         lines.push(format!(" neighbor {peer} password {password}"));
     }
@@ -184,6 +195,23 @@ fn learned(path: &serde_json::Value) -> Learned {
             .map(|text| text.to_lowercase())
             .collect(),
     }
+}
+
+fn start(host: &Namespace, directory: &Path, name: &str, program: &str, more: &[&str]) -> Process {
+    let at = |name: &str| directory.join(name);
+    let mut command = host.command(program);
+    command
+        .arg("--config_file")
+        .arg(at(&format!("{name}.conf")))
+        .arg("--pid_file")
+        .arg(at(&format!("{name}.pid")))
+        .arg("--vty_socket")
+        .arg(directory)
+        .arg("--socket")
+        .arg(at("zserv.api"))
+        .args(["--vty_port", "0", "--log", "stdout"])
+        .args(more);
+    Process::start(name, &mut command, &at(&format!("{name}.log")))
 }
 
 fn wait_for_socket(path: &Path) {

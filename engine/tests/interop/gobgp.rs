@@ -1,6 +1,7 @@
 //! GoBGP: gobgpd, asked through its command line client over a Unix socket.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -15,7 +16,7 @@ pub(crate) const GOBGP: &str = "/usr/bin/gobgp";
 
 /// A running GoBGP.
 pub(crate) struct Gobgp {
-    _gobgpd: Process,
+    gobgpd: Process,
     peer: &'static str,
     directory: TempDir,
 }
@@ -26,18 +27,17 @@ impl Gobgp {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
         fs::write(at("gobgp.toml"), configuration(spec)).expect("gobgp.toml is written");
-        let mut command = spec.host(lab).command(GOBGPD);
-        command
-            .args(["-t", "toml", "-f"])
-            .arg(at("gobgp.toml"))
-            .args(["--pprof-disable", "--api-hosts"])
-            .arg(format!("unix://{}", at("api.sock").display()));
         let gobgp = Gobgp {
-            _gobgpd: Process::start("gobgpd", &mut command, &at("gobgpd.log")),
+            gobgpd: start(lab, spec, directory.path(), &[]),
             peer: spec.peer(),
             directory,
         };
-        eventually("GoBGP answers", || gobgp.ask(&["global"]));
+        gobgp.announce(spec);
+        gobgp
+    }
+
+    fn announce(&self, spec: &RouterSpec) {
+        eventually("GoBGP answers", || self.ask(&["global"]));
         for prefix in &spec.announce {
             let (family, next_hop) = if prefix.contains(':') {
                 ("ipv6", ROUTER_V6)
@@ -54,9 +54,8 @@ impl Gobgp {
                 command.extend(["rt", target]);
             }
             command.extend(["-a", family]);
-            gobgp.ask(&command).expect("GoBGP announces a prefix");
+            self.ask(&command).expect("GoBGP announces a prefix");
         }
-        gobgp
     }
 
     fn ask(&self, command: &[&str]) -> Result<String, String> {
@@ -90,9 +89,36 @@ impl Router for Gobgp {
         Ok(table)
     }
 
+    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+        self.gobgpd.kill();
+        // It forgets what it was asked to announce, and is to say it before anybody hears it.
+        spec.host(lab).unplug(true);
+        self.gobgpd = start(lab, spec, self.directory.path(), &["-r"]);
+        self.announce(spec);
+        spec.host(lab).unplug(false);
+    }
+
+    fn ask_refresh(&self) {
+        self.ask(&["neighbor", self.peer, "softresetin"])
+            .expect("GoBGP asks again");
+    }
+
     fn session(&self) -> String {
         self.ask(&["neighbor"]).unwrap_or_else(|error| error)
     }
+}
+
+fn start(lab: &Lab, spec: &RouterSpec, directory: &Path, more: &[&str]) -> Process {
+    let at = |name: &str| directory.join(name);
+    let _ = fs::remove_file(at("api.sock"));
+    let mut command = spec.host(lab).command(GOBGPD);
+    command
+        .args(["-t", "toml", "-f"])
+        .arg(at("gobgp.toml"))
+        .args(["--pprof-disable", "--api-hosts"])
+        .arg(format!("unix://{}", at("api.sock").display()))
+        .args(more);
+    Process::start("gobgpd", &mut command, &at("gobgpd.log"))
 }
 
 fn configuration(spec: &RouterSpec) -> String {
@@ -107,6 +133,14 @@ fn configuration(spec: &RouterSpec) -> String {
         true => "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n",
         false => "",
     };
+    let (session, of_family) = match spec.graceful {
+        true => (
+            "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 60\n    \
+             notification-enabled = true\n",
+            "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n",
+        ),
+        false => ("", ""),
+    };
     format!(
         "[global.config]
   as = {asn}
@@ -120,10 +154,10 @@ fn configuration(spec: &RouterSpec) -> String {
   [neighbors.timers.config]
     connect-retry = 1
     idle-hold-time-after-reset = 1
-  [[neighbors.afi-safis]]
+{session}  [[neighbors.afi-safis]]
     [neighbors.afi-safis.config]
       afi-safi-name = \"{family}\"
-",
+{of_family}",
         asn = spec.asn,
         id = spec.id(),
         peer = spec.peer(),

@@ -110,6 +110,12 @@ impl Namespace {
         move_into_link_name_space(host.as_fd(), kind).expect("a thread can move");
     }
 
+    /// Takes the host's cable out, or puts it back.
+    pub(crate) fn unplug(&self, out: bool) {
+        let state = if out { "down" } else { "up" };
+        ip(&["-n", &self.name, "link", "set", "eth0", state]).expect("a cable can be handled");
+    }
+
     /// A command that runs `program` on this host.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");

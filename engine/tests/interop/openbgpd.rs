@@ -71,6 +71,11 @@ impl Router for Openbgpd {
         Ok(table)
     }
 
+    fn ask_refresh(&self) {
+        self.bgpctl(&["neighbor", self.peer, "refresh"])
+            .expect("OpenBGPD asks again");
+    }
+
     fn session(&self) -> String {
         self.bgpctl(&["show", "neighbor"])
             .unwrap_or_else(|error| error)

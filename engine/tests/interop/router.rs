@@ -39,6 +39,8 @@ pub(crate) struct RouterSpec {
     pub(crate) password: Option<&'static str>,
     pub(crate) gtsm: bool,
     pub(crate) passive: bool,
+    /// It restarts gracefully, and helps who does.
+    pub(crate) graceful: bool,
     /// The MED of what it announces.
     pub(crate) med: Option<u32>,
     /// What it announces has these: a standard, a large and an extended community, a route target.
@@ -67,9 +69,17 @@ pub(crate) struct Learned {
 pub(crate) type Table = BTreeMap<String, Learned>;
 
 /// A running router.
-pub(crate) trait Router {
+pub(crate) trait Router: Sync {
     /// The routes of both families that it learned from ringbgp.
     fn learned(&self) -> Result<Table, String>;
+
+    /// SIGKILL, and a start that continues what was. Only where the router can do that.
+    fn crash_and_restart(&mut self, _: &Lab, _: &RouterSpec) {
+        panic!("this router does not restart gracefully");
+    }
+
+    /// Has it ask ringbgp for its routes again.
+    fn ask_refresh(&self);
 
     /// Its view of the session with ringbgp, for complaints.
     fn session(&self) -> String;
@@ -86,6 +96,7 @@ impl RouterSpec {
             password: None,
             gtsm: false,
             passive: false,
+            graceful: false,
             med: None,
             communities: None,
             announce: vec!["192.168.100.0/24", "2001:db8:100::/48"],

@@ -1,5 +1,6 @@
 //! A shard and one scripted router, on virtual time: refreshes here, restarts in `restarts`.
 
+mod own_restarts;
 mod restarts;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,6 +19,7 @@ use crate::config::{
     NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
 };
 use crate::group::Interfaces;
+use crate::shard::Deferral;
 use crate::shard::receive;
 use crate::shard::{
     Action, ConnectionId, DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions,
@@ -109,12 +111,34 @@ fn enhanced() -> Vec<Capability> {
     vec![Capability::RouteRefresh, Capability::EnhancedRouteRefresh]
 }
 
+/// What an OPEN says of restarts.
+fn opened(open: &Open) -> String {
+    let mut words = "open".to_owned();
+    for capability in &open.capabilities {
+        if let Capability::GracefulRestart {
+            restarting,
+            families,
+            ..
+        } = capability
+        {
+            words += if *restarting { " R" } else { "" };
+            let forwarding = families.iter().filter(|family| family.forwarding);
+            words += &" F".repeat(forwarding.count());
+        }
+    }
+    words
+}
+
 fn prefix(number: u8) -> Ipv4Prefix {
     Ipv4Prefix::masked(Ipv4Addr::new(20, 0, number, 0), 24)
 }
 
 impl Bed {
     fn new(neighbor: Neighbor) -> Bed {
+        Bed::after(Deferral::default(), neighbor)
+    }
+
+    fn after(deferral: Deferral, neighbor: Neighbor) -> Bed {
         let rib = Rib::new(RibOptions {
             shards: 1,
             selection: Selection::default(),
@@ -126,6 +150,7 @@ impl Bed {
             backlog_max: 1 << 20,
             established: EstablishedPeers::default(),
             dynamic_peers: DynamicPeers::default(),
+            deferral,
         });
         let now = Time(1_000_000_000);
         let writer = rib.writer(ShardId(0));
@@ -301,8 +326,9 @@ impl Bed {
         let mut rest = &octets[..];
         while let Some(length) = codec::frame(rest, codec::MAX_LEN).unwrap() {
             let heard = match codec::parse_message(&rest[..length]).unwrap() {
-                Message::Open(_) => "open".to_owned(),
+                Message::Open(open) => opened(&open),
                 Message::Keepalive => "keepalive".to_owned(),
+                Message::Update([0, 0, 0, 0]) => "end".to_owned(),
                 Message::Update(_) => "update".to_owned(),
                 Message::Notification(said) => match said.hard_reset_reason() {
                     Some(reason) => format!("6/9 around {}/{}", reason.code, reason.subcode),

@@ -52,6 +52,7 @@ impl Bed {
             backlog_max: 4 << 20,
             established: EstablishedPeers::default(),
             dynamic_peers: Default::default(),
+            deferral: Default::default(),
         });
         let now = Time(1_000_000_000);
         let settings = InstanceSettings {

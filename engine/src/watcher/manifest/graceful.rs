@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::fields::{Field, Fields};
-use super::unsupported;
 use crate::config::GracefulRestart;
 use crate::watcher::fault::Report;
 
@@ -40,7 +39,8 @@ pub(super) fn graceful_restart(fields: &mut Fields<'_>, report: &mut Report) -> 
         &mut settings.restart_time,
     );
     seconds("staleTimeSeconds", SECONDS_MAX, &mut settings.stale_time);
-    unsupported::in_graceful_restart(&mut fields, report);
+    let deferral = &mut settings.selection_deferral;
+    seconds("selectionDeferralSeconds", SECONDS_MAX, deferral);
     fields.close_strictly(report);
     settings
 }

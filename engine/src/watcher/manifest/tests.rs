@@ -450,11 +450,11 @@ fn graceful_restart_is_read_with_its_defaults_and_bounds() {
         helper: false,
         restart_time: Duration::from_secs(4095),
         stale_time: Duration::from_secs(7),
+        selection_deferral: Duration::from_secs(9),
         notification: false,
-        ..defaults
     };
     let written = "  gracefulRestart: {enabled: true, helper: false, restartTimeSeconds: 4095, \
-                   staleTimeSeconds: 7, notification: false}\n";
+                   staleTimeSeconds: 7, selectionDeferralSeconds: 9, notification: false}\n";
     assert_eq!(read(written), wanted);
     assert_fault(
         &with("  gracefulRestart: {restartTimeSeconds: 4096}\n"),
@@ -480,7 +480,6 @@ fn off_is_accepted_for_what_is_not_built() {
 #[test]
 fn whatever_asks_for_what_is_not_built_is_a_fault() {
     let fields = [
-        "gracefulRestart: {selectionDeferralSeconds: 30}",
         "longLivedGracefulRestart: {staleTimeSeconds: 3600}",
         "timers: {advertisementIntervalSeconds: 5}",
     ];

@@ -25,20 +25,12 @@ const NEIGHBOR: &[(&str, Off)] = &[(
     Off::Fields(&[("enabled", Off::False), ("staleTimeSeconds", Off::Never)]),
 )];
 
-/// Fields of a neighbor's `gracefulRestart`.
-const GRACEFUL_RESTART: &[(&str, Off)] = &[("selectionDeferralSeconds", Off::Never)];
-
 /// Fields of a neighbor's `timers`.
 const TIMERS: &[(&str, Off)] = &[("advertisementIntervalSeconds", Off::Zero)];
 
 /// Says which fields of a neighbor are not built yet.
 pub(super) fn in_neighbor(fields: &mut Fields<'_>, report: &mut Report) {
     refuse(fields, NEIGHBOR, report);
-}
-
-/// Says which fields of a neighbor's `gracefulRestart` are not built yet.
-pub(super) fn in_graceful_restart(fields: &mut Fields<'_>, report: &mut Report) {
-    refuse(fields, GRACEFUL_RESTART, report);
 }
 
 /// Says which fields of a neighbor's `timers` are not built yet.

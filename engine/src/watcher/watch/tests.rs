@@ -49,10 +49,24 @@ impl Scene {
     }
 
     fn start(root: TempDir, path: PathBuf) -> Scene {
+        Scene::start_after(root, path, None)
+    }
+
+    fn start_after(root: TempDir, path: PathBuf, before: Option<Forms>) -> Scene {
         let (sender, deltas) = unbounded();
         let output = move |deltas| sender.send(deltas).unwrap();
         let options = Options::default();
-        let watcher = Watcher::start(path.clone(), options, Box::new(TestHost), output).unwrap();
+        let watcher = Watcher::start(
+            path.clone(),
+            options,
+            Box::new(TestHost),
+            before.map(|before| Keep {
+                before,
+                changed: bounded(1).0,
+            }),
+            output,
+        )
+        .unwrap();
         Scene {
             _root: root,
             path,
@@ -415,4 +429,55 @@ fn from_a_written_file_to_its_deltas() {
         "p50 {:?} p99 {:?} max {:?}",
         times[250], times[495], times[499]
     );
+}
+
+/// What was kept of a directory whose one policy asked for 10.1.0.0/24, and that directory.
+fn kept() -> (TempDir, PathBuf, Forms) {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("m");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("config.yaml"), CONFIG).unwrap();
+    fs::write(path.join("p.yaml"), policy("p", "10.1.0.0/24")).unwrap();
+    let mut scene = Scene::start_after(root, path, Some(Forms::default()));
+    scene.expect(&["10.1.0.0/24"]);
+    let forms = scene.watcher.knowledge.load().forms().clone();
+    (scene._root, scene.path, forms)
+}
+
+#[test]
+fn what_was_in_force_before_a_restart_is_so_where_it_broke_meanwhile() {
+    let (root, path, before) = kept();
+    fs::write(path.join("p.yaml"), policy("p", "10.1.0.0/99")).unwrap();
+    fs::write(path.join("q.yaml"), policy("q", "10.2.0.0/24")).unwrap();
+    let mut scene = Scene::start_after(root, path, Some(before));
+    scene.expect(&["10.1.0.0/24", "10.2.0.0/24"]);
+    assert!(scene.said().contains("10.1.0.0/99"), "{}", scene.said());
+    scene.write("p.yaml", &policy("p", "10.3.0.0/24"));
+    scene.expect(&["10.2.0.0/24", "10.3.0.0/24"]);
+}
+
+#[test]
+fn a_file_that_went_while_nobody_looked_is_deleted() {
+    let (root, path, before) = kept();
+    fs::remove_file(path.join("p.yaml")).unwrap();
+    let mut scene = Scene::start_after(root, path, Some(before));
+    scene.write("q.yaml", &policy("q", "10.2.0.0/24"));
+    scene.expect(&["10.2.0.0/24"]);
+}
+
+#[test]
+fn nothing_is_asked_for_until_the_directory_is_there() {
+    let (root, path, before) = kept();
+    let away = path.with_file_name("away");
+    fs::rename(&path, &away).unwrap();
+    let mut scene = Scene::start_after(root, path.clone(), Some(before));
+    let clock = Clock::system();
+    while !scene.said().contains("it is not there") {
+        assert!(clock.now() < Time(0) + PATIENCE, "{}", scene.said());
+        thread::sleep(Duration::from_millis(5));
+    }
+    scene.expect_quiet();
+    fs::write(away.join("p.yaml"), policy("p", "10.1.0.0/99")).unwrap();
+    fs::rename(&away, &path).unwrap();
+    scene.expect(&["10.1.0.0/24"]);
 }

@@ -10,28 +10,28 @@ const RESTART_TIME: Duration = Duration::from_secs(100);
 const STALE_TIME: Duration = Duration::from_secs(300);
 
 /// What the router says of its restarts.
-struct Says {
+pub(super) struct Says {
     restarting: bool,
     notification: bool,
     named: bool,
     forwarding: bool,
 }
 
-const RESTARTS: Says = Says {
+pub(super) const RESTARTS: Says = Says {
     restarting: false,
     notification: false,
     named: true,
     forwarding: false,
 };
 
-const RESTARTED: Says = Says {
+pub(super) const RESTARTED: Says = Says {
     restarting: true,
     notification: false,
     named: true,
     forwarding: true,
 };
 
-fn graceful(says: &Says) -> Vec<Capability> {
+pub(super) fn graceful(says: &Says) -> Vec<Capability> {
     let family = GracefulRestartFamily {
         afi: FAMILY.afi(),
         safi: FAMILY.safi(),
@@ -52,7 +52,7 @@ fn with_notification(says: Says) -> Says {
     }
 }
 
-fn helper() -> Neighbor {
+pub(super) fn helper() -> Neighbor {
     Neighbor {
         graceful_restart: GracefulRestart {
             stale_time: STALE_TIME,
@@ -280,6 +280,27 @@ fn a_new_session_over_the_one_that_is_up_is_a_restart() {
     bed.announce(0..1);
     bed.end_of_rib();
     bed.fresh(0..1);
+}
+
+#[test]
+fn a_collision_that_is_late_is_no_restart() {
+    let mut bed = told(&RESTARTS);
+    let first = bed.connection;
+    bed.establish(graceful(&RESTARTS));
+    assert_eq!(bed.heard, ["open", "6/7"]);
+    assert_eq!(bed.closed, [bed.connection]);
+    bed.connection = first;
+    bed.announce(10..11);
+    bed.fresh(0..11);
+    // Later it can be none: the peer has lost the first one, and did not restart.
+    bed.pass(Duration::from_secs(10));
+    let not_restarted = Says {
+        restarting: false,
+        ..RESTARTED
+    };
+    bed.establish(graceful(&not_restarted));
+    assert!(bed.closed.contains(&first));
+    bed.stale(0..11);
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! After a restart: nothing is told before what peers say has come (RFC 4724 §4.1).
+//!
+//! Route selection would go through the tables of all peers one by one, and an early End-of-RIB would
+//! have peers forget what a later one brings. So groups tell nothing until each peer that is waited
+//! for has said End-of-RIB, or its time is over. Own routes are in the table meanwhile, and peers hold
+//! on to what they heard before the restart.
+//!
+//! One for all shards of an engine. Invariant: once it is over it stays over; it is over when nobody
+//! is waited for and the first neighbors have been dealt out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use codec::{Family, FamilySet};
+
+use super::Shard;
+use super::command::Action;
+use super::peer::PeerId;
+use crate::config::{Import, Neighbor, Password};
+use crate::session::OwnRestart;
+use crate::time::Time;
+
+/// Whether peers are told nothing yet.
+///
+/// Flags and a count, and no other memory is read because of them, but for the order in which they
+/// are seen: whoever sees `over` does what it does anyway.
+#[derive(Clone, Debug, Default)]
+pub struct Deferral(Option<Arc<Waiting>>);
+
+#[derive(Debug)]
+struct Waiting {
+    /// Peers that are waited for, and one until the first neighbors have been dealt out.
+    peers: AtomicUsize,
+    is_open: AtomicBool,
+    over: AtomicBool,
+}
+
+impl Deferral {
+    /// Of a process that restarted. Without it ([`Deferral::default`]) nothing is deferred.
+    pub fn after_restart() -> Deferral {
+        Deferral(Some(Arc::new(Waiting {
+            peers: AtomicUsize::new(1),
+            is_open: AtomicBool::new(true),
+            over: AtomicBool::new(false),
+        })))
+    }
+
+    /// Whether this process restarted, be the deferral over or not.
+    pub fn is_restart(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether peers are told what there is.
+    pub fn is_over(&self) -> bool {
+        let over = |waiting: &Arc<Waiting>| waiting.over.load(Ordering::Acquire);
+        self.0.as_ref().is_none_or(over)
+    }
+
+    /// So many neighbors are about to be dealt out that are waited for.
+    pub fn expect(&self, peers: usize) {
+        if let Some(waiting) = &self.0 {
+            waiting.peers.fetch_add(peers, Ordering::AcqRel);
+        }
+    }
+
+    /// The first neighbors have been counted. True: nobody is waited for, it is over.
+    pub fn begin(&self) -> bool {
+        match &self.0 {
+            Some(waiting) if waiting.is_open.swap(false, Ordering::AcqRel) => self.release(),
+            _ => false,
+        }
+    }
+
+    /// A peer is waited for no longer. True: it was the last, it is over.
+    pub fn release(&self) -> bool {
+        let Some(waiting) = &self.0 else {
+            return false;
+        };
+        let last = waiting.peers.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            waiting.over.store(true, Ordering::Release);
+        }
+        last
+    }
+}
+
+impl Neighbor {
+    /// Whether what it says is waited for after our restart: it is taken, and has an end.
+    pub fn is_awaited(&self) -> bool {
+        let settings = &self.graceful_restart;
+        self.import != Import::None
+            && (settings.enabled || settings.helper)
+            && !matches!(self.password, Password::Missing(_))
+    }
+}
+
+impl Shard {
+    /// What a peer's first session says of us.
+    ///
+    // RFC-DONE 4724 §4.1: R after a restart, once; F if what was told before it stands, which is known
+    // only of a restart within one boot.
+    pub(super) fn own_restart(&self) -> OwnRestart {
+        let restarting = self.deferral.is_restart();
+        OwnRestart {
+            restarting,
+            forwarding: match restarting {
+                true => FamilySet::ALL,
+                false => FamilySet::NONE,
+            },
+        }
+    }
+
+    /// A neighbor that was dealt out: the dispatcher counted it if it is waited for.
+    pub(super) fn expect(&mut self, now: Time, id: PeerId) {
+        if self.deferral.is_over() {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(id)
+            && peer.neighbor.is_awaited()
+        {
+            let time = peer.neighbor.graceful_restart.selection_deferral;
+            peer.awaited = Some(now + time);
+            self.peers.arm(id);
+        }
+    }
+
+    // RFC-DONE 4724 §4.1: a peer that restarted itself, or knows no End-of-RIB, is not waited for.
+    /// A session is up.
+    pub(super) fn end_waiting_for_session(&mut self, id: PeerId) {
+        let peer = self.peers.get(id);
+        let graceful =
+            peer.and_then(|peer| peer.established.as_ref()?.negotiated.graceful.as_ref());
+        if graceful.is_none_or(|graceful| graceful.restarting) {
+            self.stop_waiting(id);
+        }
+    }
+
+    // RFC-DONE 4724 §4.1: selection waits for End-of-RIB of all peers.
+    /// A peer said all that it has of a family.
+    pub(super) fn note_end_of_rib(&mut self, id: PeerId, family: Family) {
+        let peer = self.peers.get_mut(id);
+        let Some(established) = peer.and_then(|peer| peer.established.as_mut()) else {
+            return;
+        };
+        established.ended.insert(family);
+        let families = established.negotiated.families;
+        if families.intersection(established.ended) == families {
+            self.stop_waiting(id);
+        }
+    }
+
+    // RFC-DONE 4724 §4.1: selection waits for the Selection_Deferral_Timer at most.
+    /// The time of a peer may be over.
+    pub(super) fn end_waiting(&mut self, now: Time, id: PeerId) {
+        let peer = self.peers.get(id);
+        if peer
+            .and_then(|peer| peer.awaited)
+            .is_some_and(|until| until <= now)
+        {
+            self.stop_waiting(id);
+        }
+    }
+
+    pub(super) fn stop_waiting(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if peer.awaited.take().is_some() && self.deferral.release() {
+            tracing::info!("peers are told all routes: nobody is waited for after the restart");
+            // The other shards see it when they look.
+            for instance in self.instances.values() {
+                let others = instance.writer.other_subscribers();
+                self.actions.push_back(Action::Wake(others));
+            }
+        }
+        self.peers.arm(id);
+    }
+
+    /// Once it is over, what waited is told.
+    pub(super) fn look_at_deferral(&mut self) {
+        self.defers = self.defers && !self.deferral.is_over();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends_with_the_last_peer_once_the_first_neighbors_are_known() {
+        assert!(Deferral::default().is_over());
+        let deferral = Deferral::after_restart();
+        assert!(!deferral.is_over());
+        deferral.expect(2);
+        assert!(!deferral.release());
+        assert!(!deferral.begin());
+        assert!(!deferral.begin());
+        assert!(!deferral.is_over());
+        assert!(deferral.clone().release());
+        assert!(deferral.is_over());
+        // Nobody to wait for.
+        let deferral = Deferral::after_restart();
+        deferral.expect(0);
+        assert!(deferral.begin() && deferral.is_over());
+    }
+}

@@ -1,0 +1,107 @@
+//! Our own restart: what OPEN says of it, and how long nobody is told anything.
+
+use super::restarts::{RESTARTED, RESTARTS, graceful, helper};
+use super::*;
+use crate::config::{OriginAttributes, OriginChange};
+
+/// A neighbor that keeps our routes.
+fn keeper() -> Neighbor {
+    let mut neighbor = helper();
+    neighbor.graceful_restart.enabled = true;
+    neighbor
+}
+
+/// A shard that has one route of its own, and waits for so many peers.
+fn restarted(neighbor: Neighbor, peers: usize) -> (Bed, Deferral) {
+    let deferral = Deferral::after_restart();
+    deferral.expect(peers);
+    deferral.begin();
+    let mut bed = Bed::after(deferral.clone(), neighbor);
+    let attributes = Arc::new(OriginAttributes {
+        communities: vec![],
+        large_communities: vec![],
+        local_preference: 100,
+    });
+    let change = OriginChange {
+        prefix: IpPrefix::V4(prefix(200)),
+        attributes: Some(attributes),
+        kinds: Default::default(),
+    };
+    bed.command(ShardCommand::Delta(Delta::Origins(
+        INSTANCE,
+        Box::new([change]),
+    )));
+    (bed, deferral)
+}
+
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn after_a_restart_peers_are_told_nothing_until_what_they_say_has_come() {
+    let (mut bed, deferral) = restarted(keeper(), 1);
+    bed.establish(graceful(&RESTARTS));
+    bed.announce(0..3);
+    assert_eq!(bed.heard, ["open R F", "keepalive"]);
+    bed.end_of_rib();
+    assert!(deferral.is_over());
+    assert_eq!(bed.heard[2..], ["update", "end"]);
+    // Our next session is none after a restart, and what we told stands.
+    bed.lose();
+    bed.heard.clear();
+    bed.establish(graceful(&RESTARTS));
+    assert_eq!(bed.heard[0], "open F");
+    assert_eq!(bed.heard[2..], ["update", "end"]);
+}
+
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn they_are_told_after_the_deferral_time_at_the_latest() {
+    let (mut bed, deferral) = restarted(keeper(), 1);
+    bed.establish(graceful(&RESTARTS));
+    bed.pass(Duration::from_secs(29));
+    assert!(!bed.heard.contains(&"update".to_owned()));
+    bed.pass(Duration::from_secs(1));
+    assert!(deferral.is_over());
+    assert!(
+        bed.heard
+            .ends_with(&["update".to_owned(), "end".to_owned()])
+    );
+}
+
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn who_restarted_too_or_knows_no_end_is_not_waited_for() {
+    for capabilities in [graceful(&RESTARTED), vec![Capability::RouteRefresh]] {
+        let (mut bed, deferral) = restarted(keeper(), 1);
+        bed.establish(capabilities);
+        assert!(deferral.is_over());
+        assert_eq!(bed.heard[2..], ["update", "end"]);
+    }
+}
+
+#[test]
+fn a_neighbor_that_is_removed_is_not_waited_for() {
+    let (mut bed, deferral) = restarted(keeper(), 1);
+    bed.command(ShardCommand::Delta(Delta::NeighborGone(
+        INSTANCE,
+        PEER.into(),
+    )));
+    assert!(deferral.is_over());
+}
+
+#[test]
+fn nobody_is_waited_for_whose_routes_are_not_taken() {
+    let mut neighbor = keeper();
+    assert!(neighbor.is_awaited());
+    neighbor.import = Import::None;
+    assert!(!neighbor.is_awaited());
+    let (mut bed, _) = restarted(neighbor, 0);
+    bed.establish(graceful(&RESTARTS));
+    assert_eq!(bed.heard, ["open R F", "keepalive", "update", "end"]);
+}
+
+#[test]
+fn a_first_start_says_neither() {
+    let mut bed = Bed::new(keeper());
+    bed.establish(graceful(&RESTARTS));
+    assert_eq!(bed.heard, ["open", "keepalive", "end"]);
+}
