@@ -124,12 +124,15 @@ fn group(selection: Selection, candidate: &Candidate) -> u32 {
     }
 }
 
-/// RFC 4271 §9.1.1 and §9.1.2.2 a, b, as one number of which the smallest wins: own routes, degree
-/// of preference, length of AS_PATH, ORIGIN.
-fn preference(candidate: &Candidate) -> (Reverse<bool>, Reverse<u32>, u16, u8) {
+/// RFC 4271 §9.1.1 and §9.1.2.2 a, b, as one number of which the smallest wins: own routes, no
+/// long-lived stale ones, degree of preference, length of AS_PATH, ORIGIN.
+///
+// RFC-DONE 9494 §4.2: a route with LLGR_STALE is the least preferred, whoever attached it.
+fn preference(candidate: &Candidate) -> (Reverse<bool>, bool, Reverse<u32>, u16, u8) {
     let summary = &candidate.summary;
     (
         Reverse(candidate.local),
+        summary.long_lived_stale,
         Reverse(summary.local_pref),
         summary.path_length,
         summary.origin,
@@ -181,6 +184,7 @@ mod tests {
         let mut set = candidates.to_vec();
         set.retain(|c| c.usable);
         keep_lowest(&mut set, |c| !c.local);
+        keep_lowest(&mut set, |c| c.summary.long_lived_stale);
         keep_lowest(&mut set, |c| !c.summary.local_pref);
         keep_lowest(&mut set, |c| c.summary.path_length);
         keep_lowest(&mut set, |c| c.summary.origin);
@@ -217,6 +221,7 @@ mod tests {
                 path_length: 5,
                 originator_id: None,
                 cluster_list_length: 5,
+                long_lived_stale: false,
                 origin: 1,
             },
         }
@@ -224,13 +229,15 @@ mod tests {
 
     // RFC-SHOWN 4271 §9.1.2.2
     // RFC-SHOWN 4456 §9
+    // RFC-SHOWN 9494 §4.2
     #[test]
     fn each_step_outweighs_all_after_it() {
         type Change = fn(&mut Candidate);
         // In the order of the steps: what makes a path better, what makes it worse.
-        let steps: [(Change, Change); 11] = [
+        let steps: [(Change, Change); 12] = [
             (|_| (), |c| c.usable = false),
             (|c| c.local = true, |_| ()),
+            (|_| (), |c| c.summary.long_lived_stale = true),
             (
                 |c| c.summary.local_pref = 101,
                 |c| c.summary.local_pref = 99,
@@ -366,7 +373,11 @@ mod tests {
 
     fn any_candidate() -> impl Strategy<Value = Candidate> {
         let attributes = (99..101u32, 0..3u32, 0..3u32, 0..2u16, 0..3u8);
-        let reflection = (prop::option::weighted(0.3, 0..3u32), 0..2u16);
+        let reflection = (
+            prop::option::weighted(0.3, 0..3u32),
+            0..2u16,
+            prop::bool::weighted(0.2),
+        );
         let rest = (any::<bool>(), 0..3u32, prop::option::of(0..2u8), 0..3u32);
         (
             prop::bool::weighted(0.8),
@@ -377,7 +388,7 @@ mod tests {
         )
             .prop_map(|(usable, local, attributes, reflection, rest)| {
                 let (local_pref, med, neighbor_as, path_length, origin) = attributes;
-                let (originator_id, cluster_list_length) = reflection;
+                let (originator_id, cluster_list_length, long_lived_stale) = reflection;
                 let (external, router_id, address, path_id) = rest;
                 Candidate {
                     usable,
@@ -393,6 +404,7 @@ mod tests {
                         path_length,
                         originator_id: originator_id.map(Ipv4Addr::from),
                         cluster_list_length,
+                        long_lived_stale,
                         origin,
                     },
                 }

@@ -57,5 +57,5 @@ pub use peer_address::{NoPeerAddress, PeerAddress};
 pub use reclaim::IdCounts;
 pub use rib::{Best, Rib, RibOptions};
 pub use sources::{SourceInfo, SourceKind};
-pub use summary::Summary;
+pub use summary::{LLGR_STALE, Summary};
 pub use writer::{RibWriter, Upserted, Withdrawn};

@@ -6,6 +6,9 @@ use std::net::Ipv4Addr;
 
 use codec::{AsPath, AttributeSet, RawAttribute, code};
 
+/// 65535:6: a route of a peer that has been away for long (RFC 9494 §2).
+pub const LLGR_STALE: u32 = 0xffff_0006;
+
 /// Every interned set has one.
 const _: () = assert!(size_of::<Summary>() <= 24);
 
@@ -25,6 +28,8 @@ pub struct Summary {
     pub originator_id: Option<Ipv4Addr>,
     /// Entries of CLUSTER_LIST.
     pub cluster_list_length: u16,
+    /// LLGR_STALE is among the communities.
+    pub long_lived_stale: bool,
     /// ORIGIN: 0 IGP, 1 EGP, 2 incomplete; 255 where there is none.
     pub origin: u8,
 }
@@ -56,6 +61,10 @@ impl Summary {
             code::MED => self.med = number().unwrap_or(self.med),
             code::LOCAL_PREF => self.local_pref = number().unwrap_or(self.local_pref),
             code::ORIGINATOR_ID => self.originator_id = number().ok().map(Ipv4Addr::from),
+            code::COMMUNITIES => {
+                let (communities, _) = attribute.value.as_chunks::<4>();
+                self.long_lived_stale = communities.contains(&LLGR_STALE.to_be_bytes());
+            }
             code::CLUSTER_LIST => self.cluster_list_length = clamped(attribute.value.len() / 4),
             _ => {}
         }
@@ -72,6 +81,7 @@ impl Default for Summary {
             path_length: 0,
             originator_id: None,
             cluster_list_length: 0,
+            long_lived_stale: false,
             origin: u8::MAX,
         }
     }

@@ -9,7 +9,7 @@
 //! it right to run it once for all paths that are alike in these, and to share the result.
 
 use codec::{AttributeSet, AttributeWriter, Family, NextHop, PeerKind, RawAttribute, code, flags};
-use rib::SourceKind;
+use rib::{LLGR_STALE, SourceKind};
 
 use super::advert::begin_form;
 use super::reflect::{self, PathSource};
@@ -43,6 +43,8 @@ pub enum Refusal {
     NoRoom,
     /// It is an IPv4 route with an IPv6 next hop, which the peer did not offer to take (RFC 8950).
     Ipv6NextHop,
+    /// The peers do not know what LLGR_STALE means (RFC 9494 §4.3).
+    LongLivedStale,
     /// An attribute grew past what its length field can say.
     TooLong,
 }
@@ -64,6 +66,9 @@ impl Refusal {
             Refusal::NoRoom => "the table has no room for what export policy made of it",
             Refusal::Ipv6NextHop => {
                 "its next hop is an IPv6 address, which this session did not negotiate for IPv4 (RFC 8950): extendedNextHop on both sides, or nextHopSelf: Always"
+            }
+            Refusal::LongLivedStale => {
+                "it is stale (LLGR_STALE), and the peer did not offer long-lived graceful restart (RFC 9494)"
             }
             Refusal::TooLong => "its attributes do not fit a message",
         }
@@ -112,6 +117,11 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
     // RFC-DONE 9234 §5: A route with OTC is not told to providers, peers and route servers.
     if view.otc.stopped && set.otc().is_some() {
         return Err(Refusal::OnlyToCustomer);
+    }
+    // RFC-DONE 9494 §4.3: a stale route goes to peers that know what that is; others inside the AS are
+    // told it as the last resort, others outside not at all.
+    if !view.long_lived && view.peer == PeerKind::External && is_stale(set) {
+        return Err(Refusal::LongLivedStale);
     }
     // What we originate ourselves carries these communities to the peers, not against them; and a
     // route server does not act on what its clients say to each other (RFC 7947 §2.2.4).
@@ -199,11 +209,13 @@ fn write(
     if let (true, Some(med)) = (keeps_med, set.med()) {
         writer.med(med);
     }
+    let stale = is_stale(set);
+    let last_resort = stale && !view.long_lived;
     // RFC-DONE 4271 §5.1.5: LOCAL_PREF goes to internal peers always, to external ones never.
     // RFC 4271 §5.1.5: to internal peers always, to external ones never.
     if !external {
-        writer.local_pref(match view.graceful_shutdown {
-            // RFC-DONE 8326 §4.1: inside the AS the lowest LOCAL_PREF goes with the community.
+        // RFC-DONE 8326 §4.1: inside the AS the lowest LOCAL_PREF goes with the community.
+        writer.local_pref(match view.graceful_shutdown || last_resort {
             true => 0,
             false => set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF),
         });
@@ -213,7 +225,8 @@ fn write(
     let mut marked = view.otc.attached && set.otc().is_none();
     let mut reflected = source.originator;
     let mut shuts_down = view.graceful_shutdown;
-    for attribute in set.iter().filter(|attribute| passes(view, attribute.code)) {
+    let goes = |code| passes(view, code) || (stale && code == code::COMMUNITIES);
+    for attribute in set.iter().filter(|attribute| goes(attribute.code)) {
         if attribute.code >= code::COMMUNITIES && std::mem::take(&mut shuts_down) {
             write_graceful_shutdown(view, set, &mut writer);
         }
@@ -234,6 +247,9 @@ fn write(
             }
             code::IPV6_EXTENDED_COMMUNITIES if external && !transparent => {
                 write_transitive::<20>(&mut writer, &attribute);
+            }
+            code::COMMUNITIES if stale => {
+                writer.communities(&communities_of_stale(view, set, last_resort));
             }
             code::AGGREGATOR if let Some(aggregator) = set.aggregator() => {
                 writer.aggregator(&aggregator, view.four_octet_as);
@@ -271,6 +287,23 @@ fn write_otc(view: &ExportView, source: PathSource, writer: &mut AttributeWriter
     writer.raw(flags, code::ONLY_TO_CUSTOMER, &view.local_asn.to_be_bytes());
 }
 
+fn is_stale(set: &AttributeSet<'_>) -> bool {
+    set.communities().any(|community| community == LLGR_STALE)
+}
+
+// RFC-DONE 9494 §4.2: LLGR_STALE is not taken off, whatever communities the neighbor is sent.
+/// The communities of a stale route; `last_resort`: for internal peers that don't know what it means.
+fn communities_of_stale(view: &ExportView, set: &AttributeSet<'_>, last_resort: bool) -> Vec<u32> {
+    let mut communities: Vec<u32> = match view.send_communities.standard {
+        true => set.communities().collect(),
+        false => vec![LLGR_STALE],
+    };
+    if last_resort && !communities.contains(&NO_EXPORT) {
+        communities.push(NO_EXPORT);
+    }
+    communities
+}
+
 /// Whether an attribute that has no writer of its own above goes out as it is.
 fn passes(view: &ExportView, code: u8) -> bool {
     match code {
@@ -299,7 +332,10 @@ fn write_graceful_shutdown(
     writer: &mut AttributeWriter<'_>,
 ) {
     let sent = set.communities().filter(|_| view.send_communities.standard);
-    let mut communities: Vec<u32> = sent.collect();
+    let mut communities: Vec<u32> = match is_stale(set) {
+        true => communities_of_stale(view, set, !view.long_lived),
+        false => sent.collect(),
+    };
     if !communities.contains(&GRACEFUL_SHUTDOWN) {
         communities.push(GRACEFUL_SHUTDOWN);
     }

@@ -18,6 +18,7 @@ const NO_EXPORT: u32 = 0xffff_ff01;
 
 fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
     ExportView {
+        long_lived: false,
         peer,
         local_asn: 65001,
         four_octet_as: true,
@@ -308,4 +309,40 @@ fn a_route_server_client_is_an_external_peer_for_what_our_own_as_says() {
     let from = said_by(SourceKind::Internal, [1, 1, 1, 1]);
     let refused = told(&served(), from, &kept);
     assert_eq!(refused, Err(Refusal::WellKnownCommunity));
+}
+
+// RFC-SHOWN 9494 §4.3
+#[test]
+fn a_stale_route_is_told_to_who_knows_what_that_is_and_inside_the_as_as_the_last_resort() {
+    let stale = route(|writer| writer.communities(&[7, rib::LLGR_STALE]));
+    let from = || said_by(SourceKind::External, [1, 1, 1, 1]);
+    let to = |peer, long_lived, standard| ExportView {
+        long_lived,
+        send_communities: SendCommunities {
+            standard,
+            large: true,
+            extended: true,
+        },
+        ..view(peer, None)
+    };
+    let external = to(PeerKind::External, false, true);
+    assert_eq!(
+        told(&external, from(), &stale),
+        Err(Refusal::LongLivedStale)
+    );
+    let read = |view: &ExportView| {
+        let form = told(view, from(), &stale).unwrap();
+        let set = AttributeSet::new(&form);
+        (set.local_pref(), set.communities().collect::<Vec<u32>>())
+    };
+    let knows = to(PeerKind::External, true, true);
+    assert_eq!(read(&knows), (None, vec![7, rib::LLGR_STALE]));
+    let knows = to(PeerKind::Internal, true, true);
+    assert_eq!(read(&knows), (Some(150), vec![7, rib::LLGR_STALE]));
+    let last = to(PeerKind::Internal, false, true);
+    let marks = vec![7, rib::LLGR_STALE, NO_EXPORT];
+    assert_eq!(read(&last), (Some(0), marks));
+    // The mark is not for the neighbor's settings to take off.
+    let bare = to(PeerKind::External, true, false);
+    assert_eq!(read(&bare), (None, vec![rib::LLGR_STALE]));
 }

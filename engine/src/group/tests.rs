@@ -138,6 +138,7 @@ fn wire() -> WireFormat {
 
 fn view() -> ExportView {
     ExportView {
+        long_lived: false,
         peer: PeerKind::External,
         local_asn: 65001,
         four_octet_as: true,

@@ -37,6 +37,8 @@ pub struct ExportView {
     pub cluster_id: Option<Ipv4Addr>,
     /// What roles ask for (RFC 9234).
     pub otc: Otc,
+    /// The peers offered long-lived graceful restart (RFC 9494): they know what LLGR_STALE means.
+    pub long_lived: bool,
     /// Which routes go out at all.
     pub export: Export,
     /// Where that is a policy: as these peers meet it.

@@ -146,6 +146,8 @@ pub struct Negotiated {
     pub refresh: bool,
     /// Beginning and end of a refresh are told, both ways (RFC 7313).
     pub enhanced_refresh: bool,
+    /// The peer offered long-lived graceful restart (RFC 9494).
+    pub long_lived: bool,
     /// Graceful restart, if both know it.
     pub graceful: Option<Graceful>,
     /// What our OPEN offered.

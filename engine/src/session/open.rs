@@ -153,6 +153,7 @@ pub(super) fn negotiate(
         families,
         refresh,
         enhanced_refresh: config.enhanced_refresh && enhanced,
+        long_lived: restart::offers_long_lived(&open),
         graceful: restart::negotiate(config, &open, families),
         offered: offer(config, own).capabilities,
         received: open.capabilities,

@@ -135,6 +135,13 @@ pub(super) fn negotiate(
     Some(graceful)
 }
 
+/// Whether a peer knows what LLGR_STALE means.
+pub(super) fn offers_long_lived(open: &Open) -> bool {
+    let is_it =
+        |capability: &Capability| matches!(capability, Capability::LongLivedGracefulRestart(_));
+    open.capabilities.iter().any(is_it)
+}
+
 // RFC-DONE 9494 §3.1: without graceful restart of a family its long-lived form says nothing.
 fn negotiate_long_lived(config: &SessionConfig, open: &Open, graceful: &mut Graceful) {
     let Some(bound) = config.long_lived else {

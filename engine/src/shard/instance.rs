@@ -86,6 +86,8 @@ enum Task {
     Mark,
     /// Those that are stale must go, and the peer's tables follow.
     Sweep(MemberId),
+    /// Those that are stale become long-lived ones, and the peer's tables follow.
+    MakeLongLived(MemberId),
 }
 
 impl Instance {
@@ -169,6 +171,17 @@ impl Instance {
             return;
         }
         self.queue(source, family, ids, Task::Sweep(peer));
+    }
+
+    /// Queues that a source's stale paths to these prefixes become long-lived (RFC 9494).
+    pub(super) fn queue_long_lived(
+        &mut self,
+        peer: MemberId,
+        source: SourceId,
+        family: Family,
+        ids: IdSet,
+    ) {
+        self.queue(source, family, ids, Task::MakeLongLived(peer));
     }
 
     fn queue(&mut self, source: SourceId, family: Family, ids: IdSet, task: Task) {
@@ -465,6 +478,16 @@ impl Instance {
         match task {
             Task::Remove { .. } => self.writer.withdraw_ids(family, ids, source, |_| {}),
             Task::Mark => self.writer.flag_ids(family, ids, (source, None), stale),
+            Task::MakeLongLived(peer) => {
+                let mut gone = Vec::new();
+                self.make_long_lived(family, ids, source, |id| gone.push(id));
+                self.swept.extend(gone.into_iter().map(|id| Swept {
+                    peer,
+                    source,
+                    family,
+                    id,
+                }));
+            }
             Task::Sweep(peer) => {
                 let swept = &mut self.swept;
                 self.writer
@@ -578,6 +601,7 @@ mod tests {
 
     fn view() -> ExportView {
         ExportView {
+            long_lived: false,
             peer: PeerKind::External,
             local_asn: 65001,
             four_octet_as: true,

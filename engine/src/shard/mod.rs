@@ -18,6 +18,7 @@ mod graceful_shutdown;
 mod import;
 mod instance;
 mod limits;
+mod long_lived;
 mod memory;
 mod peer;
 #[cfg(test)]

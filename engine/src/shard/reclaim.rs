@@ -86,6 +86,7 @@ mod tests {
 
     fn view() -> ExportView {
         ExportView {
+            long_lived: false,
             peer: PeerKind::External,
             local_asn: 65001,
             four_octet_as: true,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codec::{Family, FamilySet};
-use rib::{IdSet, SourceId};
+use rib::{IdSet, PrefixId, SourceId};
 
 use super::Shard;
 use super::instance::Instance;
@@ -32,15 +32,26 @@ pub(super) struct Retained {
     pub(super) rejected: [IdSet; Family::ALL.len()],
     pub(super) stale: StaleFamilies,
     pub(super) volume: Volume,
-    /// The peer is expected back by then.
+    /// The peer is expected back by then, but for the families that are long-lived.
     back_by: Time,
+    /// Families whose routes are long-lived by now (RFC 9494).
+    long_lived: FamilySet,
 }
 
 impl Retained {
     /// When something of it is due.
     pub(super) fn until(&self) -> Time {
-        let stale = self.stale.iter().flatten().map(|stale| stale.until);
-        stale.chain([self.back_by]).min().unwrap_or(self.back_by)
+        let ends = Family::ALL.map(|family| self.family_until(family));
+        ends.into_iter().flatten().min().unwrap_or(self.back_by)
+    }
+
+    /// When the time of a family's routes is over, if it has any.
+    fn family_until(&self, family: Family) -> Option<Time> {
+        let until = self.stale[family.index()].as_ref()?.until;
+        match self.long_lived.contains(family) {
+            true => Some(until),
+            false => Some(until.min(self.back_by)),
+        }
     }
 
     /// How many prefixes of a family came from the peer, and how many of them are used.
@@ -65,9 +76,13 @@ impl Retained {
 
 /// The families of which a session's routes stay when it ends.
 fn kept(neighbor: &Neighbor, graceful: &Graceful) -> FamilySet {
-    match (&neighbor.import, graceful.restart_time) {
-        (Import::None, _) | (_, Duration::ZERO) => FamilySet::NONE,
-        (Import::All | Import::Policy(_), _) => graceful.families,
+    if neighbor.import == Import::None {
+        return FamilySet::NONE;
+    }
+    let lasts = |family: &Family| !graceful.long_lived[family.index()].is_zero();
+    match graceful.restart_time {
+        Duration::ZERO => graceful.families.iter().filter(lasts).collect(),
+        _ => graceful.families,
     }
 }
 
@@ -93,11 +108,13 @@ impl Shard {
             stale: established.stale,
             volume: established.volume,
             back_by: now + graceful.restart_time,
+            long_lived: FamilySet::NONE,
         };
         let until = now + peer.neighbor.graceful_restart.stale_time;
         for family in Family::ALL {
             if kept.contains(family) {
-                retained.mark(instance, family, until, graceful.notification);
+                let lasts = !graceful.long_lived[family.index()].is_zero();
+                retained.mark(instance, family, until, graceful.notification || lasts);
             } else {
                 retained.give_up(instance, family);
             }
@@ -114,6 +131,8 @@ impl Shard {
         );
         peer.retained = Some(Box::new(retained));
         self.peers.arm(id);
+        // Without a restart time it has been away for long at once.
+        self.end_absence(now, id);
     }
 
     /// A peer is back: what it had is its own again, as far as it says that it still forwards by it.
@@ -135,9 +154,14 @@ impl Shard {
         // RFC-DONE 4724 §4.2: what the peer does not forward any more, or does not name, goes at once.
         for family in Family::ALL {
             let stands = negotiated.graceful.as_ref().is_some_and(|graceful| {
+                // RFC-DONE 9494 §4.2: the same of long-lived routes, by their own capability.
+                let forwarding = match retained.long_lived.contains(family) {
+                    true => graceful.long_lived_forwarding,
+                    false => graceful.forwarding,
+                };
                 negotiated.families.contains(family)
                     && graceful.families.contains(family)
-                    && graceful.forwarding.contains(family)
+                    && forwarding.contains(family)
             });
             if !stands {
                 retained.give_up(instance, family);
@@ -172,27 +196,61 @@ impl Shard {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        let due = peer
-            .retained
-            .as_ref()
-            .is_some_and(|kept| kept.until() <= now);
-        if due {
+        let (Some(retained), Some(instance)) =
+            (&mut peer.retained, self.instances.get_mut(&peer.instance))
+        else {
+            return;
+        };
+        for family in Family::ALL {
+            let until = retained.family_until(family);
+            if until.is_none_or(|until| until > now) {
+                continue;
+            }
+            let lasts = retained.may_last(now, family);
             tracing::warn!(
                 peer = %peer.neighbor.address,
-                "the peer did not come back in time: its routes are removed"
+                %family,
+                seconds = lasts.map(|until| until.saturating_since(now).as_secs()),
+                "the peer did not come back in time: its routes are removed, or stay as the least \
+                 preferred ones for as many seconds"
             );
+            match lasts {
+                Some(until) => retained.last(instance, id, family, until),
+                None => retained.give_up(instance, family),
+            }
+        }
+        if retained.is_empty() {
             self.give_up(id);
         }
+        self.peers.arm(id);
     }
 }
 
 impl Retained {
+    /// Until when a family's routes may stay past the restart time (RFC 9494 §4.2).
+    fn may_last(&self, now: Time, family: Family) -> Option<Time> {
+        let graceful = self.negotiated.graceful.as_ref()?;
+        let time = graceful.long_lived[family.index()];
+        let stale = self.stale[family.index()].as_ref()?;
+        let until = stale.long_lived_until.unwrap_or(now + time);
+        (!time.is_zero() && until > now && !self.long_lived.contains(family)).then_some(until)
+    }
+
+    fn last(&mut self, instance: &mut Instance, id: PeerId, family: Family, until: Time) {
+        if let Some(stale) = &mut self.stale[family.index()] {
+            stale.until = until;
+            stale.long_lived_until = Some(until);
+            instance.queue_long_lived(id, self.source, family, stale.ids.clone());
+        }
+        self.long_lived.insert(family);
+    }
+
     /// Marks the paths of a family stale, until a time.
     ///
     // RFC-DONE 4724 §4.2: what was stale before goes, so that no restart after restart keeps it.
     // RFC-DONE 8538 §4: where both keep routes over a NOTIFICATION it stays, as long as it had.
     fn mark(&mut self, instance: &mut Instance, family: Family, until: Time, keeps: bool) {
-        let mut until = until;
+        let (mut until, mut long_lived_until) = (until, None);
         match self.stale[family.index()].take() {
             Some(stale) if stale.cause == Cause::Restart && !keeps => {
                 for id in stale.ids.iter() {
@@ -201,7 +259,10 @@ impl Retained {
                 }
                 instance.remove_paths(self.source, family, stale.ids);
             }
-            Some(stale) if stale.cause == Cause::Restart => until = until.min(stale.until),
+            Some(stale) if stale.cause == Cause::Restart => {
+                until = until.min(stale.until);
+                long_lived_until = stale.long_lived_until;
+            }
             Some(_) | None => {}
         }
         let ids = self.adj_rib_in[family.index()].clone();
@@ -213,6 +274,7 @@ impl Retained {
             ids,
             cause: Cause::Restart,
             until,
+            long_lived_until,
         });
     }
 }
@@ -250,5 +312,21 @@ impl Peer {
     pub(super) fn source(&self) -> Option<SourceId> {
         let up = self.established.as_ref().map(|up| up.source);
         up.or_else(|| self.retained.as_ref().map(|kept| kept.source))
+    }
+
+    /// The last path to a prefix is gone.
+    pub(super) fn forget(&mut self, family: Family, id: PrefixId) {
+        let index = family.index();
+        if let Some(up) = &mut self.established {
+            up.adj_rib_in[index].remove(id);
+            up.rejected[index].remove(id);
+            up.is_said(family, id);
+        } else if let Some(away) = &mut self.retained {
+            away.adj_rib_in[index].remove(id);
+            away.rejected[index].remove(id);
+            if let Some(stale) = &mut away.stale[index] {
+                stale.ids.remove(id);
+            }
+        }
     }
 }

@@ -267,6 +267,7 @@ impl Shard {
                 }
                 PeerKind::External => None,
             },
+            long_lived: negotiated.long_lived,
             export: neighbor.export.clone(),
             policy: export_policy(peer),
             send_communities: neighbor.send_communities,

@@ -37,6 +37,8 @@ pub(super) struct Stale {
     pub(super) cause: Cause,
     /// What is not said again by then is removed.
     pub(super) until: Time,
+    /// Since it became long-lived (RFC 9494): the end of that, whatever happens meanwhile.
+    pub(super) long_lived_until: Option<Time>,
 }
 
 /// By family.
@@ -113,6 +115,7 @@ impl Shard {
         established.stale[family.index()] = Some(Stale {
             ids,
             cause: Cause::Refresh,
+            long_lived_until: None,
             until: now + REFRESH_TIME,
         });
         self.peers.arm(id);
@@ -179,11 +182,8 @@ impl Shard {
         for instance in self.instances.values_mut() {
             for swept in instance.swept.drain(..) {
                 let peer = self.peers.get_mut(swept.peer);
-                let established = peer.and_then(|peer| peer.established.as_mut());
-                if let Some(established) = established.filter(|up| up.source == swept.source) {
-                    established.adj_rib_in[swept.family.index()].remove(swept.id);
-                    established.rejected[swept.family.index()].remove(swept.id);
-                    established.is_said(swept.family, swept.id);
+                if let Some(peer) = peer.filter(|peer| peer.source() == Some(swept.source)) {
+                    peer.forget(swept.family, swept.id);
                 }
             }
         }

@@ -29,6 +29,8 @@ pub(super) struct Peering<'w> {
     pub(super) format: &'w WireFormat,
     /// Our end of the connection.
     pub(super) local: IpAddr,
+    /// The router knows what LLGR_STALE means (RFC 9494).
+    pub(super) long_lived: bool,
 }
 
 /// The addresses of the node that are no session's: what `Auto` finds on the interface.
@@ -165,6 +167,7 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
             is_external(peering),
             is_served(peering),
             is_reflected(peering),
+            peering.long_lived,
         ),
         (!is_external(peering)).then_some(neighbor.cluster_id),
         peering.format.four_octet_as,
@@ -314,6 +317,10 @@ fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
     if let Some(own) = left.iter().find(|c| c.from.is_none()) {
         return Some(own.clone());
     }
+    // RFC 9494 §4.2: what is long-lived and stale only where there is nothing else.
+    if left.iter().any(|c| !is_stale(&c.route)) {
+        left.retain(|c| !is_stale(&c.route));
+    }
     let degree = |c: &Candidate| c.route.local_pref.unwrap_or(100);
     let most = left.iter().map(degree).max()?;
     left.retain(|c| degree(c) == most);
@@ -429,13 +436,32 @@ fn exported(
     } else {
         route.local_pref = Some(route.local_pref.unwrap_or(100));
     }
+    let stale = is_stale(&route);
     if !neighbor.send_communities.standard {
-        route.communities.clear();
+        route
+            .communities
+            .retain(|community| *community == LLGR_STALE);
+    }
+    // RFC 9494 §4.3.
+    if stale && !peering.long_lived {
+        if to_external {
+            return None;
+        }
+        route.local_pref = Some(0);
+        if !route.communities.contains(&0xffff_ff01) {
+            route.communities.push(0xffff_ff01);
+        }
     }
     if !neighbor.send_communities.large {
         route.large_communities.clear();
     }
     Some(route)
+}
+
+const LLGR_STALE: u32 = 0xffff_0006;
+
+fn is_stale(route: &Route) -> bool {
+    route.communities.contains(&LLGR_STALE)
 }
 
 /// RFC 4456 §6 (what internal peers say is passed on from and to clients only) and RFC 1997.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use codec::{
     AddPath, Capability, ExtendedNextHop, Family, FamilySet, GracefulRestartFamily, IpPrefix,
-    Message, NextHop, NlriField, Notification, Open, PeerKind, RouteRefresh, Update, WireFormat,
+    LongLivedFamily, Message, NextHop, NlriField, Notification, Open, PeerKind, RouteRefresh,
+    Update, WireFormat,
 };
 
 use super::network::{End, LinkId, Network};
@@ -61,6 +62,8 @@ pub(super) struct RouterGraceful {
     pub(super) notification: bool,
     /// It forwards meanwhile as before.
     pub(super) preserves: bool,
+    /// It knows what long-lived stale routes are, and asks for so many seconds (RFC 9494).
+    pub(super) long_lived: Option<u32>,
 }
 
 /// A router in the run.
@@ -107,6 +110,14 @@ enum Phase {
     OpenSent,
     OpenConfirm,
     Established,
+}
+
+impl RouterSpec {
+    /// Whether it knows what LLGR_STALE means.
+    pub(super) fn knows_long_lived(&self) -> bool {
+        self.graceful
+            .is_some_and(|graceful| graceful.long_lived.is_some())
+    }
 }
 
 impl Router {
@@ -421,6 +432,16 @@ impl Router {
                     })
                     .collect(),
             });
+            if let Some(stale_time) = graceful.long_lived {
+                let families = self.spec.families.iter();
+                let long_lived = families.map(|family| LongLivedFamily {
+                    afi: family.afi(),
+                    safi: family.safi(),
+                    forwarding: self.restarted && graceful.preserves,
+                    stale_time,
+                });
+                capabilities.push(Capability::LongLivedGracefulRestart(long_lived.collect()));
+            }
         }
         capabilities.extend(self.spec.role.map(|role| Capability::Role(role.code())));
         if self.spec.capabilities.extended_messages {
@@ -564,6 +585,7 @@ impl Router {
                     }
                 }
                 Capability::GracefulRestart { .. } => {}
+                Capability::LongLivedGracefulRestart(_) => {}
                 Capability::RouteRefresh | Capability::Fqdn { .. } => {}
                 Capability::Role(role) => {
                     let wanted = spec.role.map(|role| role.counterpart().code());

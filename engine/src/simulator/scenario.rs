@@ -35,6 +35,10 @@ pub(super) const NODE: NodeAddresses = NodeAddresses {
 /// Cluster ids that the node has: its router id, or one of its own.
 const CLUSTER_IDS: [Ipv4Addr; 2] = [NODE.ipv4, Ipv4Addr::new(192, 0, 2, 77)];
 
+/// RFC 9494 §2.
+const LLGR_STALE: u32 = 0xffff_0006;
+const NO_LLGR: u32 = 0xffff_0007;
+
 /// What the node is, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Theme {
@@ -399,6 +403,8 @@ impl Scenario {
                 1 => vec![0xffff_ff02],
                 2 => vec![0xffff_ff03],
                 3..6 => vec![0xfbf4_0007],
+                6 => vec![0xfbf4_0007, LLGR_STALE],
+                7 => vec![NO_LLGR],
                 _ => vec![],
             },
             large_communities: match self.random.below(24) {
@@ -487,6 +493,7 @@ fn router(index: usize, theme: Theme, random: &mut Random) -> RouterSpec {
             restart_time: *random.pick(&[5, 60, 120]),
             notification: random.percent(60),
             preserves: random.percent(70),
+            long_lived: random.percent(50).then(|| *random.pick(&[3, 40])),
         }),
     }
 }
@@ -597,7 +604,7 @@ fn neighbor(
             notification: random.percent(70),
             ..GracefulRestart::default()
         },
-        long_lived: None,
+        long_lived: random.percent(50).then_some(Duration::from_secs(20)),
         enhanced_refresh: random.percent(70),
         allow_own_asn: u8::from(random.percent(20)),
         builtin_filters: BuiltinFilters {

@@ -596,6 +596,7 @@ impl World {
             families,
             format,
             local: self.node.local_for(router.spec.address),
+            long_lived: router.spec.knows_long_lived(),
         }
     }
 

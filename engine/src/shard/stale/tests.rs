@@ -1,5 +1,6 @@
 //! A shard and one scripted router, on virtual time: refreshes here, restarts in `restarts`.
 
+mod long_lived;
 mod own_restarts;
 mod restarts;
 
@@ -249,6 +250,21 @@ impl Bed {
 
     fn announce(&mut self, numbers: impl IntoIterator<Item = u8>) {
         self.announce_paths(numbers.into_iter().map(|number| (number, None)), 65002);
+    }
+
+    fn announce_with(&mut self, numbers: impl IntoIterator<Item = u8>, communities: &[u32]) {
+        let (mut attributes, mut nlri) = (Vec::new(), Vec::new());
+        let mut writer = AttributeWriter::new(&mut attributes);
+        writer.origin(Origin::Igp);
+        writer.as_path(&codec::AsPath::default(), &[65002], true);
+        writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+        writer.communities(communities);
+        for number in numbers {
+            codec::encode_nlri(prefix(number), None, &mut nlri);
+        }
+        let mut octets = Vec::new();
+        codec::encode_update(&attributes, &nlri, &mut octets);
+        self.say(&octets);
     }
 
     /// Of path identifiers (RFC 7911), with a path through `asn`.

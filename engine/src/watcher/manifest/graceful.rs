@@ -44,3 +44,30 @@ pub(super) fn graceful_restart(fields: &mut Fields<'_>, report: &mut Report) -> 
     fields.close_strictly(report);
     settings
 }
+
+/// What the capability's 24 bits can say (RFC 9494 §3.1).
+const LONG_LIVED_MAX: u32 = 0xff_ffff;
+const LONG_LIVED_TIME: Duration = Duration::from_secs(3600);
+
+/// `longLivedGracefulRestart`: its stale time, if it is enabled.
+pub(super) fn long_lived(
+    fields: &mut Fields<'_>,
+    settings: &GracefulRestart,
+    report: &mut Report,
+) -> Option<Duration> {
+    let field = fields.get("longLivedGracefulRestart")?;
+    let mut fields = field.fields(report)?;
+    let enabled = fields.get("enabled");
+    let enabled = enabled.filter(|field| field.boolean(report) == Some(true));
+    let time = fields.get("staleTimeSeconds");
+    let time = time.and_then(|field| field.integer(1..=LONG_LIVED_MAX, report));
+    fields.close_strictly(report);
+    let enabled = enabled?;
+    if !settings.enabled && !settings.helper {
+        let message =
+            "true has no effect: gracefulRestart is off, enabled and helper (RFC 9494 §3)";
+        enabled.warn(report, message);
+        return None;
+    }
+    Some(time.map_or(LONG_LIVED_TIME, |time| Duration::from_secs(u64::from(time))))
+}

@@ -9,7 +9,7 @@ use codec::{Family, FamilySet};
 use super::capabilities::capabilities;
 use super::client::client;
 use super::fields::{Field, Fields};
-use super::graceful::graceful_restart;
+use super::graceful::{graceful_restart, long_lived};
 use super::max_prefixes::max_prefixes;
 use super::node::Value;
 use super::peering::BGP_PORT;
@@ -98,6 +98,7 @@ fn settings(
         policy_word(fields, "export", EXPORT, Export::Policy, report).unwrap_or(Export::Originated);
     let capabilities = capabilities(fields, report);
     let (role, role_strict) = role(fields, (peer_asn, local_asn.or(instance_asn)), report);
+    let graceful_restart = graceful_restart(fields, report);
     let spec = NeighborSpec {
         line: fields.line,
         path: fields.path.as_str().into(),
@@ -133,14 +134,13 @@ fn settings(
         import,
         export,
         send_communities: send_communities(fields, report),
-        graceful_restart: graceful_restart(fields, report),
-        long_lived: None,
+        graceful_restart,
+        long_lived: long_lived(fields, &graceful_restart, report),
         enhanced_refresh: capabilities.enhanced_refresh,
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
         builtin_filters: builtin_filters(fields, report),
         template: None,
     };
-    unsupported::in_neighbor(fields, report);
     spec
 }
 

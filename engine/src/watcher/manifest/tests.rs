@@ -467,6 +467,30 @@ fn graceful_restart_is_read_with_its_defaults_and_bounds() {
 }
 
 #[test]
+fn long_lived_graceful_restart_is_off_unless_it_is_asked_for() {
+    let read = |more: &str| peering(&with(more)).neighbors[0].long_lived;
+    assert_eq!(read(""), None);
+    let off = "  longLivedGracefulRestart: {enabled: false, staleTimeSeconds: 60}\n";
+    assert_eq!(read(off), None);
+    let on = "  longLivedGracefulRestart: {enabled: true}\n";
+    assert_eq!(read(on), Some(Duration::from_secs(3600)));
+    let on = "  longLivedGracefulRestart: {enabled: true, staleTimeSeconds: 16777215}\n";
+    assert_eq!(read(on), Some(Duration::from_secs(0xff_ffff)));
+    assert_fault(
+        &with("  longLivedGracefulRestart: {staleTimeSeconds: 16777216}\n"),
+        "longLivedGracefulRestart.staleTimeSeconds: 16777216 is not accepted",
+    );
+    let contents =
+        with("  gracefulRestart: {helper: false}\n  longLivedGracefulRestart: {enabled: true}\n");
+    assert!(
+        said(&contents)[0].contains("warning"),
+        "{:?}",
+        said(&contents)
+    );
+    assert_eq!(peering(&contents).neighbors[0].long_lived, None);
+}
+
+#[test]
 fn off_is_accepted_for_what_is_not_built() {
     let contents = with(
         "  addPaths: {send: 0, receive: false}\n  role: ''\n  maxPrefixes: {ipv4: 0, ipv6: 0, \
@@ -479,10 +503,7 @@ fn off_is_accepted_for_what_is_not_built() {
 
 #[test]
 fn whatever_asks_for_what_is_not_built_is_a_fault() {
-    let fields = [
-        "longLivedGracefulRestart: {staleTimeSeconds: 3600}",
-        "timers: {advertisementIntervalSeconds: 5}",
-    ];
+    let fields = ["timers: {advertisementIntervalSeconds: 5}"];
     for field in fields {
         assert_fault(&with(&format!("  {field}\n")), "not supported yet");
     }

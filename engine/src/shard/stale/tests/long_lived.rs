@@ -1,0 +1,137 @@
+//! A router that stays away past its restart time, where both know long-lived graceful restart.
+
+use codec::LongLivedFamily;
+
+use super::restarts::{RESTARTED, RESTARTS, graceful, helper};
+use super::*;
+
+const RESTART_TIME: Duration = Duration::from_secs(100);
+const NO_LLGR: u32 = 0xffff_0007;
+
+fn lasting(says: &super::restarts::Says, seconds: u32, forwarding: bool) -> Vec<Capability> {
+    let mut capabilities = graceful(says);
+    capabilities.push(Capability::LongLivedGracefulRestart(vec![
+        LongLivedFamily {
+            afi: FAMILY.afi(),
+            safi: FAMILY.safi(),
+            forwarding,
+            stale_time: seconds,
+        },
+    ]));
+    capabilities
+}
+
+fn keeper(seconds: u64) -> Neighbor {
+    Neighbor {
+        long_lived: Some(Duration::from_secs(seconds)),
+        ..helper()
+    }
+}
+
+/// Ten routes of a router that asks for `theirs` seconds of us, who allow `ours`; three more that are
+/// not for this.
+fn told(ours: u64, theirs: u32) -> Bed {
+    let mut bed = Bed::new(keeper(ours));
+    bed.establish(lasting(&RESTARTS, theirs, false));
+    bed.announce(0..10);
+    bed.announce_with(20..23, &[7, NO_LLGR]);
+    bed.end_of_rib();
+    bed
+}
+
+fn communities(bed: &Bed, number: u8) -> Vec<u32> {
+    let guard = bed.rib.guard();
+    let id = bed
+        .rib
+        .lookup(IpPrefix::V4(prefix(number)), &guard)
+        .unwrap();
+    let path = bed.rib.best(FAMILY, id, &guard).unwrap();
+    let bytes = bed.rib.attributes(path.attributes, &guard).bytes;
+    codec::AttributeSet::new(bytes).communities().collect()
+}
+
+// RFC-SHOWN 9494 §4.2
+#[test]
+fn past_the_restart_time_routes_stay_marked_for_their_long_time() {
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME - Duration::from_secs(1));
+    bed.stale((0..10).chain(20..23));
+    assert_eq!(communities(&bed, 3), [0; 0]);
+    bed.pass(Duration::from_secs(1));
+    bed.stale(0..10);
+    assert_eq!(communities(&bed, 3), [rib::LLGR_STALE]);
+    bed.pass(Duration::from_secs(599));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 9494 §3.1
+#[test]
+fn our_own_bound_counts_if_it_is_shorter_and_none_if_we_have_none() {
+    let mut bed = told(50, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME + Duration::from_secs(49));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+    let mut bed = Bed::new(helper());
+    bed.establish(lasting(&RESTARTS, 600, false));
+    bed.announce(0..3);
+    bed.lose();
+    bed.pass(RESTART_TIME);
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 9494 §4.2
+#[test]
+fn a_router_that_is_back_late_brings_back_what_it_still_forwards() {
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME + Duration::from_secs(60));
+    bed.establish(lasting(&RESTARTED, 600, true));
+    bed.stale(0..10);
+    assert_eq!(communities(&bed, 3), [rib::LLGR_STALE]);
+    bed.announce(0..4);
+    assert_eq!(communities(&bed, 3), [0; 0]);
+    bed.end_of_rib();
+    bed.fresh(0..4);
+    assert_eq!(bed.received(), 4);
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME + Duration::from_secs(60));
+    bed.establish(lasting(&RESTARTED, 600, false));
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 9494 §4.2
+#[test]
+fn coming_and_going_does_not_make_the_long_time_longer() {
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME);
+    for _ in 0..5 {
+        bed.establish(lasting(&RESTARTED, 600, true));
+        bed.stale(0..10);
+        bed.lose();
+        bed.pass(RESTART_TIME);
+        bed.stale(0..10);
+    }
+    bed.pass(Duration::from_secs(99));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+}
+
+#[test]
+fn a_neighbor_that_is_removed_takes_its_long_lived_routes_along() {
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME);
+    bed.command(ShardCommand::Delta(Delta::NeighborGone(
+        INSTANCE,
+        PEER.into(),
+    )));
+    bed.fresh([]);
+}
