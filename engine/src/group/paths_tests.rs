@@ -88,6 +88,7 @@ struct Bed {
 
 fn view(max: u8) -> ExportView {
     ExportView {
+        long_lived: false,
         peer: PeerKind::External,
         local_asn: 65001,
         four_octet_as: true,

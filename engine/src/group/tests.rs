@@ -610,6 +610,7 @@ fn a_refresh_between_its_bounds_tells_all_that_stands_and_ends_once() {
     assert!(!bed.routers.refreshed.contains_key(&a));
 }
 
+// RFC-SHOWN 4724 §2
 // RFC-SHOWN 7313 §4
 #[test]
 fn no_refresh_begins_before_end_of_rib() {

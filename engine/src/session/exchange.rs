@@ -142,15 +142,16 @@ impl Session {
 
     /// Whether the Established connection gives way to one whose OPEN just came. Not to one that the
     /// peer may have opened before it knew of the other: the collision is then merely late. Such an
-    /// OPEN does not say that its speaker restarted.
+    /// OPEN does not say that its speaker restarted, unless the other one's said so too.
     fn is_replaced(&self, now: Time, restarted: bool) -> bool {
+        let known = self.graceful().is_some_and(|graceful| graceful.restarting);
         let since = self.connections.iter().flatten();
         let since = since.filter_map(|connection| match &connection.phase {
             Phase::Established(phase) => Some(phase.since),
             Phase::OpenSent(_) | Phase::OpenConfirm(_) => None,
         });
         let settled = |since: Time| now.saturating_since(since) >= LATE_COLLISION;
-        self.may_restart() && (restarted || since.into_iter().any(settled))
+        self.may_restart() && ((restarted && !known) || since.into_iter().any(settled))
     }
 
     /// Whether the session is up with a peer whose routes are kept while it restarts.

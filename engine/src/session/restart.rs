@@ -220,6 +220,7 @@ impl Session {
     /// The process ends. A peer that keeps our routes meanwhile loses its connection without a word
     /// (RFC 4724 §4), others are told `notification`.
     pub fn handle_leave(&mut self, now: Time, notification: Notification) {
+        // RFC-DONE 4724 §4: to whoever keeps our routes the end of the process is no NOTIFICATION.
         if self
             .graceful()
             .is_some_and(|graceful| !graceful.ours.is_empty())

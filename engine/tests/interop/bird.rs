@@ -62,6 +62,10 @@ impl Router for Bird {
         eventually("BIRD answers", || self.birdc(&["show", "status"]));
     }
 
+    fn crash(&mut self) {
+        self.bird.kill();
+    }
+
     fn ask_refresh(&self) {
         self.birdc(&["reload", "in", "ringbgp"])
             .expect("BIRD asks again");
@@ -115,6 +119,12 @@ fn configuration(spec: &RouterSpec) -> String {
     }
     if spec.graceful {
         options += " graceful restart on;";
+        if let Some((restart, long_lived)) = spec.long_lived {
+            options += &format!(
+                " graceful restart time {restart}; long lived graceful restart on; long lived \
+                 stale time {long_lived};"
+            );
+        }
     }
     format!(
         "log stderr all;

@@ -102,6 +102,10 @@ impl Router for Frr {
         spec.host(lab).unplug(false);
     }
 
+    fn crash(&mut self) {
+        self.bgpd.kill();
+    }
+
     fn ask_refresh(&self) {
         let command = format!("clear bgp ipv4 unicast {} soft in", self.peer);
         self.vtysh(&[&command]).expect("FRR asks again");
@@ -132,6 +136,12 @@ fn configuration(spec: &RouterSpec) -> String {
     if spec.graceful {
         lines.push(" bgp graceful-restart".to_owned());
         lines.push(" bgp graceful-restart preserve-fw-state".to_owned());
+        if let Some((restart, long_lived)) = spec.long_lived {
+            lines.push(format!(" bgp graceful-restart restart-time {restart}"));
+            lines.push(format!(
+                " bgp long-lived-graceful-restart stale-time {long_lived}"
+            ));
+        }
     }
     if let Some(password) = spec.password {
         lines.push(format!(" neighbor {peer} password {password}"));

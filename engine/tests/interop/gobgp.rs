@@ -98,6 +98,10 @@ impl Router for Gobgp {
         spec.host(lab).unplug(false);
     }
 
+    fn crash(&mut self) {
+        self.gobgpd.kill();
+    }
+
     fn ask_refresh(&self) {
         self.ask(&["neighbor", self.peer, "softresetin"])
             .expect("GoBGP asks again");
@@ -133,14 +137,31 @@ fn configuration(spec: &RouterSpec) -> String {
         true => "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255\n",
         false => "",
     };
-    let (session, of_family) = match spec.graceful {
-        true => (
-            "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 60\n    \
-             notification-enabled = true\n",
-            "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true\n",
-        ),
-        false => ("", ""),
-    };
+    let (restart_time, long_lived) = spec.long_lived.unwrap_or((60, 0));
+    let (mut session, mut of_family) = (String::new(), String::new());
+    if spec.graceful {
+        session = format!(
+            "  [neighbors.graceful-restart.config]
+    enabled = true
+    restart-time = {restart_time}
+    notification-enabled = true
+    long-lived-enabled = {}
+",
+            long_lived > 0
+        );
+        of_family = "    [neighbors.afi-safis.mp-graceful-restart.config]
+      enabled = true
+"
+        .to_owned();
+    }
+    if long_lived > 0 {
+        of_family += &format!(
+            "    [neighbors.afi-safis.long-lived-graceful-restart.config]
+      enabled = true
+      restart-time = {long_lived}
+"
+        );
+    }
     format!(
         "[global.config]
   as = {asn}

@@ -16,7 +16,7 @@ pub(crate) const BGPCTL: &str = "/usr/sbin/bgpctl";
 
 /// A running OpenBGPD.
 pub(crate) struct Openbgpd {
-    _bgpd: Process,
+    bgpd: Process,
     peer: &'static str,
     directory: TempDir,
 }
@@ -37,7 +37,7 @@ impl Openbgpd {
         let mut command = spec.host(lab).command(BGPD);
         command.args(["-d", "-v", "-f"]).arg(at("bgpd.conf"));
         let openbgpd = Openbgpd {
-            _bgpd: Process::start("openbgpd", &mut command, &at("bgpd.log")),
+            bgpd: Process::start("openbgpd", &mut command, &at("bgpd.log")),
             peer: spec.peer(),
             directory,
         };
@@ -69,6 +69,10 @@ impl Router for Openbgpd {
             }
         }
         Ok(table)
+    }
+
+    fn crash(&mut self) {
+        self.bgpd.kill();
     }
 
     fn ask_refresh(&self) {

@@ -58,18 +58,21 @@ fn refresh_each_other(kind: RouterKind, bounded: bool) {
 }
 
 // RFC-SHOWN 7313 §4
+// INTEROP frr: refresh, enhanced refresh
 #[test]
 fn frr_refreshes_and_is_refreshed() {
     refresh_each_other(RouterKind::Frr, true);
 }
 
 // RFC-SHOWN 7313 §4
+// INTEROP bird: refresh, enhanced refresh
 #[test]
 fn bird_refreshes_and_is_refreshed() {
     refresh_each_other(RouterKind::Bird, true);
 }
 
 // RFC-SHOWN 2918 §4
+// INTEROP gobgp: refresh
 #[test]
 fn gobgp_refreshes_and_is_refreshed() {
     refresh_each_other(RouterKind::Gobgp, false);

@@ -3,10 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use codec::{
+    AsPath, AttributeWriter, Capability, Family, GracefulRestartFamily, Notification, Origin,
+};
+use serde_json::Value;
+
 use crate::daemon::{Daemon, config, neighbor, policy};
 use crate::lab::{Lab, ROUTER_V4};
 use crate::process::eventually;
 use crate::router::{Router, RouterKind, RouterSpec};
+use crate::scripted::{Addresses, End, PEER_ASN, Peer, RINGBGP_ASN};
 
 const OURS: [&str; 2] = ["10.0.1.0/24", "10.0.2.0/24"];
 const THEIRS: [&str; 2] = ["192.168.100.0/24", "192.168.101.0/24"];
@@ -107,18 +113,21 @@ fn the_router_restarts(kind: RouterKind) {
 }
 
 // RFC-SHOWN 4724 §4.2
+// INTEROP frr: restart in
 #[test]
 fn frr_restarts_and_loses_no_route_here() {
     the_router_restarts(RouterKind::Frr);
 }
 
 // RFC-SHOWN 4724 §4.2
+// INTEROP bird: restart in
 #[test]
 fn bird_restarts_and_loses_no_route_here() {
     the_router_restarts(RouterKind::Bird);
 }
 
 // RFC-SHOWN 4724 §4.2
+// INTEROP gobgp: restart in
 #[test]
 fn gobgp_restarts_and_loses_no_route_here() {
     the_router_restarts(RouterKind::Gobgp);
@@ -173,19 +182,197 @@ fn we_restart(kind: RouterKind) {
 }
 
 // RFC-SHOWN 4724 §4.1
+// INTEROP frr: restart out
 #[test]
 fn we_restart_and_lose_no_route_at_frr() {
     we_restart(RouterKind::Frr);
 }
 
 // RFC-SHOWN 4724 §4.1
+// INTEROP bird: restart out
 #[test]
 fn we_restart_and_lose_no_route_at_bird() {
     we_restart(RouterKind::Bird);
 }
 
 // RFC-SHOWN 4724 §4.1
+// INTEROP gobgp: restart out
 #[test]
 fn we_restart_and_lose_no_route_at_gobgp() {
     we_restart(RouterKind::Gobgp);
+}
+
+/// Waits until of the router's routes all or none are there, marked as long-lived stale ones or not.
+fn wait_for_theirs(daemon: &Daemon<'_>, count: usize, long_lived: bool) {
+    eventually(&format!("{count} routes, long-lived: {long_lived}"), || {
+        let routes = daemon.ask(&["routes", "available"])?;
+        let rows = routes.as_array().into_iter().flatten();
+        let is_theirs = |row: &&Value| THEIRS.iter().any(|prefix| row["prefix"] == *prefix);
+        let is_marked = |row: &&Value| {
+            let communities = row["communities"].as_array().into_iter().flatten();
+            let mut marks = communities.filter(|community| **community == "65535:6");
+            marks.next().is_some() && row["stale"] == true
+        };
+        let theirs: Vec<&Value> = rows.filter(is_theirs).collect();
+        let marked = theirs.iter().copied().filter(&is_marked).count();
+        let wanted = if long_lived { count } else { 0 };
+        match (theirs.len(), marked) == (count, wanted) {
+            true => Ok(()),
+            false => Err(routes.to_string()),
+        }
+    });
+}
+
+/// A router that is killed and stays away: its routes stay, marked, for their long time, and go then.
+fn the_router_stays_away(kind: RouterKind) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let spec = RouterSpec {
+        long_lived: Some((1, 4)),
+        ..spec()
+    };
+    let mut router = kind.start(&lab, &spec);
+    let more = "import: all, longLivedGracefulRestart: {enabled: true}, families: [{afi: ipv4, safi: \
+                unicast}]";
+    let config = config(65001, "", &[neighbor(ROUTER_V4, 65002, more)]);
+    let daemon = Daemon::start(Some(&lab.node), &[("config.yaml", &config)]);
+    daemon.wait_established(ROUTER_V4);
+    wait_for_theirs(&daemon, 2, false);
+    router.crash();
+    wait_for_theirs(&daemon, 2, true);
+    wait_for_theirs(&daemon, 0, false);
+}
+
+// RFC-SHOWN 9494 §4.2
+// INTEROP frr: long-lived restart in
+#[test]
+fn frr_stays_away_and_its_routes_stay_for_long() {
+    the_router_stays_away(RouterKind::Frr);
+}
+
+// RFC-SHOWN 9494 §4.2
+// INTEROP bird: long-lived restart in
+#[test]
+fn bird_stays_away_and_its_routes_stay_for_long() {
+    the_router_stays_away(RouterKind::Bird);
+}
+
+// RFC-SHOWN 9494 §4.2
+// INTEROP gobgp: long-lived restart in
+#[test]
+fn gobgp_stays_away_and_its_routes_stay_for_long() {
+    the_router_stays_away(RouterKind::Gobgp);
+}
+
+/// What a scripted peer offers: both families kept over a NOTIFICATION too.
+fn offers(restarting: bool) -> [Capability; 1] {
+    let families = Family::ALL.map(|family| GracefulRestartFamily {
+        afi: family.afi(),
+        safi: family.safi(),
+        forwarding: restarting,
+    });
+    [Capability::GracefulRestart {
+        restarting,
+        notification: true,
+        restart_time: 100,
+        families: families.to_vec(),
+    }]
+}
+
+const PEER: u8 = 10;
+
+fn scripted(options: &str) -> (Daemon<'static>, Addresses) {
+    let addresses = Addresses::new();
+    let more = format!("import: all{options}");
+    let neighbor = addresses.neighbor(PEER, &more);
+    let config = config(RINGBGP_ASN, &addresses.options(), &[neighbor]);
+    let manifests = [
+        ("config.yaml", &*config),
+        ("policy.yaml", &*policy("ours", &OURS)),
+    ];
+    (Daemon::start(None, &manifests), addresses)
+}
+
+fn announce(peer: &mut Peer, prefix: &str) {
+    let (mut attributes, mut nlri, mut octets) = (Vec::new(), Vec::new(), Vec::new());
+    let mut writer = AttributeWriter::new(&mut attributes);
+    writer.origin(Origin::Igp);
+    writer.as_path(&AsPath::default(), &[PEER_ASN], true);
+    writer.next_hop(std::net::Ipv4Addr::new(192, 0, 2, 10));
+    let prefix = engine::model::parse_prefix(prefix).expect("a prefix");
+    if let codec::IpPrefix::V4(prefix) = prefix {
+        codec::encode_nlri(prefix, None, &mut nlri);
+    }
+    codec::encode_update(&attributes, &nlri, &mut octets);
+    peer.send(&octets);
+}
+
+fn stale_routes(daemon: &Daemon<'_>) -> Result<usize, String> {
+    let routes = daemon.ask(&["routes", "available"])?;
+    let rows = routes.as_array().into_iter().flatten();
+    Ok(rows.filter(|row| row["stale"] == true).count())
+}
+
+// RFC-SHOWN 8538 §3.1
+#[test]
+fn a_reset_is_a_hard_one_where_both_keep_routes_over_a_notification() {
+    let (daemon, addresses) = scripted("");
+    let mut peer = Peer::establish_offering(addresses, PEER, &offers(false));
+    announce(&mut peer, "203.0.113.0/24");
+    daemon.wait_for_some_prefixes(&["routes", "available"], &["203.0.113.0/24"]);
+    daemon
+        .ask(&["reset", &addresses.host(PEER).to_string()])
+        .expect("it is reset");
+    let End::Notification(notification) = peer.wait_for_end() else {
+        panic!("closed without a word");
+    };
+    let reason = notification.hard_reset_reason().expect("a hard reset");
+    assert_eq!((reason.code, reason.subcode), (6, 4), "{notification}");
+    daemon.wait_for_prefixes(&["routes", "available"], &OURS);
+}
+
+// RFC-SHOWN 8538 §3.1
+#[test]
+fn a_hard_reset_of_the_peer_takes_its_routes_and_another_notification_does_not() {
+    let (daemon, addresses) = scripted("");
+    let end = |notification: Notification| {
+        let mut peer = Peer::establish_offering(addresses, PEER, &offers(true));
+        announce(&mut peer, "203.0.113.0/24");
+        daemon.wait_for_some_prefixes(&["routes", "available"], &["203.0.113.0/24"]);
+        let mut octets = Vec::new();
+        codec::encode_notification(&notification, &mut octets);
+        peer.send(&octets);
+        assert_eq!(peer.wait_for_end(), End::Closed);
+    };
+    let shutdown = Notification::cease(2).with_shutdown_communication("new line card");
+    end(Notification::cease(4));
+    eventually("the route is stale", || match stale_routes(&daemon)? {
+        1 => Ok(()),
+        count => Err(format!("{count} are")),
+    });
+    end(shutdown.in_hard_reset());
+    daemon.wait_for_prefixes(&["routes", "available"], &OURS);
+    let peer = addresses.host(PEER).to_string();
+    daemon.wait_for_error(&peer, &["new line card"]);
+}
+
+// RFC-SHOWN 4724 §4
+#[test]
+fn the_end_of_the_process_is_no_notification_to_who_keeps_our_routes() {
+    for (options, words) in [
+        (", gracefulRestart: {enabled: true}", None),
+        ("", Some((6, 2))),
+    ] {
+        let (mut daemon, addresses) = scripted(options);
+        let mut peer = Peer::establish_offering(addresses, PEER, &offers(false));
+        peer.wait_for_prefixes(&OURS);
+        assert_eq!(daemon.terminate(), Some(0));
+        let said = match peer.wait_for_end() {
+            End::Closed => None,
+            End::Notification(said) => Some((said.code, said.subcode)),
+        };
+        assert_eq!(said, words, "{options}");
+        assert!(peer.withdrawn.is_empty(), "{:?}", peer.withdrawn);
+    }
 }

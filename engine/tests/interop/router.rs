@@ -41,6 +41,8 @@ pub(crate) struct RouterSpec {
     pub(crate) passive: bool,
     /// It restarts gracefully, and helps who does.
     pub(crate) graceful: bool,
+    /// With `graceful`: its restart time, and that of its routes past it (RFC 9494), in seconds.
+    pub(crate) long_lived: Option<(u32, u32)>,
     /// The MED of what it announces.
     pub(crate) med: Option<u32>,
     /// What it announces has these: a standard, a large and an extended community, a route target.
@@ -78,8 +80,15 @@ pub(crate) trait Router: Sync {
         panic!("this router does not restart gracefully");
     }
 
+    /// SIGKILL, for good.
+    fn crash(&mut self) {
+        panic!("nobody kills this router");
+    }
+
     /// Has it ask ringbgp for its routes again.
-    fn ask_refresh(&self);
+    fn ask_refresh(&self) {
+        panic!("nobody has this router ask");
+    }
 
     /// Its view of the session with ringbgp, for complaints.
     fn session(&self) -> String;
@@ -97,6 +106,7 @@ impl RouterSpec {
             gtsm: false,
             passive: false,
             graceful: false,
+            long_lived: None,
             med: None,
             communities: None,
             announce: vec!["192.168.100.0/24", "2001:db8:100::/48"],

@@ -76,6 +76,8 @@ pub(crate) struct Peer {
     stream: TcpStream,
     unread: Vec<u8>,
     wire: WireFormat,
+    /// What its OPENs offer beside families, refresh and AS number.
+    offers: Vec<Capability>,
     /// What is held: prefix to communities.
     pub(crate) table: BTreeMap<String, Vec<u32>>,
     /// Prefixes that were ever withdrawn.
@@ -115,6 +117,7 @@ impl Peer {
         Peer {
             stream,
             unread: Vec::new(),
+            offers: Vec::new(),
             wire: WireFormat {
                 families: FamilySet::ALL,
                 peer: PeerKind::External,
@@ -140,6 +143,23 @@ impl Peer {
     /// Connects and brings the session up as a peer in the daemon's own AS.
     pub(crate) fn establish_internal(addresses: Addresses, number: u8) -> Peer {
         Peer::establish_in(RINGBGP_ASN, addresses, number, 90)
+    }
+
+    /// The same as [`Peer::establish`], with more capabilities in its OPEN.
+    pub(crate) fn establish_offering(
+        addresses: Addresses,
+        number: u8,
+        offers: &[Capability],
+    ) -> Peer {
+        eventually("a scripted session stands", || {
+            let mut peer = Peer::connect(addresses, number);
+            peer.offers = offers.to_vec();
+            peer.send_open(PEER_ASN, addresses.host(number), 90);
+            match peer.finish_open() {
+                Ok(()) => Ok(peer),
+                Err(end) => Err(format!("{end:?}")),
+            }
+        })
     }
 
     /// Connects and brings the session up as a peer in an AS of one's own. The daemon may still be
@@ -194,6 +214,7 @@ impl Peer {
         if four_octet_as {
             capabilities.push(Capability::FourOctetAs(asn));
         }
+        capabilities.extend(self.offers.iter().cloned());
         let open = Open {
             version: 4,
             asn,

@@ -99,7 +99,7 @@ fn settings(
     let capabilities = capabilities(fields, report);
     let (role, role_strict) = role(fields, (peer_asn, local_asn.or(instance_asn)), report);
     let graceful_restart = graceful_restart(fields, report);
-    let spec = NeighborSpec {
+    NeighborSpec {
         line: fields.line,
         path: fields.path.as_str().into(),
         whom: Whom::Address(Ipv4Addr::UNSPECIFIED.into()),
@@ -140,8 +140,7 @@ fn settings(
         allow_own_asn: number(fields, "allowOwnASN", 0..=255, report).unwrap_or(0),
         builtin_filters: builtin_filters(fields, report),
         template: None,
-    };
-    spec
+    }
 }
 
 const PEER_ASN: &str = "a number from 1 to 4294967295, any, internal or external";

@@ -158,6 +158,7 @@ fn another_router_at_the_address_inherits_nothing() {
     bed.fresh(0..1);
 }
 
+// RFC-SHOWN 4724 §3
 #[test]
 fn who_offers_no_restart_or_is_not_helped_loses_its_routes_with_its_session() {
     let nameless = Says {
@@ -276,6 +277,7 @@ fn a_new_session_over_the_one_that_is_up_is_a_restart() {
     bed.end_of_rib();
     bed.fresh(0..2);
     // And once more, over one that took the other's place.
+    bed.pass(Duration::from_secs(10));
     bed.establish(graceful(&RESTARTED));
     bed.announce(0..1);
     bed.end_of_rib();
@@ -292,6 +294,10 @@ fn a_collision_that_is_late_is_no_restart() {
     bed.connection = first;
     bed.announce(10..11);
     bed.fresh(0..11);
+    // Nor does one that says what the OPEN of the session said too.
+    let mut beside = told(&RESTARTED);
+    beside.establish(graceful(&RESTARTED));
+    assert_eq!(beside.heard, ["open", "6/7"]);
     // Later it can be none: the peer has lost the first one, and did not restart.
     bed.pass(Duration::from_secs(10));
     let not_restarted = Says {
