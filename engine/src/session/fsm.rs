@@ -192,6 +192,15 @@ impl Session {
         }
     }
 
+    /// The peer is listened to again after it was not for a while: its hold timer starts anew.
+    pub fn handle_listening(&mut self, now: Time) {
+        for connection in self.connections.iter_mut().flatten() {
+            if let Phase::Established(phase) = &mut connection.phase {
+                phase.heard(now);
+            }
+        }
+    }
+
     /// Time has come to [`Session::poll_timeout`]. See [`Session::holds_due`] for what comes before.
     pub fn handle_timeout(&mut self, now: Time) {
         for slot in Slot::ALL {

@@ -104,7 +104,7 @@ impl Shard {
         } else if octets < limit / 100 * 95 {
             self.memory.said_nobody = false;
             if std::mem::take(&mut self.memory.some_paused) {
-                self.resume_all();
+                self.resume_all(now);
             }
         }
         self.memory.look_at = self.memory.some_paused.then(|| now + LOOK_AGAIN);
@@ -141,7 +141,7 @@ impl Shard {
         paused
     }
 
-    fn resume_all(&mut self) {
+    fn resume_all(&mut self, now: Time) {
         for id in self.peers.ids() {
             if let Some((peer, established)) = established_mut(self, id)
                 && std::mem::take(&mut established.paused)
@@ -149,6 +149,11 @@ impl Shard {
                 let connection = established.connection;
                 tracing::info!(%peer, "reading goes on: memory is under 95 % of its limit");
                 self.actions.push_back(Action::Resume { connection });
+                if let Some(peer) = self.peers.get_mut(id) {
+                    // It was not listened to: what it said meanwhile may still be on its way.
+                    peer.session.handle_listening(now);
+                    self.peers.arm(id);
+                }
             }
         }
     }
