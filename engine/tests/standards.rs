@@ -38,7 +38,6 @@ const TITLES: &[(u16, &str)] = &[
         "IPv6 Address Specific BGP Extended Community Attribute",
     ),
     (6286, "AS-Wide Unique BGP Identifier for BGP-4"),
-    (6396, "Multi-Threaded Routing Toolkit (MRT) Export Format"),
     (6608, "Subcodes for BGP Finite State Machine Error"),
     (6793, "BGP Support for Four-Octet AS Number Space"),
     (6811, "BGP Prefix Origin Validation"),
