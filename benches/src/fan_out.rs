@@ -43,6 +43,7 @@ pub fn view() -> ExportView {
         four_octet_as: true,
         families: [Family::Ipv4Unicast].into_iter().collect(),
         graceful_shutdown: false,
+        long_lived: false,
         extended_next_hop: false,
         policy: None,
         own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
