@@ -6,9 +6,9 @@
 use std::io;
 use std::path::Path;
 
-use engine::config::{DesiredState, diff};
+use engine::config::{DesiredState, PeerAddress, diff};
 use engine::watcher::explain::explain;
-use engine::watcher::{Host, HostNetwork, Options, Store, evaluate};
+use engine::watcher::{Gateways, Host, HostNetwork, Options, Store, evaluate};
 use libfuzzer_sys::fuzz_target;
 
 struct NoHost;
@@ -20,6 +20,10 @@ impl Host for NoHost {
 
     fn password_file(&self, _path: &Path) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn default_gateways(&self, _family: codec::Family) -> Vec<PeerAddress> {
+        Vec::new()
     }
 }
 
@@ -34,12 +38,14 @@ fuzz_target!(|text: &[u8]| {
     let mut store = Store::new("m");
     store.put("config.yaml", CONFIG);
     store.put("policy.yaml", POLICY);
-    let before = evaluate(&store.settle(), &NoHost, &options, &DesiredState::default());
+    let gateways = Gateways::default();
+    let standing = DesiredState::default();
+    let before = evaluate(&store.settle(), &NoHost, &options, &gateways, &standing);
     // In place of a file that was good, and as a file that comes before the others.
     for name in ["policy.yaml", "a.yaml"] {
         store.put(name, text);
         let in_force = store.settle();
-        let after = evaluate(&in_force, &NoHost, &options, &before.state);
+        let after = evaluate(&in_force, &NoHost, &options, &gateways, &before.state);
         let _ = diff(&before.state, &after.state);
         let faults = in_force.faults.iter().chain(&after.warnings);
         faults.for_each(|fault| assert!(!fault.to_string().contains('\n'), "{fault}"));

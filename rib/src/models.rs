@@ -390,7 +390,7 @@ fn an_id_that_one_shard_holds_is_not_buried() {
         let rib = table(2);
         rib.reclaim_from(1);
         let (mut ours, path) = speaker(&rib, 0, 2);
-        let (mut theirs, _) = speaker(&rib, 1, 1);
+        let (theirs, _) = speaker(&rib, 1, 1);
         let held = ours.upsert(prefix(), path).unwrap().id;
         ours.withdraw(prefix(), path.source, 0).unwrap();
         reclaim(&mut ours);

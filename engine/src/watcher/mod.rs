@@ -28,6 +28,7 @@ mod watch;
 pub use check::{Checked, check};
 pub use evaluate::{DEFAULT_INSTANCE, Evaluation, Options, evaluate};
 pub use fault::{Fault, Severity};
+pub use gateways::Gateways;
 pub use host::{Host, HostNetwork, SystemHost};
 pub use knowledge::{Knowledge, SharedKnowledge};
 pub use policies::KnownPolicy;
