@@ -4,11 +4,11 @@
 //! attribute that is not there leaves its field at none.
 
 use std::fmt::Write;
-use std::net::Ipv4Addr;
 
 use codec::{AttributeSet, NextHop, Origin, SegmentKind as CodecSegmentKind, code};
 
 use super::{Route, Segment, SegmentKind, UnknownAttribute};
+use crate::policy::extended_text;
 
 /// Fills in everything that stands in the path attributes.
 pub fn fill(route: &mut Route, canonical: &[u8]) {
@@ -27,7 +27,7 @@ pub fn fill(route: &mut Route, canonical: &[u8]) {
     route.med = set.med();
     route.communities = some(set.communities().map(community).collect());
     route.large_communities = some(set.large_communities().map(large_community).collect());
-    route.extended_communities = some(set.extended_communities().map(extended_community).collect());
+    route.extended_communities = some(set.extended_communities().map(extended_text).collect());
     route.originator_id = set.originator_id().map(|id| id.to_string());
     route.cluster_list = some(set.cluster_list().map(|id| id.to_string()).collect());
     route.otc = set.otc();
@@ -80,34 +80,6 @@ pub fn large_community([global, first, second]: [u32; 3]) -> String {
     format!("{global}:{first}:{second}")
 }
 
-/// An extended community as `rt:65000:1` or `soo:192.0.2.1:1`; what has no such form as 16
-/// hexadecimal digits after `0x`.
-///
-/// A four-octet AS number that would fit in two octets is marked with an `L`, since the other form
-/// of it is another value (RFC 5668).
-fn extended_community(value: [u8; 8]) -> String {
-    let [kind, subtype, a, b, c, d, e, f] = value;
-    let name = match subtype {
-        ROUTE_TARGET => "rt",
-        SITE_OF_ORIGIN => "soo",
-        _ => return format!("0x{}", hexadecimal(&value)),
-    };
-    let low = u16::from_be_bytes([e, f]);
-    match kind {
-        TWO_OCTET_AS => {
-            let asn = u16::from_be_bytes([a, b]);
-            format!("{name}:{asn}:{}", u32::from_be_bytes([c, d, e, f]))
-        }
-        IPV4_ADDRESS => format!("{name}:{}:{low}", Ipv4Addr::new(a, b, c, d)),
-        FOUR_OCTET_AS => {
-            let asn = u32::from_be_bytes([a, b, c, d]);
-            let mark = if asn <= u32::from(u16::MAX) { "L" } else { "" };
-            format!("{name}:{asn}{mark}:{low}")
-        }
-        _ => format!("0x{}", hexadecimal(&value)),
-    }
-}
-
 fn hexadecimal(octets: &[u8]) -> String {
     let mut text = String::with_capacity(octets.len() * 2);
     for octet in octets {
@@ -115,13 +87,6 @@ fn hexadecimal(octets: &[u8]) -> String {
     }
     text
 }
-
-// RFC 4360 §3, RFC 5668 §2: types and sub-types of transitive extended communities.
-const TWO_OCTET_AS: u8 = 0x00;
-const IPV4_ADDRESS: u8 = 0x01;
-const FOUR_OCTET_AS: u8 = 0x02;
-const ROUTE_TARGET: u8 = 0x02;
-const SITE_OF_ORIGIN: u8 = 0x03;
 
 #[cfg(test)]
 mod tests {
@@ -163,7 +128,7 @@ mod tests {
 
     #[test]
     fn extended_communities_of_each_form() {
-        let shown = |value| extended_community(value);
+        let shown = |value| extended_text(value);
         assert_eq!(shown([1, 2, 192, 0, 2, 1, 0, 7]), "rt:192.0.2.1:7");
         assert_eq!(shown([2, 3, 0, 1, 0, 0, 0, 7]), "soo:65536:7");
         assert_eq!(shown([2, 2, 0, 0, 0xfd, 0xe8, 0, 7]), "rt:65000L:7");
