@@ -153,20 +153,20 @@ impl RibWriter {
         self.bound_released(&guard);
     }
 
-    /// Sets flags on all paths of this source to these prefixes, but for those with the path id
-    /// `but`. Selection and export must not read the flags: no mark follows.
+    /// Sets flags on all paths of this source to these prefixes. Selection and export must not read
+    /// the flags: no mark follows.
     pub fn flag_ids(
         &mut self,
         family: Family,
         ids: &[PrefixId],
-        (source, but): (SourceId, Option<u32>),
+        source: SourceId,
         flags: PathFlags,
     ) {
         self.assert_own_source(source);
         let guard = self.rib().guard();
         let pinned = self.rib().pinned(&guard);
         self.of_each(family, ids, pinned, |writer, id| {
-            writer.flag(family, id, (source, but), flags, pinned);
+            writer.flag(family, id, source, flags, pinned);
         });
     }
 

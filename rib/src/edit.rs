@@ -165,19 +165,18 @@ impl Rib {
         Some((edited.unwrap_or(None)?, left.get()))
     }
 
-    /// Sets flags on all paths of a source but the one of a path id. `None`: they had them.
+    /// Sets flags on all paths of a source. `None`: they had them.
     pub(crate) fn flag(
         &self,
         family: Family,
         slot: &Slot,
-        (source, but): (SourceId, Option<u32>),
+        source: SourceId,
         flags: PathFlags,
         pinned: Pinned<'_>,
     ) -> Option<Edited> {
         let edited = self.edit(family, slot, Change::Any, pinned, |paths, _| {
             let mut changed = false;
-            let meant = |path: &&mut Path| path.source == source && Some(path.path_id) != but;
-            for path in paths.iter_mut().filter(meant) {
+            for path in paths.iter_mut().filter(|path| path.source == source) {
                 changed |= !path.flags.contains(flags);
                 path.flags = path.flags | flags;
             }

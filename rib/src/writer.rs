@@ -355,12 +355,12 @@ impl RibWriter {
         &mut self,
         family: Family,
         id: PrefixId,
-        meant: (SourceId, Option<u32>),
+        source: SourceId,
         flags: PathFlags,
         pinned: Pinned<'_>,
     ) {
         let slot = self.rib.table(family).slot(id.0);
-        let edited = slot.and_then(|slot| self.rib.flag(family, slot, meant, flags, pinned));
+        let edited = slot.and_then(|slot| self.rib.flag(family, slot, source, flags, pinned));
         if let Some(edited) = edited {
             self.settle(family, id, &edited);
         }

@@ -477,7 +477,7 @@ impl Instance {
         let stale = PathFlags::STALE;
         match task {
             Task::Remove { .. } => self.writer.withdraw_ids(family, ids, source, |_| {}),
-            Task::Mark => self.writer.flag_ids(family, ids, (source, None), stale),
+            Task::Mark => self.writer.flag_ids(family, ids, source, stale),
             Task::MakeLongLived(peer) => {
                 let mut gone = Vec::new();
                 self.make_long_lived(family, ids, source, |id| gone.push(id));
