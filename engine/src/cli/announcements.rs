@@ -17,6 +17,7 @@ use crate::group::{Interfaces, own_next_hop};
 use crate::interfaces::socket_address;
 use crate::model::attributes::{community, large_community};
 use crate::model::{Source, afi_name};
+use crate::watcher::neighbors;
 
 /// One own route and whom it goes to.
 #[derive(Debug, Serialize)]
@@ -87,15 +88,6 @@ fn announcement(
         peers,
         sources: origin.sources.iter().map(Source::from).collect(),
     }
-}
-
-/// Every neighbor with what it is called.
-pub(super) fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor)> {
-    let named = instance.neighbors.values();
-    let named = named.map(|neighbor| (neighbor.address.to_string(), &**neighbor));
-    let dynamic = instance.dynamic_neighbors.values();
-    let dynamic = dynamic.map(|range| (range.prefix.to_string(), &range.settings));
-    named.chain(dynamic)
 }
 
 fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Arc<[Receiver]> {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use codec::{IpPrefix, PeerKind};
 
-use super::announcements::{Receiver, neighbors};
+use super::announcements::Receiver;
 use crate::config::{Export, Instance, Neighbor, Origin, PeerAsn};
 use crate::policy::{self, Applied, Evaluator, Key, Policy, Subject, Validation};
+use crate::watcher::neighbors;
 
 /// The export policy of each neighbor, in their order.
 pub(super) struct Policies(Vec<Option<Evaluator>>);

@@ -31,7 +31,7 @@ pub use fault::{Fault, Severity};
 pub use gateways::Gateways;
 pub use host::{Host, HostNetwork, SystemHost};
 pub use knowledge::{Knowledge, SharedKnowledge};
-pub use policies::KnownPolicy;
+pub use policies::{KnownPolicy, neighbors};
 pub use store::{Forms, InForce, Store};
 pub use watch::{Keep, Watcher};
 

@@ -91,7 +91,7 @@ pub(crate) fn all(in_force: &InForce, state: &DesiredState) -> Vec<KnownPolicy> 
 }
 
 /// Every neighbor, dynamic ones by prefix, with what it is called.
-fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor)> {
+pub fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor)> {
     let each = instance.neighbors.iter();
     let each = each.map(|(address, neighbor)| (address.to_string(), &**neighbor));
     let dynamic = instance.dynamic_neighbors.iter();
