@@ -166,12 +166,20 @@ fn we_restart(kind: RouterKind) {
             daemon.crash_and_restart();
             daemon.wait_established(ROUTER_V4);
             daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
+            // A session that is lost again before End-of-RIB takes what was stale with it (RFC 4724
+            // §4.2). The first of these may be told with the table, the second comes behind all.
+            let mut told = OURS.to_vec();
+            for (file, prefix) in [("more", "10.0.3.0/24"), ("last", "10.0.4.0/24")] {
+                daemon.write(&format!("{file}.yaml"), &policy(file, &[prefix]));
+                told.push(prefix);
+                router.wait_for(&told);
+            }
             daemon.restart();
             daemon.wait_established(ROUTER_V4);
             daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
-            // Everything that we have to say is there, and what is new comes behind it.
-            daemon.write("more.yaml", &policy("more", &["10.0.3.0/24"]));
-            router.wait_for(&[OURS[0], OURS[1], "10.0.3.0/24"]);
+            daemon.write("new.yaml", &policy("new", &["10.0.5.0/24"]));
+            told.push("10.0.5.0/24");
+            router.wait_for(&told);
         },
     );
     assert!(
