@@ -4,8 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use codec::{AttributeSet, AttributeWriter, Family, Ipv4Prefix, NextHop, Origin, PeerKind};
-use engine::config::{Export, NextHopSelf, SendCommunities};
+use codec::{AttributeSet, AttributeWriter, Family, Ipv4Prefix, Origin, PeerKind};
 use engine::group::{ExportView, Group, MemberId, Outbox};
 use rib::{
     Path, PathFlags, PrefixId, Rib, RibOptions, RibWriter, Selection, ShardId, SourceId,
@@ -37,28 +36,7 @@ impl Outbox for Counter {
 
 /// What external peers with four-octet AS numbers are told: everything.
 pub fn view() -> ExportView {
-    ExportView {
-        peer: PeerKind::External,
-        local_asn: 65001,
-        four_octet_as: true,
-        families: [Family::Ipv4Unicast].into_iter().collect(),
-        graceful_shutdown: false,
-        long_lived: false,
-        extended_next_hop: false,
-        policy: None,
-        own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
-        next_hop_self: NextHopSelf::Auto,
-        client: None,
-        cluster_id: None,
-        otc: Default::default(),
-        export: Export::All,
-        add_paths: Default::default(),
-        send_communities: SendCommunities {
-            standard: true,
-            large: true,
-            extended: true,
-        },
-    }
+    ExportView::plain(PeerKind::External, 65001, Ipv4Addr::new(10, 0, 0, 5))
 }
 
 /// An external peer, one for each number.

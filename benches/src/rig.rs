@@ -4,10 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use codec::{Capability, FamilySet, Open};
+use codec::{Capability, Open};
 use engine::config::{
-    AddPaths, BuiltinFilters, Capabilities, Delta, Export, Import, InstanceId, InstanceSettings,
-    Neighbor, NextHopIpv6, NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
+    BuiltinFilters, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, PeerAsn,
 };
 use engine::group::{BACKLOG_MAX, Interfaces};
 use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
@@ -154,46 +153,16 @@ impl Rig {
 }
 
 fn neighbor(number: u32, export: Export) -> Neighbor {
+    let address = Ipv4Addr::from(0x7f01_0001 + number);
+    let peer_asn = PeerAsn::Number(100_001 + number);
     Neighbor {
-        address: Ipv4Addr::from(0x7f01_0001 + number).into(),
-        port: 179,
-        peer_asn: PeerAsn::Number(100_001 + number),
-        local_asn: 65_000,
-        router_id: LOCAL,
-        cluster_id: LOCAL,
-        client: None,
-        local_address: None,
         passive: true,
-        password: Password::None,
-        ebgp_multihop: 1,
-        ttl_security: false,
-        timers: Timers::default(),
-        families: FamilySet::ALL,
-        add_paths: AddPaths::default(),
-        capabilities: Capabilities::default(),
-        role: None,
-        role_strict: false,
-        max_prefixes: Default::default(),
-        host_name: None,
-        next_hop_ipv4: None,
-        next_hop_ipv6: NextHopIpv6::Auto,
-        next_hop_self: NextHopSelf::Auto,
-        import: Import::All,
         export,
-        send_communities: SendCommunities {
-            standard: true,
-            large: true,
-            extended: true,
-        },
-        graceful_restart: Default::default(),
-        long_lived: None,
-        enhanced_refresh: true,
-        allow_own_asn: 0,
         // The streams are of the whole space.
         builtin_filters: BuiltinFilters {
             martians: false,
             ..BuiltinFilters::default()
         },
-        template: None,
+        ..Neighbor::new(address.into(), LOCAL, 65_000, peer_asn)
     }
 }

@@ -125,6 +125,53 @@ pub struct Neighbor {
     pub template: Option<Arc<str>>,
 }
 
+impl Neighbor {
+    /// A neighbor of which nothing but this is said: every default of `CiliumConfig`, and the router
+    /// id as cluster id. The one place to fill in a field for whoever makes neighbors without
+    /// resources; what reads resources names every field, so that none is forgotten there.
+    pub fn new(
+        address: PeerAddress,
+        router_id: Ipv4Addr,
+        local_asn: u32,
+        peer_asn: PeerAsn,
+    ) -> Neighbor {
+        Neighbor {
+            address,
+            port: 179,
+            peer_asn,
+            local_asn,
+            router_id,
+            cluster_id: router_id,
+            local_address: None,
+            passive: false,
+            password: Password::None,
+            ebgp_multihop: 1,
+            ttl_security: false,
+            timers: Timers::default(),
+            families: FamilySet::ALL,
+            role: None,
+            role_strict: false,
+            max_prefixes: MaxPrefixes::default(),
+            add_paths: AddPaths::default(),
+            capabilities: Capabilities::default(),
+            host_name: None,
+            next_hop_ipv4: None,
+            next_hop_ipv6: NextHopIpv6::Auto,
+            next_hop_self: NextHopSelf::Auto,
+            client: None,
+            import: Import::None,
+            export: Export::Originated,
+            send_communities: SendCommunities::default(),
+            graceful_restart: GracefulRestart::default(),
+            long_lived: None,
+            enhanced_refresh: true,
+            allow_own_asn: 0,
+            builtin_filters: BuiltinFilters::default(),
+            template: None,
+        }
+    }
+}
+
 /// Checks on what comes in, each of which can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltinFilters {
@@ -340,6 +387,17 @@ pub struct SendCommunities {
     pub large: bool,
     /// RFC 4360 and RFC 5701.
     pub extended: bool,
+}
+
+/// All.
+impl Default for SendCommunities {
+    fn default() -> SendCommunities {
+        SendCommunities {
+            standard: true,
+            large: true,
+            extended: true,
+        }
+    }
 }
 
 /// A route that this node originates.

@@ -165,47 +165,12 @@ pub fn shard_of(prefix: IpPrefix, shards: usize) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::{Capabilities, Import, Password, Timers};
+    use crate::config::PeerAsn;
 
+    /// A neighbor of AS 65002.
     pub(crate) fn neighbor(address: &str) -> Neighbor {
-        Neighbor {
-            address: address.parse().unwrap(),
-            port: 179,
-            peer_asn: PeerAsn::Number(65002),
-            local_asn: 65001,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
-            cluster_id: Ipv4Addr::new(10, 0, 0, 5),
-            local_address: None,
-            passive: false,
-            password: Password::None,
-            ebgp_multihop: 1,
-            ttl_security: false,
-            timers: Timers::default(),
-            families: FamilySet::default(),
-            add_paths: Default::default(),
-            capabilities: Capabilities::default(),
-            role: None,
-            role_strict: false,
-            max_prefixes: Default::default(),
-            host_name: None,
-            next_hop_ipv4: None,
-            next_hop_ipv6: NextHopIpv6::Auto,
-            next_hop_self: NextHopSelf::Auto,
-            client: None,
-            import: Import::None,
-            export: Export::Originated,
-            send_communities: SendCommunities {
-                standard: true,
-                large: true,
-                extended: true,
-            },
-            graceful_restart: Default::default(),
-            long_lived: None,
-            enhanced_refresh: true,
-            allow_own_asn: 0,
-            builtin_filters: crate::config::BuiltinFilters::default(),
-            template: None,
-        }
+        let (address, router_id) = (address.parse().unwrap(), Ipv4Addr::new(10, 0, 0, 5));
+        Neighbor::new(address, router_id, 65001, PeerAsn::Number(65002))
     }
 
     const INSTANCE: InstanceId = InstanceId(0);

@@ -9,7 +9,7 @@ use super::advert::split;
 use super::export::{Refusal, export};
 use super::reflect::PathSource;
 use super::view::ExportView;
-use crate::config::{Client, Export, NextHopSelf, SendCommunities};
+use crate::config::{Client, NextHopSelf, SendCommunities};
 
 const SELF: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const CLUSTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -18,26 +18,9 @@ const NO_EXPORT: u32 = 0xffff_ff01;
 
 fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
     ExportView {
-        long_lived: false,
-        peer,
-        local_asn: 65001,
-        four_octet_as: true,
-        families: [Family::Ipv4Unicast].into_iter().collect(),
-        graceful_shutdown: false,
-        extended_next_hop: false,
-        own_next_hop: [Some(NextHop::V4(SELF)), None],
-        next_hop_self: NextHopSelf::Auto,
         client,
         cluster_id: (peer == PeerKind::Internal).then_some(CLUSTER),
-        otc: Default::default(),
-        export: Export::All,
-        policy: None,
-        add_paths: Default::default(),
-        send_communities: SendCommunities {
-            standard: true,
-            large: true,
-            extended: true,
-        },
+        ..ExportView::plain(peer, 65001, SELF)
     }
 }
 

@@ -12,7 +12,7 @@ use codec::{
 use rib::{Path, PathFlags, RibOptions, ShardId, SourceInfo, SourceKind};
 
 use super::*;
-use crate::config::{Client, Export, NextHopSelf, SendCommunities};
+use crate::config::Client;
 
 const FAMILY: Family = Family::Ipv4Unicast;
 
@@ -88,26 +88,8 @@ struct Bed {
 
 fn view(max: u8) -> ExportView {
     ExportView {
-        long_lived: false,
-        peer: PeerKind::External,
-        local_asn: 65001,
-        four_octet_as: true,
-        families: [FAMILY].into_iter().collect(),
-        own_next_hop: [Some(codec::NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
-        next_hop_self: NextHopSelf::Auto,
-        client: None,
-        cluster_id: None,
-        export: Export::All,
-        policy: None,
-        extended_next_hop: false,
-        graceful_shutdown: false,
-        otc: Default::default(),
         add_paths: [max, 0],
-        send_communities: SendCommunities {
-            standard: true,
-            large: true,
-            extended: true,
-        },
+        ..ExportView::plain(PeerKind::External, 65001, Ipv4Addr::new(10, 0, 0, 5))
     }
 }
 

@@ -10,7 +10,7 @@ use codec::{
 use rib::{Path, PathFlags, RibOptions, RibWriter, ShardId, SourceInfo, SourceKind};
 
 use super::*;
-use crate::config::{Client, Export, NextHopSelf, SendCommunities};
+use crate::config::Client;
 
 /// What a member's router holds: prefix to the AS path as text.
 type Table = BTreeMap<IpPrefix, String>;
@@ -126,39 +126,13 @@ impl Routers {
 
 fn wire() -> WireFormat {
     WireFormat {
-        four_octet_as: true,
-        add_path_receive: FamilySet::NONE,
-        add_path_send: FamilySet::NONE,
-        extended_messages: false,
-        extended_next_hop: false,
         families: FamilySet::ALL,
-        peer: PeerKind::External,
+        ..WireFormat::default()
     }
 }
 
 fn view() -> ExportView {
-    ExportView {
-        long_lived: false,
-        peer: PeerKind::External,
-        local_asn: 65001,
-        four_octet_as: true,
-        families: [Family::Ipv4Unicast].into_iter().collect(),
-        graceful_shutdown: false,
-        extended_next_hop: false,
-        own_next_hop: [Some(codec::NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
-        next_hop_self: NextHopSelf::Auto,
-        client: None,
-        cluster_id: None,
-        otc: Default::default(),
-        export: Export::All,
-        policy: None,
-        add_paths: Default::default(),
-        send_communities: SendCommunities {
-            standard: true,
-            large: true,
-            extended: true,
-        },
-    }
+    ExportView::plain(PeerKind::External, 65001, Ipv4Addr::new(10, 0, 0, 5))
 }
 
 /// A route server's clients.
@@ -259,6 +233,17 @@ impl Bed {
     }
 
     fn upsert<P: codec::Prefix>(&mut self, member: MemberId, prefix: P, length: u32) {
+        self.upsert_with(member, prefix, length, &[]);
+    }
+
+    /// With these large communities on it.
+    fn upsert_with<P: codec::Prefix>(
+        &mut self,
+        member: MemberId,
+        prefix: P,
+        length: u32,
+        communities: &[[u32; 3]],
+    ) {
         let asn = self.asn(member);
         let mut canonical = Vec::new();
         let mut writer = AttributeWriter::new(&mut canonical);
@@ -266,6 +251,7 @@ impl Bed {
         let asns = vec![asn; length as usize];
         writer.as_path(&AttributeSet::new(&[]).as_path(), &asns, true);
         writer.next_hop(Ipv4Addr::new(10, 1, 0, 1));
+        writer.large_communities(communities);
         let attributes = self.writer.intern(&canonical).expect("room");
         let path = Path {
             attributes,

@@ -72,6 +72,30 @@ impl Otc {
 }
 
 impl ExportView {
+    /// What plain peers are told: IPv4 with four-octet AS numbers, everything, and nothing that a
+    /// setting or a capability would add. Sessions name every field; this is where to fill one in for
+    /// whoever makes groups without them.
+    pub fn plain(peer: PeerKind, local_asn: u32, own_next_hop: Ipv4Addr) -> ExportView {
+        ExportView {
+            peer,
+            local_asn,
+            four_octet_as: true,
+            families: FamilySet::from_iter([Family::Ipv4Unicast]),
+            extended_next_hop: false,
+            own_next_hop: [Some(NextHop::V4(own_next_hop)), None],
+            next_hop_self: NextHopSelf::Auto,
+            client: None,
+            cluster_id: None,
+            otc: Otc::default(),
+            long_lived: false,
+            export: Export::All,
+            policy: None,
+            send_communities: SendCommunities::default(),
+            graceful_shutdown: false,
+            add_paths: Default::default(),
+        }
+    }
+
     /// Why a path is not told to these peers, for people.
     pub fn words(&self, refusal: Refusal) -> String {
         match (refusal, &self.policy) {

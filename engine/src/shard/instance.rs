@@ -578,11 +578,11 @@ impl Instance {
 mod tests {
 
     use bytes::Bytes;
-    use codec::{Ipv4Prefix, NextHop, PeerKind};
+    use codec::{Ipv4Prefix, PeerKind};
     use rib::{Rib, RibOptions, Selection, ShardId};
 
     use super::*;
-    use crate::config::{Export, NextHopSelf, SendCommunities};
+    use crate::config::Export;
     use crate::policy::Sources;
 
     /// Counts messages, as sockets that take everything at once.
@@ -601,26 +601,8 @@ mod tests {
 
     fn view() -> ExportView {
         ExportView {
-            long_lived: false,
-            peer: PeerKind::External,
-            local_asn: 65001,
-            four_octet_as: true,
-            families: [Family::Ipv4Unicast].into_iter().collect(),
-            graceful_shutdown: false,
-            extended_next_hop: false,
-            own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
-            next_hop_self: NextHopSelf::Auto,
-            client: None,
-            cluster_id: None,
-            otc: Default::default(),
             export: Export::Originated,
-            policy: None,
-            add_paths: Default::default(),
-            send_communities: SendCommunities {
-                standard: true,
-                large: true,
-                extended: true,
-            },
+            ..ExportView::plain(PeerKind::External, 65001, Ipv4Addr::new(10, 0, 0, 5))
         }
     }
 

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use codec::{
-    AttributeSet, AttributeWriter, IpPrefix, Message, NextHop, Origin, PeerKind, WireFormat,
-};
+use codec::{AttributeSet, AttributeWriter, IpPrefix, Message, NextHop, Origin, WireFormat};
 
 use super::rig::{INSTANCE, Rig, neighbor};
 use super::*;
@@ -41,16 +39,6 @@ pub(super) struct Bed {
     pub(super) messages: usize,
     settings: [Neighbor; 2],
 }
-
-const WIRE: WireFormat = WireFormat {
-    four_octet_as: true,
-    add_path_receive: codec::FamilySet::NONE,
-    add_path_send: codec::FamilySet::NONE,
-    extended_messages: false,
-    extended_next_hop: false,
-    families: codec::FamilySet::ALL,
-    peer: PeerKind::External,
-};
 
 impl Bed {
     /// Two external peers.
@@ -98,7 +86,7 @@ impl Bed {
     }
 
     fn update(&mut self, body: &[u8]) {
-        let update = codec::parse_update(body, &WIRE).unwrap();
+        let update = codec::parse_update(body, &WireFormat::default()).unwrap();
         for (_, prefix) in update.withdrawn.iter() {
             self.messages += 1;
             self.table.remove(&prefix);

@@ -29,11 +29,11 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use codec::{Family, IpPrefix, Ipv4Prefix, Message, NextHop, PeerKind, WireFormat};
+    use codec::{Family, IpPrefix, Ipv4Prefix, Message, PeerKind, WireFormat};
     use rib::{Rib, RibOptions, Selection, ShardId, SourceInfo, SourceKind};
 
     use super::*;
-    use crate::config::{Export, NextHopSelf, OriginAttributes, OriginChange, SendCommunities};
+    use crate::config::{Export, OriginAttributes, OriginChange};
     use crate::group::{ExportView, MemberId, Outbox};
     use crate::policy::Sources;
 
@@ -51,7 +51,7 @@ mod tests {
             let Ok(Message::Update(body)) = codec::parse_message(message) else {
                 panic!("not an UPDATE");
             };
-            let update = codec::parse_update(body, &WIRE).unwrap();
+            let update = codec::parse_update(body, &WireFormat::default()).unwrap();
             for (_, prefix) in update.withdrawn.iter() {
                 assert!(self.table.remove(&prefix), "{prefix} was not announced");
             }
@@ -74,38 +74,10 @@ mod tests {
         }
     }
 
-    const WIRE: WireFormat = WireFormat {
-        four_octet_as: true,
-        add_path_receive: codec::FamilySet::NONE,
-        add_path_send: codec::FamilySet::NONE,
-        extended_messages: false,
-        extended_next_hop: false,
-        families: codec::FamilySet::ALL,
-        peer: PeerKind::External,
-    };
-
     fn view() -> ExportView {
         ExportView {
-            long_lived: false,
-            peer: PeerKind::External,
-            local_asn: 65001,
-            four_octet_as: true,
-            families: [FAMILY].into_iter().collect(),
-            graceful_shutdown: false,
-            extended_next_hop: false,
-            own_next_hop: [Some(NextHop::V4(Ipv4Addr::new(10, 0, 0, 5))), None],
-            next_hop_self: NextHopSelf::Auto,
             export: Export::Originated,
-            policy: None,
-            add_paths: Default::default(),
-            send_communities: SendCommunities {
-                standard: true,
-                large: true,
-                extended: true,
-            },
-            client: None,
-            cluster_id: None,
-            otc: Default::default(),
+            ..ExportView::plain(PeerKind::External, 65001, Ipv4Addr::new(10, 0, 0, 5))
         }
     }
 

@@ -45,7 +45,6 @@ pub(super) fn neighbor(address: &str) -> Neighbor {
     Neighbor {
         peer_asn: PeerAsn::External,
         passive: true,
-        families: FamilySet::ALL,
         import: Import::All,
         export: Export::All,
         ..crate::daemon::some_neighbor(address)

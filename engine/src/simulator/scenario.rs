@@ -18,8 +18,8 @@ use super::route::Route;
 use super::router::{RouterGraceful, RouterSpec};
 use crate::config::{
     AddPaths, BuiltinFilters, Capabilities, Client, DesiredState, Export, GracefulRestart, Import,
-    Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin, OriginAttributes, Password, PeerAsn,
-    Role, SendCommunities, Timers,
+    Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin, OriginAttributes, PeerAsn, Role,
+    SendCommunities, Timers,
 };
 use crate::random::Random;
 
@@ -526,22 +526,14 @@ fn neighbor(
     };
     let plain = theme != Theme::Mixed && random.percent(70);
     let neighbor = Neighbor {
-        address: router.address.into(),
-        port: 179,
         peer_asn: match random.below(12) {
             0 => wrong,
             1..4 => PeerAsn::Any,
             4..7 => kind,
             _ => PeerAsn::Number(router.asn),
         },
-        local_asn: NODE_ASN,
-        router_id: Ipv4Addr::new(10, 0, 0, 200),
         cluster_id,
-        local_address: None,
         passive: router.dials && random.percent(25),
-        password: Password::None,
-        ebgp_multihop: 1,
-        ttl_security: false,
         timers: Timers {
             connect_retry: Duration::from_secs(*random.pick(&[5, 30, 120])),
             hold: Duration::from_secs(*random.pick(&[9, 30, 90])),
@@ -558,8 +550,6 @@ fn neighbor(
             (None, true) if theme == Theme::Mixed => Some(*random.pick(&Role::ALL)),
             (None, true) => None,
         },
-        role_strict: false,
-        max_prefixes: Default::default(),
         host_name: random.percent(50).then(|| "node-1".into()),
         next_hop_ipv4: random.percent(10).then_some(Ipv4Addr::new(10, 0, 0, 201)),
         next_hop_ipv6: match random.below(4) {
@@ -611,7 +601,7 @@ fn neighbor(
             own_prefixes: random.percent(60),
             ..BuiltinFilters::default()
         },
-        template: None,
+        ..Neighbor::new(router.address.into(), NODE.ipv4, NODE_ASN, PeerAsn::Any)
     };
     if !plain {
         return neighbor;
@@ -632,11 +622,7 @@ fn neighbor(
         next_hop_self: NextHopSelf::Auto,
         import: Import::All,
         export: Export::All,
-        send_communities: SendCommunities {
-            standard: true,
-            large: true,
-            extended: true,
-        },
+        send_communities: SendCommunities::default(),
         ..neighbor
     }
 }

@@ -5,23 +5,9 @@ use super::*;
 impl Bed {
     /// A path with so many communities that 4,096 octets do not hold it.
     fn announce_long(&mut self, member: MemberId, prefix: Ipv4Prefix) {
-        let mut canonical = Vec::new();
-        let mut writer = AttributeWriter::new(&mut canonical);
-        writer.origin(Origin::Igp);
         let asn = self.asn(member);
-        writer.as_path(&AttributeSet::new(&[]).as_path(), &[asn], true);
-        writer.next_hop(Ipv4Addr::new(10, 1, 0, 1));
         let communities: Vec<[u32; 3]> = (0..400).map(|n| [asn, 0, n]).collect();
-        writer.large_communities(&communities);
-        let attributes = self.writer.intern(&canonical).expect("room");
-        let path = Path {
-            attributes,
-            source: self.sources[&member],
-            path_id: 0,
-            flags: PathFlags::NONE,
-        };
-        self.writer.upsert(prefix, path).expect("room");
-        self.writer.release(attributes);
+        self.upsert_with(member, prefix, 1, &communities);
     }
 
     fn holds(&self, member: MemberId, prefix: Ipv4Prefix) -> bool {

@@ -15,10 +15,7 @@ use codec::{
 };
 use rib::{PathFlags, Rib, RibOptions, Selection, ShardId};
 
-use crate::config::{
-    AddPaths, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, NextHopIpv6,
-    NextHopSelf, Password, PeerAsn, SendCommunities, Timers,
-};
+use crate::config::{Delta, Export, Import, InstanceId, InstanceSettings, Neighbor};
 use crate::group::Interfaces;
 use crate::shard::Deferral;
 use crate::shard::receive;
@@ -52,44 +49,13 @@ pub(super) struct Bed {
     closed: Vec<ConnectionId>,
 }
 
-pub(in crate::shard) fn neighbor() -> Neighbor {
+fn neighbor() -> Neighbor {
     Neighbor {
-        address: PEER.into(),
-        port: 179,
-        peer_asn: PeerAsn::Number(65002),
-        local_asn: 65001,
-        router_id: Ipv4Addr::new(10, 0, 0, 5),
-        cluster_id: Ipv4Addr::new(10, 0, 0, 5),
-        local_address: None,
         passive: true,
-        password: Password::None,
-        ebgp_multihop: 1,
-        ttl_security: false,
-        timers: Timers::default(),
         families: [FAMILY].into_iter().collect::<FamilySet>(),
-        add_paths: AddPaths::default(),
-        next_hop_ipv4: None,
-        next_hop_ipv6: NextHopIpv6::Auto,
-        next_hop_self: NextHopSelf::Auto,
-        client: None,
         import: Import::All,
         export: Export::All,
-        send_communities: SendCommunities {
-            standard: true,
-            large: true,
-            extended: true,
-        },
-        graceful_restart: Default::default(),
-        long_lived: None,
-        enhanced_refresh: true,
-        capabilities: Default::default(),
-        role: None,
-        role_strict: false,
-        max_prefixes: Default::default(),
-        host_name: None,
-        allow_own_asn: 0,
-        builtin_filters: crate::config::BuiltinFilters::default(),
-        template: None,
+        ..crate::daemon::some_neighbor(&PEER.to_string())
     }
 }
 

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use codec::{
-    AttributeWriter, Capability, Family, FamilySet, IpPrefix, Ipv4Prefix, Message, Notification,
-    Open, Origin, WireFormat,
+    AttributeWriter, Capability, Family, IpPrefix, Ipv4Prefix, Message, Notification, Open, Origin,
+    WireFormat,
 };
 use rib::{Rib, RibOptions, Selection, ShardId};
 
 use super::*;
-use crate::config::{Delta, Export, Import, InstanceSettings, Neighbor, NextHopSelf, PeerAsn};
+use crate::config::{Delta, Import, InstanceSettings, Neighbor, NextHopSelf, PeerAsn};
 use crate::model::{self, Route, RoutesKind, RoutesQuery};
 
 const INSTANCE: InstanceId = InstanceId(0);
@@ -229,14 +229,8 @@ impl Bed {
 /// A passive neighbor that exchanges everything.
 fn neighbor(address: &str, asn: u32) -> Neighbor {
     Neighbor {
-        address: address.parse().unwrap(),
         peer_asn: PeerAsn::Number(asn),
-        local_asn: ASN,
-        passive: true,
-        families: FamilySet::ALL,
-        import: Import::All,
-        export: Export::All,
-        ..super::stale::tests::neighbor()
+        ..super::rig::neighbor(address)
     }
 }
 
