@@ -304,7 +304,8 @@ impl Session {
             ),
             Ending::Lost(why) => (words::lost(peer, state, why), Penalty::Dial),
             Ending::Collided => (words::collided(peer), Penalty::Quick),
-            Ending::Replaced | Ending::Leaving => (words::restarted(peer), Penalty::Quick),
+            Ending::Replaced => (words::restarted(peer), Penalty::Quick),
+            Ending::Leaving => (words::left(peer), Penalty::Quick),
             Ending::Stuck(words) => (words.clone(), Penalty::Dial),
         }
     }

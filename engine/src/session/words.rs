@@ -176,3 +176,8 @@ pub(super) fn collided(peer: PeerAddress) -> String {
 pub(super) fn restarted(peer: PeerAddress) -> String {
     format!("peer {peer} opened a new session over the one that was up: it restarted")
 }
+
+/// Our process ends, and the connection without a word.
+pub(super) fn left(peer: PeerAddress) -> String {
+    format!("ringbgp stops; peer {peer} keeps our routes until it is back (RFC 4724)")
+}

@@ -1,6 +1,6 @@
 //! A table of FSM events: state, event, next state, what is done.
 
-use codec::Notification;
+use codec::{Capability, Notification};
 use codec::notification::{self as code, cease};
 
 use super::scripted::{
@@ -431,4 +431,31 @@ fn a_refresh_of_a_family_that_was_not_negotiated_is_ignored() {
         &refresh_bytes(25)
     ));
     assert_eq!(session.state(), Established);
+}
+
+// RFC-SHOWN 4724 §4
+#[test]
+fn who_leaves_says_that_it_does_and_not_that_the_peer_restarted() {
+    let mut keeping = config();
+    keeping.graceful_restart.enabled = true;
+    let mut session = Session::new(keeping, 1);
+    session.handle_start(at(1));
+    session.handle_connected(at(1), local());
+    let mut open = peer_open();
+    open.capabilities.push(Capability::GracefulRestart {
+        restarting: false,
+        notification: false,
+        restart_time: 120,
+        families: vec![],
+    });
+    hear(&mut session, at(1), Slot::Outgoing, &open_bytes(&open));
+    hear(&mut session, at(1), Slot::Outgoing, &keepalive_bytes());
+    drain(&mut session);
+    let notification = Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN);
+    session.handle_leave(at(2), notification);
+    assert_eq!(drain(&mut session), ["down", "close Outgoing"]);
+    assert_eq!(session.state(), Idle);
+    let words = session.last_error().expect("it says why it is down");
+    assert!(words.starts_with("ringbgp stops"), "{words}");
+    assert!(!words.contains("opened a new session"), "{words}");
 }
