@@ -102,9 +102,6 @@ pub enum SessionAction {
     /// Close after what was transmitted is flushed, or end the attempt that is under way. The
     /// slot is free at once. The driver bounds the flush, as the peer may never read it.
     Close(Slot),
-    /// Close now and drop what is queued: the peer has not read for the send hold time
-    /// (RFC 9687). The slot is free at once.
-    Abort(Slot),
     /// The session is up on this slot.
     Established(Slot, Arc<Negotiated>),
     /// The session is down. Comes once for each [`SessionAction::Established`], before the

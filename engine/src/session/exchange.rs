@@ -262,6 +262,7 @@ impl Session {
                 words: words.clone(),
                 sent: match &ending {
                     Ending::Sent(notification, _) => Some(notification.clone()),
+                    Ending::Stuck(_) => Some(Notification::new(code::SEND_HOLD_TIMER_EXPIRED, 0)),
                     _ => None,
                 },
                 received: match &ending {
@@ -317,6 +318,14 @@ impl Session {
                 self.transmit_notification(slot, notification);
                 self.actions.push_back(SessionAction::Close(slot));
             }
+            // RFC-DONE 9687 §3: NOTIFICATION 8 goes out if the socket takes it in time.
+            // What was queued went with the session; what is half written is finished first, or
+            // the connection is reset when the driver's time for a flush is over.
+            Ending::Stuck(_) => {
+                let notification = Notification::new(code::SEND_HOLD_TIMER_EXPIRED, 0);
+                self.transmit_notification(slot, &notification);
+                self.actions.push_back(SessionAction::Close(slot));
+            }
             Ending::Collided => {
                 let notification = Notification::cease(cease::CONNECTION_COLLISION);
                 self.transmit_notification(slot, &notification);
@@ -327,7 +336,6 @@ impl Session {
             Ending::Received(_) | Ending::Replaced | Ending::Leaving => {
                 self.actions.push_back(SessionAction::Close(slot))
             }
-            Ending::Stuck(_) => self.actions.push_back(SessionAction::Abort(slot)),
             Ending::Lost(_) => {}
         }
     }

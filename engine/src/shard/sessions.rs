@@ -85,12 +85,6 @@ impl Shard {
                 }
             }
             SessionAction::Close(slot) => self.close(id, slot),
-            SessionAction::Abort(slot) => {
-                if let Some(connection) = peer.connection(slot) {
-                    self.connections.clear_queue(connection);
-                }
-                self.close(id, slot);
-            }
             SessionAction::Established(slot, negotiated) => self.up(now, id, slot, negotiated),
             SessionAction::Down(down) => self.down(now, id, &down),
         }

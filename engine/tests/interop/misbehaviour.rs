@@ -1,9 +1,13 @@
 //! Peers that send what no peer should: the right NOTIFICATION, a word to the operator, and every
 //! other session as it was.
 
+use std::net::Ipv4Addr;
+
+use codec::Family;
 use codec::notification::{self, cease, message_header, open};
 
 use crate::daemon::{Daemon, config, policy};
+use crate::process::eventually;
 use crate::scripted::{Addresses, End, PEER_ASN, Peer, RINGBGP_ASN};
 
 const PREFIX: &str = "10.0.1.0/24";
@@ -166,4 +170,40 @@ fn a_stranger_is_turned_away() {
     }
     daemon.write("sentinel.yaml", &policy("sentinel", &[SENTINEL]));
     good.wait_for_prefixes(&[PREFIX, SENTINEL]);
+}
+
+// RFC-SHOWN 9687 §3
+#[test]
+fn who_stops_reading_is_told_so_and_dropped() {
+    let scene = daemon_with_a_good_session(
+        "timers: {holdTimeSeconds: 3, keepAliveTimeSeconds: 1, sendHoldTimeSeconds: 4}",
+    );
+    let (daemon, addresses, _good) = &scene;
+    let mut bad = Peer::connect_by(*addresses, BAD, |socket| {
+        socket.set_tcp_mss(536)?;
+        socket.set_recv_buffer_size(32 << 10)
+    });
+    bad.send_open(PEER_ASN, addresses.host(BAD), 3);
+    bad.wait_established();
+    let many: Vec<String> = (0..60_000u32)
+        .map(|n| format!("{}/32", Ipv4Addr::from(0x0a80_0000 + n)))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    daemon.write("many.yaml", &policy("many", &many));
+    let words = "Send Hold Timer Expired";
+    eventually("the daemon gives up", || {
+        bad.send_keepalive();
+        // More than the buffers between the two hold.
+        bad.send_refresh(Family::Ipv4Unicast);
+        let log = daemon.log();
+        log.contains(words).then_some(()).ok_or(log)
+    });
+    // It is told if it reads on at once, else the connection is reset.
+    match bad.wait_for_end() {
+        End::Notification(notification) => {
+            assert_eq!(notification.code, notification::SEND_HOLD_TIMER_EXPIRED);
+        }
+        End::Closed => panic!("closed without a NOTIFICATION"),
+    }
+    daemon.wait_for_error(&addresses.host(BAD).to_string(), &[words]);
 }

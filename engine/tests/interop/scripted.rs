@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use codec::{
     AttributeSet, Capability, Family, FamilySet, Message, NlriField, Notification, Open, PeerKind,
-    WireFormat,
+    RouteRefresh, WireFormat,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -100,11 +100,21 @@ pub(crate) enum End {
 impl Peer {
     /// Connects from the address of `number`, and says nothing.
     pub(crate) fn connect(addresses: Addresses, number: u8) -> Peer {
+        Peer::connect_by(addresses, number, |_| Ok(()))
+    }
+
+    /// The same by a socket that is `prepared`.
+    pub(crate) fn connect_by(
+        addresses: Addresses,
+        number: u8,
+        prepared: impl Fn(&Socket) -> std::io::Result<()>,
+    ) -> Peer {
         let to = SocketAddr::from((addresses.daemon(), addresses.port));
         let from = SocketAddr::from((addresses.host(number), 0));
         let stream = eventually(&format!("{to} accepts {from}"), || {
             let connect = || {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+                prepared(&socket)?;
                 socket.bind(&from.into())?;
                 socket.connect(&to.into())?;
                 Ok::<TcpStream, std::io::Error>(socket.into())
@@ -231,6 +241,18 @@ impl Peer {
     pub(crate) fn send_keepalive(&mut self) {
         let mut octets = Vec::new();
         codec::encode_keepalive(&mut octets);
+        self.send(&octets);
+    }
+
+    /// Asks for the routes of a family again.
+    pub(crate) fn send_refresh(&mut self, family: Family) {
+        let refresh = RouteRefresh {
+            afi: family.afi(),
+            safi: family.safi(),
+            subtype: 0,
+        };
+        let mut octets = Vec::new();
+        codec::encode_route_refresh(&refresh, &mut octets);
         self.send(&octets);
     }
 

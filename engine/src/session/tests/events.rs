@@ -1,7 +1,7 @@
 //! A table of FSM events: state, event, next state, what is done.
 
-use codec::{Capability, Notification};
 use codec::notification::{self as code, cease};
+use codec::{Capability, Notification};
 
 use super::scripted::{
     drain, hear, keepalive_bytes, notification_bytes, open_bytes, outgoing_in, peer_open,

@@ -296,7 +296,7 @@ impl Pair {
                         .expect("messages go to connections that are there");
                     self.send(link, 1 - side, &message);
                 }
-                SessionAction::Close(slot) | SessionAction::Abort(slot) => {
+                SessionAction::Close(slot) => {
                     let taken = self.sides[side].slots[slot as usize].take();
                     if let Some(link) = taken {
                         self.schedule_on(link, 1 - side, |to| Pending::Fin { link, to });

@@ -19,7 +19,6 @@ pub(super) fn drain(session: &mut Session) -> Vec<String> {
             SessionAction::Connect => "connect".to_owned(),
             SessionAction::Transmit(slot, message) => format!("{} to {slot:?}", name(&message)),
             SessionAction::Close(slot) => format!("close {slot:?}"),
-            SessionAction::Abort(slot) => format!("abort {slot:?}"),
             SessionAction::Established(slot, _) => format!("up {slot:?}"),
             SessionAction::Down(_) => "down".to_owned(),
         });

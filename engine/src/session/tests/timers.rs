@@ -214,7 +214,7 @@ fn a_peer_that_does_not_read_is_dropped_by_progress_not_by_writability() {
     let done = run(&mut session, at(45));
     let dropped: Vec<_> = done.iter().map(|(_, action)| action.as_str()).collect();
     assert!(
-        dropped.ends_with(&["down", "abort Outgoing"]),
+        dropped.ends_with(&["down", "8/0 to Outgoing", "close Outgoing"]),
         "{dropped:?}"
     );
     let words = session.last_error().expect("there is an error");
