@@ -83,7 +83,7 @@ pub fn table(sharing: u32) -> (Arc<Rib>, RibWriter, Vec<PrefixId>) {
 /// A new group with members, told the whole table in quanta as a shard does.
 pub fn tell(writer: &mut RibWriter, ids: &[PrefixId], members: &[SourceId]) -> Counter {
     let mut counter = Counter::default();
-    let mut group = Group::new(view(), writer.rib());
+    let mut group = Group::new(view(), writer.rib(), 1);
     for (number, source) in (0u32..).zip(members) {
         group.join(MemberId(number), *source, &mut counter);
     }

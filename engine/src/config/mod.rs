@@ -246,6 +246,8 @@ pub struct Timers {
     pub open: Duration,
     /// RFC 9687; none: max(8 min, 2 x negotiated hold time).
     pub send_hold: Option<Duration>,
+    /// The least time between two changes that the peer is told of, jittered; zero: none.
+    pub advertisement_interval: Duration,
 }
 
 impl Default for Timers {
@@ -257,6 +259,7 @@ impl Default for Timers {
             min_hold: Duration::from_secs(3),
             open: Duration::from_secs(240),
             send_hold: None,
+            advertisement_interval: Duration::ZERO,
         }
     }
 }

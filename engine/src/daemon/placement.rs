@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use codec::{FamilySet, IpPrefix};
 
@@ -35,6 +36,7 @@ struct View {
     export: Export,
     send_communities: SendCommunities,
     paths_sent: u8,
+    advertisement_interval: Duration,
 }
 
 impl View {
@@ -59,6 +61,7 @@ impl View {
             export: neighbor.export.clone(),
             send_communities: neighbor.send_communities,
             paths_sent: neighbor.add_paths.send,
+            advertisement_interval: neighbor.timers.advertisement_interval,
         }
     }
 }

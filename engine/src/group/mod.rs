@@ -18,6 +18,7 @@ mod export;
 #[cfg(test)]
 mod fault;
 mod holds;
+mod pace;
 mod pack;
 mod paths;
 mod policy;
@@ -50,6 +51,7 @@ use entry::Seconds;
 pub use export::{Refusal, export};
 #[cfg(test)]
 pub use fault::Fault;
+use pace::Pace;
 pub use pack::fits as fits_message;
 use paths::PathLists;
 pub use policy::{Tables, export_path, origin_rules, policy_words};
@@ -132,14 +134,15 @@ pub struct Group {
     sources: AHashMap<SourceId, MemberId>,
     /// The ids below `limit` from `next` on have not been evaluated since the group was made.
     unevaluated: [std::ops::Range<u32>; Family::ALL.len()],
+    pace: Pace,
     #[cfg(test)]
     fault: Option<Fault>,
 }
 
 impl Group {
     /// A group with no members. Before this the caller has subscribed to the dirty marks of the
-    /// view's families, so that what changes from here on is not missed.
-    pub fn new(view: ExportView, rib: &Rib) -> Group {
+    /// view's families, so that what changes from here on is not missed. `seed` decides its jitter.
+    pub fn new(view: ExportView, rib: &Rib, seed: u64) -> Group {
         let limit = |family| match view.families.contains(family) {
             true => 0..rib.id_limit(family),
             false => 0..0,
@@ -160,6 +163,7 @@ impl Group {
             lagging: Vec::new(),
             sources: AHashMap::new(),
             unevaluated,
+            pace: Pace::new(seed),
             #[cfg(test)]
             fault: None,
         }
@@ -191,6 +195,11 @@ impl Group {
             self.count_hits();
             self.policy = view.policy.clone().map(Evaluator::new);
         }
+        let (old, new) = (
+            self.view.advertisement_interval,
+            view.advertisement_interval,
+        );
+        self.pace.follow(old, new);
         self.adverts.forget();
         for family in view.families.iter() {
             self.unevaluated[family.index()] = 0..rib.id_limit(family);
@@ -364,7 +373,7 @@ impl Group {
         outbox: &mut impl Outbox,
     ) -> bool {
         // What the last piece of an evaluation opened leaves with the next turn's live changes.
-        let evaluating = !self.is_evaluated();
+        let evaluating = self.is_evaluating();
         self.evaluate_some(writer, guard);
         for place in 0..self.lagging.len() {
             self.tell_lagging(place, (writer.rib(), guard), outbox);
@@ -375,7 +384,9 @@ impl Group {
         }
         self.settle(outbox);
         let forgetting = self.lagging.is_empty() && self.has_ends();
-        evaluating || forgetting || self.lagging.iter().any(|cohort| can_go_on(cohort, outbox))
+        let telling = self.is_evaluated();
+        let mut lagging = self.lagging.iter().filter(|_| telling);
+        evaluating || forgetting || lagging.any(|cohort| can_go_on(cohort, outbox))
     }
 
     /// No more live changes are at hand: what is open for the in-sync members leaves.
@@ -417,6 +428,7 @@ impl Group {
             && !self.has_ends()
             && self.in_sync.packer.is_flushed()
             && self.is_evaluated()
+            && self.pace.is_idle()
             && self.in_sync.members.iter().all(|m| !m.is_owed())
     }
 

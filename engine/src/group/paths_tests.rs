@@ -126,7 +126,7 @@ impl Bed {
         });
         let sources = sources.collect();
         let mut bed = Bed {
-            group: Group::new(view, &rib),
+            group: Group::new(view, &rib, 1),
             rib,
             writer,
             routers: Routers::default(),
@@ -368,7 +368,7 @@ fn who_comes_from_another_group_holds_nothing_of_it_any_more() {
     bed.turn();
     assert_eq!(bed.held(0, 1), [(2, 1), (3, 2)]);
     let told = bed.group.told_ids();
-    let mut second = Group::new(view(2), &bed.rib);
+    let mut second = Group::new(view(2), &bed.rib, 1);
     std::mem::swap(&mut bed.group, &mut second);
     second.leave(MemberId(0), bed.sources[0], &mut bed.routers);
     bed.group

@@ -167,7 +167,7 @@ impl Bed {
         let mut writer = rib.writer(ShardId(0));
         writer.subscribe(Family::Ipv4Unicast, true);
         writer.subscribe_others(Family::Ipv4Unicast, view.wants_others(Family::Ipv4Unicast));
-        let group = Group::new(view, &rib);
+        let group = Group::new(view, &rib, 1);
         Bed {
             rib,
             writer,

@@ -5,6 +5,7 @@
 //! wrong bytes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use codec::{Family, FamilySet, NextHop, PeerKind};
 use rib::SourceKind;
@@ -50,6 +51,9 @@ pub struct ExportView {
     /// How many paths a prefix the peers are told at most, by family; 0: one, without an identifier
     /// (RFC 7911). Only peers that negotiated the same share a group.
     pub add_paths: [u8; Family::ALL.len()],
+    /// The least time between two changes that the peers are told of (RFC 4271 §9.2.1.1). It changes
+    /// no bytes, but which are sent at all.
+    pub advertisement_interval: Duration,
 }
 
 /// What is done about Only to Customer (RFC 9234 §5).
@@ -93,6 +97,7 @@ impl ExportView {
             send_communities: SendCommunities::default(),
             graceful_shutdown: false,
             add_paths: Default::default(),
+            advertisement_interval: Duration::ZERO,
         }
     }
 

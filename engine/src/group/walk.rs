@@ -17,13 +17,25 @@ impl Group {
         self.unevaluated.iter().all(|ids| ids.is_empty())
     }
 
+    /// Whether prefixes are looked at that were in the table when the group was made or changed.
+    /// For members that were told something before it waits for their interval.
+    pub fn is_evaluating(&self) -> bool {
+        !self.is_evaluated() && self.pace.is_open()
+    }
+
     pub(super) fn evaluate_some(&mut self, writer: &mut RibWriter, guard: &Guard) {
+        if !self.is_evaluating() {
+            return;
+        }
         for family in Family::ALL {
             let range = &mut self.unevaluated[family.index()];
             let end = range.end.min(range.start.saturating_add(QUANTUM as u32));
             let ids: Vec<PrefixId> = (range.start..end).map(PrefixId).collect();
             range.start = end;
             self.apply(writer, guard, family, &ids);
+        }
+        if self.is_evaluated() {
+            self.pace.begin(self.view.advertisement_interval);
         }
     }
 

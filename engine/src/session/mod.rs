@@ -19,7 +19,7 @@
 // RFC-DONE 4271 §8: Six states and the mandatory events, two connections at once.
 // RFC-LEFT 4271 §8.1.1: DelayOpen is not built.
 // RFC-DONE 4271 §10: ConnectRetry, hold and KEEPALIVE timers, jittered by 0.75 to 1.
-// RFC-LEFT 4271 §9.2.1.1: No minimum time between advertisements: changes leave at once, packed.
+// RFC-LEFT 4271 §9.2.1.2: No minimum time between own originations but that between advertisements, which is 0 unless set.
 
 mod action;
 mod backoff;

@@ -21,7 +21,7 @@ use crate::time::Time;
 impl Shard {
     pub(super) fn add_instance(&mut self, id: InstanceId, writer: RibWriter) {
         #[cfg_attr(not(test), expect(unused_mut, reason = "only faults change it"))]
-        let mut instance = Instance::new(writer);
+        let mut instance = Instance::new(writer, self.seed);
         #[cfg(test)]
         {
             instance.fault = self.fault;

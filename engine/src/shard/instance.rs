@@ -22,6 +22,7 @@ use super::stale::Swept;
 use super::validation::Vrps;
 use crate::config::{DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange};
 use crate::group::{ExportView, Group, MemberId, Outbox, origin_rules};
+use crate::time::Time;
 
 /// Prefixes that one kind of table work may touch in one turn.
 const QUANTUM: usize = 4096;
@@ -56,6 +57,10 @@ pub(super) struct Instance {
     dirty: Vec<(Family, PrefixId)>,
     /// Routes that did not fit the table's limits, since the start.
     refused: u64,
+    /// Decides the jitter of groups.
+    seed: u64,
+    /// When something that waits in a group is to be told.
+    due: Option<Time>,
     #[cfg(test)]
     pub(super) fault: Option<crate::group::Fault>,
 }
@@ -91,7 +96,7 @@ enum Task {
 }
 
 impl Instance {
-    pub(super) fn new(mut writer: RibWriter) -> Instance {
+    pub(super) fn new(mut writer: RibWriter, seed: u64) -> Instance {
         let local = writer.add_source(SourceInfo {
             kind: SourceKind::Local,
             asn: 0,
@@ -118,6 +123,8 @@ impl Instance {
             canonical: Vec::new(),
             dirty: Vec::new(),
             refused: 0,
+            seed,
+            due: None,
             #[cfg(test)]
             fault: None,
         }
@@ -207,10 +214,6 @@ impl Instance {
             self.writer.subscribe(family, true);
         }
         self.subscribe_others(Some(&view));
-        let mut group = Group::new(view.clone(), self.writer.rib());
-        group.set_vrps(self.vrps.table.clone());
-        #[cfg(test)]
-        group.plant(self.fault);
         let place = match self.groups.iter().position(Option::is_none) {
             Some(place) => place,
             None => {
@@ -218,6 +221,11 @@ impl Instance {
                 self.groups.len() - 1
             }
         };
+        let seed = self.seed.wrapping_add(place as u64);
+        let mut group = Group::new(view.clone(), self.writer.rib(), seed);
+        group.set_vrps(self.vrps.table.clone());
+        #[cfg(test)]
+        group.plant(self.fault);
         self.groups[place] = Some(group);
         self.views.insert(view, place);
         place
@@ -310,7 +318,13 @@ impl Instance {
 
     /// One bounded quantum. Returns the shards to wake, and whether there is more to do. `defers`:
     /// nobody is told anything yet (`deferral`); what changes is marked and waits.
-    pub(super) fn work(&mut self, outbox: &mut impl Outbox, defers: bool) -> (ShardMask, bool) {
+    pub(super) fn work(
+        &mut self,
+        now: Time,
+        outbox: &mut impl Outbox,
+        defers: bool,
+    ) -> (ShardMask, bool) {
+        self.due = None;
         self.run_originations();
         self.run_teardowns();
         let wake = self.publish();
@@ -321,14 +335,20 @@ impl Instance {
         }
         // Before the marks are taken: what the others published by then is among them.
         let alone = !self.writer.rib().is_changing_beside(self.writer.shard());
+        for group in self.groups.iter_mut().flatten() {
+            group.begin_turn(now);
+        }
         self.apply_dirty(outbox);
         let rib = Arc::clone(self.writer.rib());
         let mut more =
             self.writer.has_dirty() || !self.originations.is_empty() || !self.teardowns.is_empty();
         let guard = rib.guard();
         for group in self.groups.iter_mut().flatten() {
+            more |= group.apply_waiting(&mut self.writer, &guard);
+        }
+        for group in self.groups.iter_mut().flatten() {
             // A change is told as one, whoever of the shards carries it out; so is a first table.
-            if more || !alone || !group.is_evaluated() {
+            if more || !alone || group.is_evaluating() {
                 group.deliver_in_sync(outbox);
             } else {
                 group.flush_live(outbox);
@@ -342,6 +362,8 @@ impl Instance {
             }
         }
         drop(guard);
+        let groups = self.groups.iter().flatten();
+        self.due = groups.filter_map(Group::next_timeout).min();
         self.imports.flush();
         for group in self.groups.iter_mut().flatten() {
             group.count_hits();
@@ -350,6 +372,11 @@ impl Instance {
         let (asked, reclaiming) = self.reclaim();
         self.writer.flush();
         (wake | asked, more | reclaiming)
+    }
+
+    /// When [`Instance::work`] is wanted next, whatever happens.
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        self.due
     }
 
     /// Whether paths of some source have yet to go.
@@ -518,7 +545,7 @@ impl Instance {
                 continue;
             }
             for group in self.groups.iter_mut().flatten() {
-                group.apply(&mut self.writer, &guard, family, &ids);
+                group.take_changes(&mut self.writer, &guard, family, &ids);
             }
         }
         for group in self.groups.iter_mut().flatten() {
@@ -612,7 +639,7 @@ mod tests {
             shards: 1,
             selection: Selection::default(),
         });
-        let mut instance = Instance::new(rib.writer(ShardId(0)));
+        let mut instance = Instance::new(rib.writer(ShardId(0)), 0);
         let attributes = Arc::new(OriginAttributes {
             communities: Vec::new(),
             large_communities: Vec::new(),
@@ -627,7 +654,10 @@ mod tests {
             kinds: Sources::NETWORK_POLICY,
         };
         instance.originate((0..100_000).map(change).collect(), None);
-        while instance.work(&mut Counter::default(), false).1 {}
+        while instance
+            .work(Time::default(), &mut Counter::default(), false)
+            .1
+        {}
         for member in 0..2 {
             let mut counter = Counter::default();
             let source = instance.writer.add_source(SourceInfo {
@@ -640,7 +670,7 @@ mod tests {
             if let Some(group) = instance.group_mut(place) {
                 group.join(MemberId(member), source, &mut counter);
             }
-            while instance.work(&mut counter, false).1 {}
+            while instance.work(Time::default(), &mut counter, false).1 {}
             assert!(instance.is_quiet());
             // One of them is the End-of-RIB.
             assert!(counter.0 <= 101, "{} messages", counter.0);

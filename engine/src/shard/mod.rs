@@ -349,7 +349,7 @@ impl Shard {
                 peers: &self.peers,
                 connections: &mut self.connections,
             };
-            let (wake, busy) = instance.work(&mut outbox, self.defers);
+            let (wake, busy) = instance.work(now, &mut outbox, self.defers);
             more |= busy;
             if wake != 0 {
                 self.actions.push_back(Action::Wake(wake));
@@ -389,7 +389,8 @@ impl Shard {
     /// When `handle_timeout` is wanted next.
     pub fn poll_timeout(&self) -> Option<Time> {
         let timers = self.peers.next_timeout().into_iter();
-        timers.chain(self.memory.look_at).min()
+        let groups = self.instances.values().filter_map(Instance::next_timeout);
+        timers.chain(self.memory.look_at).chain(groups).min()
     }
 
     /// The next thing asked of the driver.

@@ -36,6 +36,7 @@ mod tests {
     use crate::config::{Export, OriginAttributes, OriginChange};
     use crate::group::{ExportView, MemberId, Outbox};
     use crate::policy::Sources;
+    use crate::time::Time;
 
     const FAMILY: Family = Family::Ipv4Unicast;
 
@@ -110,7 +111,7 @@ mod tests {
             rib::Collector::new(),
         );
         rib.reclaim_from(100);
-        let mut instance = Instance::new(rib.writer(ShardId(0)));
+        let mut instance = Instance::new(rib.writer(ShardId(0)), 0);
         let source = instance.writer.add_source(SourceInfo {
             kind: SourceKind::External,
             asn: 65002,
@@ -125,10 +126,10 @@ mod tests {
     }
 
     fn work(instance: &mut Instance, router: &mut Router) {
-        while instance.work(router, false).1 {}
+        while instance.work(Time::default(), router, false).1 {}
         // What was replaced is freed only when the next turns come.
         for _ in 0..8 {
-            instance.work(router, false);
+            instance.work(Time::default(), router, false);
         }
     }
 

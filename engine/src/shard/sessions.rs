@@ -266,6 +266,7 @@ impl Shard {
             policy: export_policy(peer),
             send_communities: neighbor.send_communities,
             graceful_shutdown: peer.draining.is_some(),
+            advertisement_interval: neighbor.timers.advertisement_interval,
             add_paths: Family::ALL.map(|family| {
                 // What the session negotiated decides the bytes, until it is reset.
                 let several = negotiated.wire.add_path_send.contains(family);

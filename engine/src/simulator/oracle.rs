@@ -187,7 +187,10 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
         neighbor.next_hop_self as u8,
         export_key(peering),
         Family::ALL.map(|family| paths_told(peering, family)),
-        (send.standard, send.large, send.extended),
+        (
+            (send.standard, send.large, send.extended),
+            neighbor.timers.advertisement_interval,
+        ),
     )
 }
 

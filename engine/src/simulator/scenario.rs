@@ -538,6 +538,7 @@ fn neighbor(
             connect_retry: Duration::from_secs(*random.pick(&[5, 30, 120])),
             hold: Duration::from_secs(*random.pick(&[9, 30, 90])),
             keepalive: Duration::from_secs(*random.pick(&[3, 10, 30])),
+            advertisement_interval: Duration::from_secs(*random.pick(&[0, 0, 0, 5])),
             ..Timers::default()
         },
         families: draw_families(random),

@@ -15,7 +15,6 @@ use super::node::Value;
 use super::peering::BGP_PORT;
 use super::role::role;
 use super::templates::Templates;
-use super::unsupported;
 use crate::config::{
     AddPaths, BuiltinFilters, Export, Import, NextHopIpv6, NextHopSelf, PeerAddress, PeerAsn,
     SendCommunities, Timers,
@@ -435,7 +434,13 @@ fn timers_of(field: &Field<'_>, report: &mut Report) -> Timers {
         report,
     );
     timers.send_hold = (!send_hold.is_zero()).then_some(send_hold);
-    unsupported::in_timers(&mut fields, report);
+    seconds(
+        &mut fields,
+        "advertisementIntervalSeconds",
+        0,
+        &mut timers.advertisement_interval,
+        report,
+    );
     fields.close_strictly(report);
     if keepalive_is_given && !timers.hold.is_zero() && timers.keepalive > timers.hold {
         field.fault(

@@ -96,7 +96,7 @@ fn everything_supported_is_taken() {
          peerASN: external\n  localASN: 65010\n  passive: true\n  \
          authSecretRef: bgp-auth\n  ebgpMultihop: 3\n  ttlSecurity: true\n  \
          timers: {connectRetryTimeSeconds: 5, holdTimeSeconds: 9, keepAliveTimeSeconds: 3, \
-         sendHoldTimeSeconds: 20, advertisementIntervalSeconds: 0}\n  \
+         sendHoldTimeSeconds: 20, advertisementIntervalSeconds: 15}\n  \
          families: [{afi: ipv4, safi: unicast}]\n  nextHop: {ipv4: 10.0.0.5, ipv6: mapped}\n  \
          maxPrefixes: {ipv4: 10, action: reset, warningPercent: 50, restartAfterSeconds: 5}\n  \
          role: rs-client\n  roleStrict: true\n  \
@@ -127,6 +127,8 @@ fn everything_supported_is_taken() {
     let neighbor = &peering.neighbors[0];
     assert_eq!(neighbor.role, Some(crate::config::Role::RouteServerClient));
     assert!(neighbor.role_strict);
+    let interval = neighbor.timers.advertisement_interval;
+    assert_eq!(interval, std::time::Duration::from_secs(15));
     let limits = neighbor.max_prefixes;
     assert_eq!(
         (limits.most, limits.warning_percent),
@@ -225,8 +227,8 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "did you mean holdTimeSeconds?",
         ),
         (
-            "peerASN: 1\ntimers: {advertisementIntervalSeconds: 5}",
-            "not supported yet",
+            "peerASN: 1\ntimers: {advertisementIntervalSeconds: -5}",
+            "advertisementIntervalSeconds: -5 is not accepted: a number from 0",
         ),
         (
             "peerASN: 1\ntimers: {sendHoldTimeSeconds: 90}",
@@ -499,14 +501,6 @@ fn off_is_accepted_for_what_is_not_built() {
          longLivedGracefulRestart: {enabled: false}\nlimits: {}\n",
     );
     assert_eq!(said(&contents), [""; 0]);
-}
-
-#[test]
-fn whatever_asks_for_what_is_not_built_is_a_fault() {
-    let fields = ["timers: {advertisementIntervalSeconds: 5}"];
-    for field in fields {
-        assert_fault(&with(&format!("  {field}\n")), "not supported yet");
-    }
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! The least time between two changes that members are told of (RFC 4271 §9.2.1.1).
+//!
+//! A group with an interval does not look at what changes as it changes: the prefixes wait until
+//! the interval is over and are then looked at once, in their newest state, and packed as ever.
+//! Withdrawals wait as announcements do. What a member is owed for itself, its first table or a
+//! refresh, comes at once.
+//!
+//! Invariant: nothing waits without a time at which it goes ([`Group::next_timeout`]); what waits is
+//! bounded by the table.
+
+use std::time::Duration;
+
+use codec::{Family, FamilySet};
+use rib::{Guard, IdSet, PrefixId, RibWriter};
+
+use super::cohort::Sets;
+use super::{Group, QUANTUM};
+use crate::random::Random;
+use crate::time::Time;
+
+/// When a group may tell its members of changes, and what waits for that.
+pub(super) struct Pace {
+    random: Random,
+    now: Time,
+    /// Nothing that changed is told before this.
+    next: Time,
+    /// What changed meanwhile.
+    waiting: Sets,
+    /// What is being told, in quanta, since the last interval ended.
+    going: Sets,
+}
+
+impl Pace {
+    pub(super) fn new(seed: u64) -> Pace {
+        Pace {
+            random: Random::new(seed),
+            now: Time::default(),
+            next: Time::default(),
+            waiting: Sets::default(),
+            going: Sets::default(),
+        }
+    }
+
+    /// Whether members may be told now of what changed.
+    pub(super) fn is_open(&self) -> bool {
+        self.next <= self.now
+    }
+
+    /// Nothing waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.iter().chain(&self.going).all(IdSet::is_empty)
+    }
+
+    /// Members were told: an interval begins.
+    pub(super) fn begin(&mut self, interval: Duration) {
+        // RFC 4271 §10: jittered as the other timers are.
+        self.next = self.now + self.random.jitter(interval);
+    }
+
+    /// Another interval holds from now on; what waits for the old one goes.
+    pub(super) fn follow(&mut self, old: Duration, new: Duration) {
+        if old != new {
+            self.next = self.now;
+        }
+    }
+
+    fn note(&mut self, family: Family, ids: &[PrefixId]) {
+        self.waiting[family.index()].extend(ids.iter().copied());
+    }
+}
+
+impl Group {
+    /// A turn begins.
+    pub fn begin_turn(&mut self, now: Time) {
+        self.pace.now = now;
+    }
+
+    /// The newest state of prefixes is another one: members are told, or it waits.
+    // RFC-DONE 4271 §9.2.1.1: Changes wait for the neighbor's advertisement interval, jittered, and go in their newest state.
+    pub fn take_changes(
+        &mut self,
+        writer: &mut RibWriter,
+        guard: &Guard,
+        family: Family,
+        ids: &[PrefixId],
+    ) {
+        if self.view.advertisement_interval.is_zero() {
+            self.apply(writer, guard, family, ids);
+        } else if self.view.families.contains(family) {
+            self.pace.note(family, ids);
+        }
+    }
+
+    /// One quantum of what waited for the interval, if it is over. True: there is more that can be
+    /// told now.
+    pub fn apply_waiting(&mut self, writer: &mut RibWriter, guard: &Guard) -> bool {
+        if self.pace.is_idle() || !self.pace.is_open() {
+            return false;
+        }
+        if self.pace.going.iter().all(IdSet::is_empty) {
+            self.pace.going = std::mem::take(&mut self.pace.waiting);
+        }
+        let mut ids = Vec::new();
+        for family in FamilySet::ALL.iter() {
+            self.pace.going[family.index()].take_first(QUANTUM, &mut ids);
+            self.apply(writer, guard, family, &ids);
+            ids.clear();
+        }
+        let more = self.pace.going.iter().any(|ids| !ids.is_empty());
+        if !more {
+            self.pace.begin(self.view.advertisement_interval);
+        }
+        more
+    }
+
+    /// When an interval ends for which something waits.
+    pub fn next_timeout(&self) -> Option<Time> {
+        let waits = !self.pace.is_idle() || !self.is_evaluated();
+        (waits && !self.pace.is_open()).then_some(self.pace.next)
+    }
+}
