@@ -91,6 +91,8 @@ enum Task {
     Mark,
     /// Those that are stale must go, and the peer's tables follow.
     Sweep(MemberId),
+    /// That, and then those that are left are stale.
+    Renew(MemberId),
     /// Those that are stale become long-lived ones, and the peer's tables follow.
     MakeLongLived(MemberId),
 }
@@ -178,6 +180,18 @@ impl Instance {
             return;
         }
         self.queue(source, family, ids, Task::Sweep(peer));
+    }
+
+    /// Queues the removal of a source's paths to these prefixes that are stale, and marks on the others:
+    /// they are stale from then on.
+    pub(super) fn renew_stale(
+        &mut self,
+        peer: MemberId,
+        source: SourceId,
+        family: Family,
+        ids: IdSet,
+    ) {
+        self.queue(source, family, ids, Task::Renew(peer));
     }
 
     /// Queues that a source's stale paths to these prefixes become long-lived (RFC 9494).
@@ -494,7 +508,10 @@ impl Instance {
                 if let Some(id) = rib.lookup(*prefix, &guard)
                     && ids.remove(id)
                 {
+                    let noted = self.swept.len();
                     self.run_task(task, source, prefix.family(), &[id]);
+                    // Whatever of it went: the prefix has a path again, which is noted as it comes.
+                    self.swept.truncate(noted);
                 }
             }
         }
@@ -513,21 +530,30 @@ impl Instance {
                     source,
                     family,
                     id,
+                    last: true,
                 }));
             }
-            Task::Sweep(peer) => {
-                let swept = &mut self.swept;
-                self.writer
-                    .withdraw_flagged(family, ids, (source, stale), |gone| {
-                        swept.extend(gone.last_of_source.then_some(Swept {
-                            peer,
-                            source,
-                            family,
-                            id: gone.id,
-                        }));
-                    });
+            Task::Sweep(peer) => self.sweep_some(peer, source, family, ids),
+            Task::Renew(peer) => {
+                self.sweep_some(peer, source, family, ids);
+                self.writer.flag_ids(family, ids, source, stale);
             }
         }
+    }
+
+    fn sweep_some(&mut self, peer: MemberId, source: SourceId, family: Family, ids: &[PrefixId]) {
+        let swept = &mut self.swept;
+        let meant = (source, PathFlags::STALE);
+        self.writer.withdraw_flagged(family, ids, meant, |gone| {
+            let matters = gone.last_of_source || !gone.usable_of_source;
+            swept.extend(matters.then_some(Swept {
+                peer,
+                source,
+                family,
+                id: gone.id,
+                last: gone.last_of_source,
+            }));
+        });
     }
 
     fn apply_dirty(&mut self, outbox: &mut impl Outbox) {

@@ -61,7 +61,7 @@ impl Retained {
         (received, received - self.rejected[family].len() as u64)
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.adj_rib_in.iter().all(IdSet::is_empty)
     }
 
@@ -114,7 +114,8 @@ impl Shard {
         for family in Family::ALL {
             if kept.contains(family) {
                 let lasts = !graceful.long_lived[family.index()].is_zero();
-                retained.mark(instance, family, until, graceful.notification || lasts);
+                let keeps = graceful.notification || lasts;
+                retained.mark(instance, (id, family), until, keeps);
             } else {
                 retained.give_up(instance, family);
             }
@@ -249,27 +250,30 @@ impl Retained {
     ///
     // RFC-DONE 4724 §4.2: what was stale before goes, so that no restart after restart keeps it.
     // RFC-DONE 8538 §4: where both keep routes over a NOTIFICATION it stays, as long as it had.
-    fn mark(&mut self, instance: &mut Instance, family: Family, until: Time, keeps: bool) {
+    fn mark(
+        &mut self,
+        instance: &mut Instance,
+        (peer, family): (PeerId, Family),
+        until: Time,
+        keeps: bool,
+    ) {
         let (mut until, mut long_lived_until) = (until, None);
-        match self.stale[family.index()].take() {
-            Some(stale) if stale.cause == Cause::Restart && !keeps => {
-                for id in stale.ids.iter() {
-                    self.adj_rib_in[family.index()].remove(id);
-                    self.rejected[family.index()].remove(id);
-                }
-                instance.remove_paths(self.source, family, stale.ids);
-            }
-            Some(stale) if stale.cause == Cause::Restart => {
-                until = until.min(stale.until);
-                long_lived_until = stale.long_lived_until;
-            }
-            Some(_) | None => {}
-        }
+        let before = self.stale[family.index()].take();
         let ids = self.adj_rib_in[family.index()].clone();
+        match before.filter(|stale| stale.cause == Cause::Restart) {
+            // By path, not by prefix: of several to one (RFC 7911) some were said in between.
+            Some(_) if !keeps => instance.renew_stale(peer, self.source, family, ids.clone()),
+            before => {
+                if let Some(stale) = before {
+                    until = until.min(stale.until);
+                    long_lived_until = stale.long_lived_until;
+                }
+                instance.mark_stale(self.source, family, ids.clone());
+            }
+        }
         if ids.is_empty() {
             return;
         }
-        instance.mark_stale(self.source, family, ids.clone());
         self.stale[family.index()] = Some(Stale {
             ids,
             cause: Cause::Restart,
@@ -327,6 +331,15 @@ impl Peer {
             if let Some(stale) = &mut away.stale[index] {
                 stale.ids.remove(id);
             }
+        }
+    }
+
+    /// The paths to a prefix that are left are rejected ones.
+    pub(super) fn is_rejected(&mut self, family: Family, id: PrefixId) {
+        if let Some(up) = &mut self.established {
+            up.rejected[family.index()].insert(id);
+        } else if let Some(away) = &mut self.retained {
+            away.rejected[family.index()].insert(id);
         }
     }
 }

@@ -44,12 +44,14 @@ pub(super) struct Stale {
 /// By family.
 pub(super) type StaleFamilies = [Option<Stale>; Family::ALL.len()];
 
-/// A prefix of which the last path of a source was swept.
+/// A prefix of which the last path of a source was swept, or the last that is not rejected.
 pub(super) struct Swept {
     pub(super) peer: PeerId,
     pub(super) source: SourceId,
     pub(super) family: Family,
     pub(super) id: PrefixId,
+    /// The source has no path to it any more.
+    pub(super) last: bool,
 }
 
 impl Peer {
@@ -179,13 +181,25 @@ impl Shard {
 
     /// Notes what was swept in this turn with the peers whose it was.
     pub(super) fn note_swept(&mut self) {
+        let mut emptied = Vec::new();
         for instance in self.instances.values_mut() {
             for swept in instance.swept.drain(..) {
                 let peer = self.peers.get_mut(swept.peer);
-                if let Some(peer) = peer.filter(|peer| peer.source() == Some(swept.source)) {
-                    peer.forget(swept.family, swept.id);
+                let Some(peer) = peer.filter(|peer| peer.source() == Some(swept.source)) else {
+                    continue;
+                };
+                match swept.last {
+                    true => peer.forget(swept.family, swept.id),
+                    false => peer.is_rejected(swept.family, swept.id),
+                }
+                let away = peer.retained.as_ref();
+                if away.is_some_and(|away| away.is_empty()) {
+                    emptied.push(swept.peer);
                 }
             }
+        }
+        for id in emptied {
+            self.give_up(id);
         }
     }
 }

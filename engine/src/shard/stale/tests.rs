@@ -73,6 +73,41 @@ fn several() -> (Neighbor, Vec<Capability>) {
     (neighbor, capabilities)
 }
 
+/// OPEN and KEEPALIVE of the router.
+fn opening(identifier: Ipv4Addr, mut capabilities: Vec<Capability>) -> Vec<u8> {
+    capabilities.push(Capability::Multiprotocol {
+        afi: FAMILY.afi(),
+        safi: FAMILY.safi(),
+    });
+    capabilities.push(Capability::FourOctetAs(65002));
+    let mut octets = Vec::new();
+    let open = Open {
+        version: 4,
+        asn: 65002,
+        hold_time: 90,
+        identifier,
+        capabilities,
+    };
+    codec::encode_open(&open, &mut octets);
+    codec::encode_keepalive(&mut octets);
+    octets
+}
+
+/// An UPDATE of the router: paths through `asn`, of path identifiers (RFC 7911) where they have some.
+fn announcement(paths: impl IntoIterator<Item = (u8, Option<u32>)>, asn: u32) -> Vec<u8> {
+    let (mut attributes, mut nlri) = (Vec::new(), Vec::new());
+    let mut writer = AttributeWriter::new(&mut attributes);
+    writer.origin(Origin::Igp);
+    writer.as_path(&codec::AsPath::default(), &[asn], true);
+    writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+    for (number, path_id) in paths {
+        codec::encode_nlri(prefix(number), path_id, &mut nlri);
+    }
+    let mut octets = Vec::new();
+    codec::encode_update(&attributes, &nlri, &mut octets);
+    octets
+}
+
 /// What the router offers beside IPv4 and its AS number.
 fn enhanced() -> Vec<Capability> {
     vec![Capability::RouteRefresh, Capability::EnhancedRouteRefresh]
@@ -165,29 +200,32 @@ impl Bed {
     }
 
     fn establish_as(&mut self, identifier: Ipv4Addr, capabilities: Vec<Capability>) {
-        let (local, remote) = (SocketAddr::new(LOCAL, 179), SocketAddr::new(PEER, 40_000));
-        let accepted = self
-            .shard
-            .handle_accepted(self.now, INSTANCE, local, remote.ip().into());
-        self.connection = accepted.expect("the connection is taken");
+        self.accept();
         self.turn();
-        let mut capabilities = capabilities;
-        capabilities.push(Capability::Multiprotocol {
-            afi: FAMILY.afi(),
-            safi: FAMILY.safi(),
-        });
-        capabilities.push(Capability::FourOctetAs(65002));
-        let mut octets = Vec::new();
-        let open = Open {
-            version: 4,
-            asn: 65002,
-            hold_time: 90,
-            identifier,
-            capabilities,
-        };
-        codec::encode_open(&open, &mut octets);
-        codec::encode_keepalive(&mut octets);
+        self.say(&opening(identifier, capabilities));
+    }
+
+    /// The same, with routes behind it, and all before the shard has a turn.
+    fn establish_at_once(
+        &mut self,
+        capabilities: Vec<Capability>,
+        numbers: impl IntoIterator<Item = u8>,
+    ) {
+        self.accept();
+        let mut octets = opening(Ipv4Addr::new(10, 0, 0, 6), capabilities);
+        let numbers = numbers.into_iter().map(|number| (number, None));
+        octets.extend(announcement(numbers, 65002));
         self.say(&octets);
+    }
+
+    fn accept(&mut self) {
+        let accepted = self.shard.handle_accepted(
+            self.now,
+            INSTANCE,
+            SocketAddr::new(LOCAL, 179),
+            PEER.into(),
+        );
+        self.connection = accepted.expect("the connection is taken");
     }
 
     /// The router's end of the connection closes.
@@ -235,17 +273,7 @@ impl Bed {
 
     /// Of path identifiers (RFC 7911), with a path through `asn`.
     fn announce_paths(&mut self, paths: impl IntoIterator<Item = (u8, Option<u32>)>, asn: u32) {
-        let (mut attributes, mut nlri) = (Vec::new(), Vec::new());
-        let mut writer = AttributeWriter::new(&mut attributes);
-        writer.origin(Origin::Igp);
-        writer.as_path(&codec::AsPath::default(), &[asn], true);
-        writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
-        for (number, path_id) in paths {
-            codec::encode_nlri(prefix(number), path_id, &mut nlri);
-        }
-        let mut octets = Vec::new();
-        codec::encode_update(&attributes, &nlri, &mut octets);
-        self.say(&octets);
+        self.say(&announcement(paths, asn));
     }
 
     fn withdraw_path(&mut self, number: u8, path_id: u32) {

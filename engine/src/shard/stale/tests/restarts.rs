@@ -242,6 +242,52 @@ fn a_second_restart_before_the_first_is_over_keeps_only_what_was_said_in_between
     bed.fresh(0..1);
 }
 
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
+    let (neighbor, mut capabilities) = several();
+    let neighbor = Neighbor {
+        graceful_restart: helper().graceful_restart,
+        ..neighbor
+    };
+    let mut bed = Bed::new(neighbor);
+    capabilities.extend(graceful(&RESTARTED));
+    bed.establish(capabilities.clone());
+    bed.announce_paths([(1, Some(1)), (1, Some(2)), (2, Some(1))], 65002);
+    bed.end_of_rib();
+    bed.lose();
+    bed.establish(capabilities.clone());
+    bed.announce_paths([(1, Some(2)), (1, Some(3))], 65002);
+    assert_eq!(bed.paths(1), [(1, true), (2, false), (3, false)]);
+    bed.lose();
+    assert_eq!(bed.paths(1), [(2, true), (3, true)]);
+    assert_eq!(bed.paths(2), []);
+    bed.establish(capabilities.clone());
+    bed.announce_paths([(1, Some(3))], 65002);
+    bed.end_of_rib();
+    assert_eq!((bed.paths(1), bed.counts()), (vec![(3, false)], (1, 1)));
+    // Said in part, and then nothing of what is there once more: nobody is waited for any more.
+    bed.lose();
+    bed.establish(capabilities);
+    bed.lose();
+    assert_eq!(bed.paths(1), []);
+    assert!(!bed.shard.has_stale_routes());
+}
+
+#[test]
+fn a_path_that_comes_while_older_ones_are_about_to_go_is_known_as_the_peers() {
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.establish(graceful(&RESTARTED));
+    // Its second restart and what it says then come before a turn.
+    let words = "connection reset".to_owned();
+    bed.shard.handle_closed(bed.now, bed.connection, words);
+    bed.establish_at_once(graceful(&RESTARTED), 3..5);
+    bed.end_of_rib();
+    bed.fresh(3..5);
+    assert_eq!((bed.received(), bed.counts()), (2, (2, 2)));
+}
+
 // RFC-SHOWN 8538 §4
 #[test]
 fn restart_after_restart_keeps_routes_no_longer_than_the_first_where_notifications_are_no_end() {
