@@ -36,7 +36,8 @@ impl Neighbors {
 }
 
 /// One listener for each address and port, whichever instances ask for it, with the keys of their
-/// neighbors. Where two instances sign the same peer differently, the first one's key holds.
+/// neighbors. Where two instances sign the same peer differently, the first one's key holds; one
+/// address on two links has one key (`refuse_two_keys` of the settings sees to it).
 pub(super) fn plan<'a>(
     instances: impl Iterator<Item = (InstanceId, &'a InstanceSettings, &'a Neighbors)>,
 ) -> ListenPlan {

@@ -66,6 +66,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let rpki = rpki.map_or_else(Rpki::default, |field| rpki::rpki(&field, report));
     refuse_doubles(&neighbors, report);
     refuse_unsigned(&neighbors, report);
+    refuse_two_keys(&neighbors, report);
     fields.close_strictly(report);
     Some(BgpPeering {
         enabled: enabled.unwrap_or(true),
@@ -133,6 +134,27 @@ fn refuse_doubles(neighbors: &[NeighborSpec], report: &mut Report) {
             neighbor.whom, before.path, before.line
         );
         report.fault(neighbor.line, &neighbor.path, message);
+    }
+}
+
+/// A listener has keys by address, whichever link a connection comes in on: the kernel takes an
+/// interface beside a key only for a VRF (`TCP_MD5SIG_EXT`).
+fn refuse_two_keys(neighbors: &[NeighborSpec], report: &mut Report) {
+    let mut first: BTreeMap<IpAddr, &NeighborSpec> = BTreeMap::new();
+    for neighbor in neighbors {
+        let Whom::Address(address) = neighbor.whom else {
+            continue;
+        };
+        let before = *first.entry(address.ip()).or_insert(neighbor);
+        if before.auth != neighbor.auth {
+            let message = format!(
+                "{address} and {} of {} on line {} have one address on two links and not one \
+                 password: connections are answered by one key for an address, whatever link they \
+                 come in on; give both the same authSecretRef or authPasswordFile, or none",
+                before.whom, before.path, before.line
+            );
+            report.fault(neighbor.line, &neighbor.path, message);
+        }
     }
 }
 

@@ -657,6 +657,23 @@ fn a_link_local_neighbor_is_on_a_link_and_gateways_are_found_by_family() {
 }
 
 #[test]
+fn one_address_on_two_links_has_one_password() {
+    let with = |one: &str, other: &str| {
+        config(&format!(
+            "localASN: 1\nneighbors:\n\
+             - {{peerAddress: fe80::1%eth0, peerASN: any{one}}}\n\
+             - {{peerAddress: fe80::1%eth1, peerASN: any{other}}}\n"
+        ))
+    };
+    let expected = "neighbors[1]: fe80::1%eth1 and fe80::1%eth0 of spec.bgpPeering.neighbors[0]";
+    assert_fault(&with(", authSecretRef: a", ", authSecretRef: b"), expected);
+    assert_fault(&with("", ", authSecretRef: b"), expected);
+    for same in ["", ", authSecretRef: a"] {
+        assert_eq!(said(&with(same, same)), [""; 0]);
+    }
+}
+
+#[test]
 fn nobody_within_a_signed_prefix_goes_unsigned() {
     let with = |other: &str| {
         config(&format!(
