@@ -12,6 +12,7 @@ mod fault;
 mod gateways;
 mod guard;
 mod host;
+mod kernel_routes;
 mod knowledge;
 pub mod manifest;
 mod policies;

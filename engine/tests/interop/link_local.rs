@@ -125,3 +125,23 @@ fn the_default_gateway_is_a_neighbor() {
     bird.wait_for(&["2001:db8:2::/48"]);
     eventually("the session stands", || daemon.peer(PEER).map(|_| ()));
 }
+
+#[test]
+fn all_next_hops_of_a_default_route_are_neighbors() {
+    let Some(lab) = lab(RouterKind::Bird) else {
+        return;
+    };
+    let hops = "route add default nexthop via 10.0.0.6 dev eth0 nexthop via 10.0.0.7 dev eth0";
+    let hops: Vec<&str> = hops.split(' ').collect();
+    ip(&lab.node, &hops);
+    let daemon = start(
+        &lab,
+        "autoDiscovery: {mode: DefaultGateway, addressFamily: ipv4}",
+    );
+    eventually("both gateways are neighbors", || {
+        daemon
+            .peer("10.0.0.6")
+            .and(daemon.peer("10.0.0.7"))
+            .map(|_| ())
+    });
+}
