@@ -230,19 +230,24 @@ impl Shard {
             self.let_go(now, id);
             self.check_limits(now, id);
         }
+        let judged_alike = old.allow_own_asn == neighbor.allow_own_asn
+            && old.cluster_id == neighbor.cluster_id
+            && old.builtin_filters == neighbor.builtin_filters
+            && old.template == neighbor.template;
         if reset {
             self.change_source(id);
             self.give_up_unless_imported(id);
+            if old.import != neighbor.import || !judged_alike {
+                // Its routes may outlive the session.
+                self.change_import_policy(id);
+                self.reconsider_all(id);
+            }
             return;
         }
         if options_changed {
             self.set_options(id, options);
         }
         self.change_source(id);
-        let judged_alike = old.allow_own_asn == neighbor.allow_own_asn
-            && old.cluster_id == neighbor.cluster_id
-            && old.builtin_filters == neighbor.builtin_filters
-            && old.template == neighbor.template;
         self.change_import(id, &old.import, &neighbor.import, judged_alike);
     }
 
@@ -262,16 +267,13 @@ impl Shard {
         let Some(peer) = self.peers.get(id) else {
             return;
         };
-        let up = peer.established.as_ref();
-        let up = up.map(|up| (up.source, &up.negotiated, &up.adj_rib_in));
-        let away = peer.retained.as_ref();
-        let away = away.map(|kept| (kept.source, &kept.negotiated, &kept.adj_rib_in));
-        let (Some((source, negotiated, adj_rib_in)), Some(instance)) =
-            (up.or(away), self.instances.get_mut(&peer.instance))
+        let (Some(learned), Some(instance)) =
+            (peer.learned(), self.instances.get_mut(&peer.instance))
         else {
             return;
         };
-        let new = source_info(&peer.neighbor, negotiated);
+        let source = learned.source;
+        let new = source_info(&peer.neighbor, &learned.negotiated);
         let rib = instance.writer.rib();
         let known = *rib.source(source, &rib.guard());
         if known == new {
@@ -283,7 +285,7 @@ impl Shard {
         }
         instance.writer.set_source(source, new);
         for family in Family::ALL {
-            for prefix in adj_rib_in[family.index()].iter() {
+            for prefix in learned.adj_rib_in[family.index()].iter() {
                 instance.writer.mark(family, prefix);
             }
         }
@@ -307,7 +309,8 @@ impl Shard {
             return;
         };
         let Some(established) = &mut peer.established else {
-            return;
+            // What a peer that is away had said is judged like everybody's.
+            return self.reconsider_all(id);
         };
         match (old, new) {
             (Import::None, Import::None) => return,
@@ -334,21 +337,21 @@ impl Shard {
 
     /// Gives a peer the import policy that its settings name.
     fn change_import_policy(&mut self, id: PeerId) {
-        let Some(own) = self.view_of(id).map(|view| view.own_next_hop) else {
+        let peer = self.peers.get(id);
+        let Some(own) = peer.and_then(|peer| self.own_next_hops(peer)) else {
             return;
         };
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        let (Some(established), Some(instance)) = (
-            &mut peer.established,
-            self.instances.get_mut(&peer.instance),
-        ) else {
+        let instance = self.instances.get_mut(&peer.instance);
+        let ((neighbor, Some(learned)), Some(instance)) = (peer.with_neighbor_mut(), instance)
+        else {
             return;
         };
-        let applied = import::applied(&peer.neighbor, established, own);
+        let applied = import::applied(neighbor, learned, own);
         let new = applied.map(|applied| instance.imports.take(applied));
-        if let Some(old) = std::mem::replace(&mut established.import, new) {
+        if let Some(old) = std::mem::replace(&mut learned.import, new) {
             instance.imports.give_back(old);
         }
     }

@@ -179,7 +179,7 @@ impl Shard {
                     rib,
                     guard: &guard,
                     established,
-                    source: peer.and_then(Peer::source),
+                    source: peer.and_then(Peer::learned).map(|learned| learned.source),
                 };
                 table.routes(page.query, *prefix_id, *prefix, &mut page.reply.routes);
                 if page.reply.routes.len() >= ROUTES_PAGE {
@@ -229,7 +229,7 @@ impl Shard {
                 rib,
                 guard: &guard,
                 established: peer.established.as_deref().map(|up| (peer, up)),
-                source: peer.source(),
+                source: peer.learned().map(|learned| learned.source),
             };
             verdict(&table, peer, prefix_id, prefix)
         });

@@ -1,5 +1,6 @@
 //! Judging anew what came in before: after a change of import policy, filters, own routes or VRPs. Nothing
-//! is asked of peers; what differs goes into the table and is told, and nothing else.
+//! is asked of peers; what differs goes into the table and is told, and nothing else. What a peer said
+//! that is away and expected back (`retained`) is judged like the rest.
 //!
 //! Done in bounded quanta, so that live changes pass between them. Level-triggered: a prefix in a
 //! peer's set is judged by what is so when its turn comes, whatever changed before.
@@ -28,11 +29,11 @@ impl Shard {
         if peer.neighbor.import == Import::None {
             return;
         }
-        if let Some(established) = &mut peer.established {
-            let was_idle = established.reconsider.iter().all(IdSet::is_empty);
+        if let Some(learned) = peer.learned_mut() {
+            let was_idle = learned.reconsider.iter().all(IdSet::is_empty);
             for family in Family::ALL {
-                let all = &established.adj_rib_in[family.index()];
-                established.reconsider[family.index()].union_with(all);
+                let all = &learned.adj_rib_in[family.index()];
+                learned.reconsider[family.index()].union_with(all);
             }
             if was_idle {
                 self.reconsidering.push_back(id);
@@ -49,14 +50,14 @@ impl Shard {
         prefix: PrefixId,
     ) {
         let peer = self.peers.get_mut(id);
-        let established = peer.and_then(|peer| peer.established.as_mut());
-        let Some(established) = established.filter(|up| up.source == source) else {
+        let learned = peer.and_then(Peer::learned_mut);
+        let Some(learned) = learned.filter(|learned| learned.source == source) else {
             return;
         };
-        if established.reconsider.iter().all(IdSet::is_empty) {
+        if learned.reconsider.iter().all(IdSet::is_empty) {
             self.reconsidering.push_back(id);
         }
-        established.reconsider[family.index()].insert(prefix);
+        learned.reconsider[family.index()].insert(prefix);
     }
 
     /// One bounded piece of it. Whether there is more.
@@ -73,8 +74,8 @@ impl Shard {
                 continue;
             };
             budget -= reconsider(instance, peer, budget);
-            let left = peer.established.as_ref();
-            if left.is_some_and(|up| up.reconsider.iter().any(|set| !set.is_empty())) {
+            let left = peer.learned();
+            if left.is_some_and(|left| left.reconsider.iter().any(|set| !set.is_empty())) {
                 // The others have their turn first.
                 self.reconsidering.push_back(id);
             }
@@ -93,10 +94,10 @@ impl Shard {
             let guard = rib.guard();
             let mut sources: ahash::AHashMap<_, _> = ahash::AHashMap::new();
             for (id, peer) in self.peers.iter() {
-                if let Some(established) = &peer.established
+                if let Some(learned) = peer.learned()
                     && peer.instance == *instance_id
                 {
-                    sources.insert(established.source, id);
+                    sources.insert(learned.source, id);
                 }
             }
             for (family, prefix) in changed {
@@ -104,12 +105,12 @@ impl Shard {
                     let peer = sources.get(&path.source).copied();
                     let peer = peer.and_then(|id| Some((id, self.peers.get_mut(id)?)));
                     if let Some((id, peer)) = peer
-                        && let Some(established) = &mut peer.established
+                        && let Some(learned) = peer.learned_mut()
                     {
-                        if established.reconsider.iter().all(IdSet::is_empty) {
+                        if learned.reconsider.iter().all(IdSet::is_empty) {
                             self.reconsidering.push_back(id);
                         }
-                        established.reconsider[family.index()].insert(prefix);
+                        learned.reconsider[family.index()].insert(prefix);
                     }
                 }
             }
@@ -119,15 +120,15 @@ impl Shard {
 
 /// Judges up to `max` prefixes of a peer anew. Returns how many.
 fn reconsider(instance: &mut Instance, peer: &mut Peer, max: usize) -> usize {
-    let Some(established) = &mut peer.established else {
+    let (neighbor, Some(learned)) = peer.with_neighbor_mut() else {
         return 0;
     };
     let mut ids = Vec::new();
     let mut done = 0;
     for family in Family::ALL {
-        established.reconsider[family.index()].take_first(max - done, &mut ids);
+        learned.reconsider[family.index()].take_first(max - done, &mut ids);
         done += ids.len();
-        judge_anew(instance, &peer.neighbor, established, family, &ids);
+        judge_anew(instance, neighbor, learned, family, &ids);
         ids.clear();
     }
     done
@@ -136,7 +137,7 @@ fn reconsider(instance: &mut Instance, peer: &mut Peer, max: usize) -> usize {
 fn judge_anew(
     instance: &mut Instance,
     neighbor: &crate::config::Neighbor,
-    established: &mut Established,
+    learned: &mut Established,
     family: Family,
     ids: &[PrefixId],
 ) {
@@ -146,10 +147,7 @@ fn judge_anew(
     for id in ids {
         let prefix = rib.prefix(family, *id);
         let paths = rib.paths(family, *id, &guard);
-        for path in paths
-            .iter()
-            .filter(|path| path.source == established.source)
-        {
+        for path in paths.iter().filter(|path| path.source == learned.source) {
             let received = instance.writer.received(path.attributes);
             let incoming = match &mut last {
                 Some(incoming) if incoming.is_of(received) => incoming,
@@ -160,11 +158,10 @@ fn judge_anew(
                     // Its path may be the last that holds it.
                     instance.writer.hold(received);
                     instance.arrivals.keep(received);
-                    last.insert(instance.begin_incoming(neighbor, established, received, family))
+                    last.insert(instance.begin_incoming(neighbor, learned, received, family))
                 }
             };
-            let (attributes, flags) =
-                instance.judge_incoming(incoming, neighbor, established, prefix);
+            let (attributes, flags) = instance.judge_incoming(incoming, neighbor, learned, prefix);
             let judged = Path {
                 attributes,
                 flags: path.flags.without(PathFlags::REJECTED).with(flags),
@@ -176,5 +173,5 @@ fn judge_anew(
         }
     }
     drop(guard);
-    instance.settle_judged(established);
+    instance.settle_judged(learned);
 }

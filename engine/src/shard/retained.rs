@@ -3,12 +3,13 @@
 //!
 //! A peer that is held to restart loses its connection and not its routes: they stay in the table
 //! under their source, marked stale, used as before, until the peer is back and has said them again
-//! (`stale`), or does not come back, or comes back as somebody who does not know of them.
+//! (`stale`), or does not come back, or comes back as somebody who does not know of them. Meanwhile they
+//! are judged like everybody's: by the policy, filters and VRPs of now, and by what the session that ended
+//! had negotiated.
 //!
 //! Invariants: a peer has an [`Established`] or a [`Retained`] or neither, never both; what has
 //! nobody who may bring it back is in the instance's queue of removals, with its source.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use codec::{Family, FamilySet};
@@ -16,22 +17,17 @@ use rib::{IdSet, PrefixId, SourceId};
 
 use super::Shard;
 use super::instance::Instance;
-use super::memory::Volume;
 use super::peer::{Established, Peer, PeerId, source_info};
-use super::stale::{Cause, Stale, StaleFamilies};
+use super::stale::{Cause, Stale};
 use crate::config::{Import, Neighbor};
 use crate::session::{Graceful, Negotiated};
 use crate::time::Time;
 
 /// What a peer that is away has in the table.
 pub(super) struct Retained {
-    pub(super) source: SourceId,
-    /// By the session that ended.
-    pub(super) negotiated: Arc<Negotiated>,
-    pub(super) adj_rib_in: [IdSet; Family::ALL.len()],
-    pub(super) rejected: [IdSet; Family::ALL.len()],
-    pub(super) stale: StaleFamilies,
-    pub(super) volume: Volume,
+    /// What it had as its session ended, and what has become of that; of its connection, group and
+    /// counters nothing is meant any more.
+    pub(super) had: Box<Established>,
     /// The peer is expected back by then, but for the families that are long-lived.
     back_by: Time,
     /// Families whose routes are long-lived by now (RFC 9494).
@@ -47,7 +43,7 @@ impl Retained {
 
     /// When the time of a family's routes is over, if it has any.
     fn family_until(&self, family: Family) -> Option<Time> {
-        let until = self.stale[family.index()].as_ref()?.until;
+        let until = self.had.stale[family.index()].as_ref()?.until;
         match self.long_lived.contains(family) {
             true => Some(until),
             false => Some(until.min(self.back_by)),
@@ -57,20 +53,22 @@ impl Retained {
     /// How many prefixes of a family came from the peer, and how many of them are used.
     pub(super) fn counts(&self, family: Family) -> (u64, u64) {
         let family = family.index();
-        let received = self.adj_rib_in[family].len() as u64;
-        (received, received - self.rejected[family].len() as u64)
+        let received = self.had.adj_rib_in[family].len() as u64;
+        (received, received - self.had.rejected[family].len() as u64)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.adj_rib_in.iter().all(IdSet::is_empty)
+        self.had.adj_rib_in.iter().all(IdSet::is_empty)
     }
 
     /// The paths of a family must go.
     fn give_up(&mut self, instance: &mut Instance, family: Family) {
-        let ids = std::mem::take(&mut self.adj_rib_in[family.index()]);
-        self.rejected[family.index()] = IdSet::default();
-        self.stale[family.index()] = None;
-        instance.remove_paths(self.source, family, ids);
+        let had = &mut self.had;
+        let ids = std::mem::take(&mut had.adj_rib_in[family.index()]);
+        had.rejected[family.index()] = IdSet::default();
+        had.reconsider[family.index()] = IdSet::default();
+        had.stale[family.index()] = None;
+        instance.remove_paths(had.source, family, ids);
     }
 }
 
@@ -90,23 +88,17 @@ impl Shard {
     /// A session ended that its peer's routes outlive. `established` is what it had.
     ///
     // RFC-DONE 4724 §4.2: the routes of a peer that restarts stay, marked stale.
-    pub(super) fn retain(&mut self, now: Time, id: PeerId, established: Established) {
+    pub(super) fn retain(&mut self, now: Time, id: PeerId, established: Box<Established>) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
         let Some(instance) = self.instances.get_mut(&peer.instance) else {
             return;
         };
-        let negotiated = Arc::clone(&established.negotiated);
-        let graceful = negotiated.graceful.clone().unwrap_or_default();
+        let graceful = established.negotiated.graceful.clone().unwrap_or_default();
         let kept = kept(&peer.neighbor, &graceful);
         let mut retained = Retained {
-            source: established.source,
-            negotiated,
-            adj_rib_in: established.adj_rib_in,
-            rejected: established.rejected,
-            stale: established.stale,
-            volume: established.volume,
+            had: established,
             back_by: now + graceful.restart_time,
             long_lived: FamilySet::NONE,
         };
@@ -121,12 +113,11 @@ impl Shard {
             }
         }
         if retained.is_empty() {
-            instance.forget(retained.source);
-            return;
+            return instance.remove_all(retained);
         }
         tracing::info!(
             peer = %peer.neighbor.address,
-            routes = retained.adj_rib_in.iter().map(IdSet::len).sum::<usize>(),
+            routes = retained.had.adj_rib_in.iter().map(IdSet::len).sum::<usize>(),
             seconds = graceful.restart_time.as_secs(),
             "the peer is held to restart: its routes stay meanwhile"
         );
@@ -169,11 +160,13 @@ impl Shard {
             }
         }
         instance.writer.remove_source(established.source);
-        established.source = retained.source;
-        established.adj_rib_in = retained.adj_rib_in;
-        established.rejected = retained.rejected;
-        established.stale = retained.stale;
-        established.volume = retained.volume;
+        let had = retained.had;
+        instance.end_import(&had);
+        established.source = had.source;
+        established.adj_rib_in = had.adj_rib_in;
+        established.rejected = had.rejected;
+        established.stale = had.stale;
+        established.volume = had.volume;
     }
 
     /// Nobody will bring the peer's routes back: they go.
@@ -230,18 +223,18 @@ impl Shard {
 impl Retained {
     /// Until when a family's routes may stay past the restart time (RFC 9494 §4.2).
     fn may_last(&self, now: Time, family: Family) -> Option<Time> {
-        let graceful = self.negotiated.graceful.as_ref()?;
+        let graceful = self.had.negotiated.graceful.as_ref()?;
         let time = graceful.long_lived[family.index()];
-        let stale = self.stale[family.index()].as_ref()?;
+        let stale = self.had.stale[family.index()].as_ref()?;
         let until = stale.long_lived_until.unwrap_or(now + time);
         (!time.is_zero() && until > now && !self.long_lived.contains(family)).then_some(until)
     }
 
     fn last(&mut self, instance: &mut Instance, id: PeerId, family: Family, until: Time) {
-        if let Some(stale) = &mut self.stale[family.index()] {
+        if let Some(stale) = &mut self.had.stale[family.index()] {
             stale.until = until;
             stale.long_lived_until = Some(until);
-            instance.queue_long_lived(id, self.source, family, stale.ids.clone());
+            instance.queue_long_lived(id, self.had.source, family, stale.ids.clone());
         }
         self.long_lived.insert(family);
     }
@@ -258,23 +251,23 @@ impl Retained {
         keeps: bool,
     ) {
         let (mut until, mut long_lived_until) = (until, None);
-        let before = self.stale[family.index()].take();
-        let ids = self.adj_rib_in[family.index()].clone();
+        let before = self.had.stale[family.index()].take();
+        let ids = self.had.adj_rib_in[family.index()].clone();
         match before.filter(|stale| stale.cause == Cause::Restart) {
             // By path, not by prefix: of several to one (RFC 7911) some were said in between.
-            Some(_) if !keeps => instance.renew_stale(peer, self.source, family, ids.clone()),
+            Some(_) if !keeps => instance.renew_stale(peer, self.had.source, family, ids.clone()),
             before => {
                 if let Some(stale) = before {
                     until = until.min(stale.until);
                     long_lived_until = stale.long_lived_until;
                 }
-                instance.mark_stale(self.source, family, ids.clone());
+                instance.mark_stale(self.had.source, family, ids.clone());
             }
         }
         if ids.is_empty() {
             return;
         }
-        self.stale[family.index()] = Some(Stale {
+        self.had.stale[family.index()] = Some(Stale {
             ids,
             cause: Cause::Restart,
             until,
@@ -287,13 +280,21 @@ impl Instance {
     /// Whether the peer that negotiated this is the one whose routes were kept, to selection too.
     fn is_still(&self, retained: &Retained, neighbor: &Neighbor, negotiated: &Negotiated) -> bool {
         let rib = self.writer.rib();
-        let known = *rib.source(retained.source, &rib.guard());
+        let known = *rib.source(retained.had.source, &rib.guard());
         known.selects_like(&source_info(neighbor, negotiated))
     }
 
     /// All that a peer that is away has in the table must go.
     fn remove_all(&mut self, retained: Retained) {
-        self.tear_down(retained.source, retained.adj_rib_in, true);
+        self.end_import(&retained.had);
+        self.tear_down(retained.had.source, retained.had.adj_rib_in, true);
+    }
+
+    /// Nothing that came from a peer is judged any more.
+    pub(super) fn end_import(&mut self, had: &Established) {
+        if let Some(place) = had.import {
+            self.imports.give_back(place);
+        }
     }
 
     fn remove_paths(&mut self, source: SourceId, family: Family, ids: IdSet) {
@@ -304,42 +305,39 @@ impl Instance {
         all[family.index()] = ids;
         self.tear_down(source, all, false);
     }
-
-    /// The source goes once what is queued of it is done.
-    fn forget(&mut self, source: SourceId) {
-        self.tear_down(source, Default::default(), true);
-    }
 }
 
 impl Peer {
-    /// Of whom the paths are that the peer has in the table, up or away.
-    pub(super) fn source(&self) -> Option<SourceId> {
-        let up = self.established.as_ref().map(|up| up.source);
-        up.or_else(|| self.retained.as_ref().map(|kept| kept.source))
+    /// What it has said, up or away.
+    pub(super) fn learned(&self) -> Option<&Established> {
+        let away = self.retained.as_ref().map(|away| &*away.had);
+        self.established.as_deref().or(away)
+    }
+
+    /// The same, to change it.
+    pub(super) fn learned_mut(&mut self) -> Option<&mut Established> {
+        self.with_neighbor_mut().1
+    }
+
+    /// The same, beside the settings.
+    pub(super) fn with_neighbor_mut(&mut self) -> (&Neighbor, Option<&mut Established>) {
+        let away = self.retained.as_mut().map(|away| &mut *away.had);
+        (&self.neighbor, self.established.as_deref_mut().or(away))
     }
 
     /// The last path to a prefix is gone.
     pub(super) fn forget(&mut self, family: Family, id: PrefixId) {
-        let index = family.index();
-        if let Some(up) = &mut self.established {
-            up.adj_rib_in[index].remove(id);
-            up.rejected[index].remove(id);
-            up.is_said(family, id);
-        } else if let Some(away) = &mut self.retained {
-            away.adj_rib_in[index].remove(id);
-            away.rejected[index].remove(id);
-            if let Some(stale) = &mut away.stale[index] {
-                stale.ids.remove(id);
-            }
+        if let Some(learned) = self.learned_mut() {
+            learned.adj_rib_in[family.index()].remove(id);
+            learned.rejected[family.index()].remove(id);
+            learned.is_said(family, id);
         }
     }
 
     /// The paths to a prefix that are left are rejected ones.
     pub(super) fn is_rejected(&mut self, family: Family, id: PrefixId) {
-        if let Some(up) = &mut self.established {
-            up.rejected[family.index()].insert(id);
-        } else if let Some(away) = &mut self.retained {
-            away.rejected[family.index()].insert(id);
+        if let Some(learned) = self.learned_mut() {
+            learned.rejected[family.index()].insert(id);
         }
     }
 }

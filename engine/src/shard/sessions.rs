@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use codec::{Family, FamilySet, PeerKind};
+use codec::{Family, FamilySet, NextHop, PeerKind};
 
 use super::command::{Action, ConnectTarget};
 use super::import::role_of;
@@ -208,12 +208,10 @@ impl Shard {
             connections: &mut self.connections,
         };
         instance.leave(established.group, id, established.source, &mut outbox);
-        if let Some(place) = established.import {
-            instance.imports.give_back(place);
-        }
         if down.graceful {
-            self.retain(now, id, *established);
+            self.retain(now, id, established);
         } else {
+            instance.end_import(&established);
             instance.tear_down(established.source, established.adj_rib_in, true);
         }
     }
@@ -224,23 +222,6 @@ impl Shard {
         let established = peer.established.as_ref()?;
         let negotiated = &established.negotiated;
         let neighbor = &peer.neighbor;
-        let local = negotiated.local_address.ip();
-        let own = |family| {
-            if !negotiated.families.contains(family) {
-                return None;
-            }
-            let extended = negotiated.wire.extended_next_hop;
-            let next_hop =
-                own_next_hop(family, neighbor, local, extended, self.interfaces.as_ref());
-            if let Err(why) = next_hop {
-                tracing::warn!(
-                    peer = %neighbor.address,
-                    %family,
-                    "own routes of this family are not announced to the peer: {why}"
-                );
-            }
-            next_hop.ok()
-        };
         Some(ExportView {
             peer: peer.kind(),
             local_asn: neighbor.local_asn,
@@ -250,7 +231,7 @@ impl Shard {
             otc: Otc::of(role_of(neighbor, established)),
             extended_next_hop: negotiated.wire.extended_next_hop
                 && !matches!(neighbor.export, Export::Originated | Export::None),
-            own_next_hop: Family::ALL.map(own),
+            own_next_hop: self.own_next_hops(peer)?,
             next_hop_self: neighbor.next_hop_self,
             client: client_of(neighbor, peer.kind()),
             cluster_id: match peer.kind() {
@@ -277,6 +258,32 @@ impl Shard {
                 }
             }),
         })
+    }
+
+    /// What we are as next hop to a peer that is up, or was until it went away.
+    pub(super) fn own_next_hops(
+        &self,
+        peer: &Peer,
+    ) -> Option<[Option<NextHop>; Family::ALL.len()]> {
+        let negotiated = &peer.learned()?.negotiated;
+        let neighbor = &peer.neighbor;
+        let local = negotiated.local_address.ip();
+        Some(Family::ALL.map(|family| {
+            if !negotiated.families.contains(family) {
+                return None;
+            }
+            let extended = negotiated.wire.extended_next_hop;
+            let next_hop =
+                own_next_hop(family, neighbor, local, extended, self.interfaces.as_ref());
+            if let Err(why) = next_hop {
+                tracing::warn!(
+                    peer = %neighbor.address,
+                    %family,
+                    "own routes of this family are not announced to the peer: {why}"
+                );
+            }
+            next_hop.ok()
+        }))
     }
 
     /// Tells sessions whose queue went from empty to not, for the send hold timer (RFC 9687).

@@ -185,7 +185,10 @@ impl Shard {
         for instance in self.instances.values_mut() {
             for swept in instance.swept.drain(..) {
                 let peer = self.peers.get_mut(swept.peer);
-                let Some(peer) = peer.filter(|peer| peer.source() == Some(swept.source)) else {
+                let Some(peer) = peer.filter(|peer| {
+                    peer.learned()
+                        .is_some_and(|learned| learned.source == swept.source)
+                }) else {
                     continue;
                 };
                 match swept.last {

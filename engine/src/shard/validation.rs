@@ -5,7 +5,7 @@
 //! the prefixes are walked under which the table changed, in bounded quanta, and what has another state
 //! than before is judged anew. Nothing is asked of peers.
 //!
-//! Invariant: once the walks are done, every path of a peer that is up was judged by the newest table,
+//! Invariant: once the walks are done, every path of a peer, up or expected back, was judged by the newest table,
 //! or has the state that it was judged by. A walk compares the newest table with the one before its own
 //! change: a path that came in between is met by the walk of the change that it missed.
 
@@ -72,10 +72,10 @@ impl Shard {
             return;
         };
         for (peer_id, peer) in of_instance {
-            if let Some(established) = &peer.established
-                && instance.imports.asks_for_validation(established.import)
+            if let Some(learned) = peer.learned()
+                && instance.imports.asks_for_validation(learned.import)
             {
-                peers.insert(established.source, (peer_id, peer.neighbor.local_asn));
+                peers.insert(learned.source, (peer_id, peer.neighbor.local_asn));
             }
         }
         let old = std::mem::replace(&mut instance.vrps.table, publication.table);

@@ -5,6 +5,8 @@ use codec::{GracefulRestartFamily, Notification};
 
 use super::*;
 use crate::config::GracefulRestart;
+use crate::policy::{Action, Match, Policy, RoutePolicy, Set, Statement, Validation};
+use crate::rpki::{Publication, VrpTable};
 
 const RESTART_TIME: Duration = Duration::from_secs(100);
 const STALE_TIME: Duration = Duration::from_secs(300);
@@ -225,6 +227,86 @@ fn a_hard_reset_ends_it_and_its_reason_is_told() {
         error.contains("maintenance") && error.contains("it was shut down over there"),
         "{error}"
     );
+}
+
+/// The prefixes of which a path is used.
+fn used(bed: &Bed) -> Vec<u8> {
+    let guard = bed.rib.guard();
+    let is_used = |number: &u8| {
+        let id = bed.rib.lookup(IpPrefix::V4(prefix(*number)), &guard);
+        id.is_some_and(|id| bed.rib.best(FAMILY, id, &guard).is_some())
+    };
+    (0..=u8::MAX).filter(is_used).collect()
+}
+
+#[test]
+fn what_a_router_that_is_away_had_said_is_judged_by_the_policy_of_now() {
+    let importing = |import| Neighbor { import, ..helper() };
+    let reject = || Import::Policy(Arc::new(Policy::missing(&"gone".into())));
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.change(importing(reject()));
+    assert_eq!(used(&bed), [0; 0]);
+    bed.stale(0..10);
+    bed.change(importing(Import::All));
+    assert_eq!(used(&bed).len(), 10);
+    // With settings that ask for another session too.
+    let mut other = importing(reject());
+    other.timers.hold = Duration::from_secs(60);
+    bed.change(other.clone());
+    assert_eq!(used(&bed), [0; 0]);
+    bed.stale(0..10);
+    other.import = Import::All;
+    bed.change(other);
+    bed.establish(graceful(&RESTARTED));
+    bed.announce(0..10);
+    bed.end_of_rib();
+    assert_eq!((used(&bed).len(), bed.counts()), (10, (10, 10)));
+}
+
+// RFC-SHOWN 6811 §4
+#[test]
+fn what_a_router_that_is_away_had_said_is_judged_by_the_vrps_of_now() {
+    let invalid = Match {
+        validation: vec![Validation::Invalid],
+        ..Match::default()
+    };
+    let strict = Policy::new(RoutePolicy {
+        name: "strict".into(),
+        statements: vec![Statement {
+            name: "invalid".into(),
+            matches: invalid,
+            not: None,
+            set: Set::default(),
+            action: Action::Reject,
+        }],
+        default_accepts: true,
+        ..RoutePolicy::default()
+    });
+    let mut bed = Bed::new(Neighbor {
+        import: Import::Policy(Arc::new(strict)),
+        ..helper()
+    });
+    bed.establish(graceful(&RESTARTS));
+    bed.announce(0..10);
+    bed.end_of_rib();
+    bed.lose();
+    let mut before = Arc::new(VrpTable::default());
+    let everybody = (0..=u8::MAX).collect::<Vec<_>>();
+    for asn in [65009, 65002] {
+        let vrps = everybody
+            .iter()
+            .map(|n| (IpPrefix::V4(prefix(*n)), 24, asn));
+        let after = Arc::new(VrpTable::of(&vrps.collect::<Vec<_>>()));
+        let publication = Publication {
+            changed: Arc::new(before.changed(&after)),
+            table: Some(Arc::clone(&after)),
+        };
+        before = after;
+        bed.command(ShardCommand::Vrps(INSTANCE, publication));
+        assert_eq!(used(&bed).len(), if asn == 65002 { 10 } else { 0 });
+        bed.stale(0..10);
+    }
 }
 
 // RFC-SHOWN 4724 §4.2
