@@ -1,17 +1,39 @@
 //! What `set` does to attributes: one canonical set in, another one out.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use codec::{AttributeSet, AttributeWriter, Family, NextHop, code};
+use smallvec::SmallVec;
 
 use super::communities::Pattern;
 use super::compile::Applied;
 use super::spec::{CommunitySet, Set, SetMed, SetNextHop};
 use super::tree::NextHopChoice;
 
-/// What becomes of the attribute of each code: its octets, header and all; none: it goes.
-type Changes = BTreeMap<u8, Option<Vec<u8>>>;
+/// What becomes of attributes, by code, each once.
+#[derive(Default)]
+struct Changes {
+    /// Where it stands in `octets`, header and all; nothing: it goes.
+    of: SmallVec<[(u8, Range<usize>); 4]>,
+    octets: Vec<u8>,
+}
+
+impl Changes {
+    /// What does not fit an attribute leaves the one that there was.
+    fn write(&mut self, code: u8, write: impl FnOnce(&mut AttributeWriter<'_>)) {
+        let begin = self.octets.len();
+        let mut writer = AttributeWriter::new(&mut self.octets);
+        write(&mut writer);
+        if !writer.overflowed() {
+            self.of.push((code, begin..self.octets.len()));
+        }
+    }
+
+    fn remove(&mut self, code: u8) {
+        self.of.push((code, 0..0));
+    }
+}
 
 /// What a statement changes beside the octets of the set.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,10 +50,10 @@ pub(super) fn change(
     canonical: &[u8],
 ) -> (Option<Vec<u8>>, Effects) {
     let before = AttributeSet::new(canonical);
-    let mut changes = Changes::new();
+    let mut changes = Changes::default();
     let mut effects = Effects::default();
     if let Some(preference) = set.local_preference {
-        write(&mut changes, code::LOCAL_PREF, |writer| {
+        changes.write(code::LOCAL_PREF, |writer| {
             writer.local_pref(preference);
         });
     }
@@ -41,7 +63,7 @@ pub(super) fn change(
     }
     if let Some((asn, count)) = set.prepend {
         let asns = vec![asn; usize::from(count)];
-        write(&mut changes, code::AS_PATH, |writer| {
+        changes.write(code::AS_PATH, |writer| {
             writer.as_path(&before.as_path(), &asns, true);
         });
     }
@@ -49,60 +71,52 @@ pub(super) fn change(
         effects.next_hop = set_next_hop(next_hop, family, applied, &mut changes);
     }
     if let Some(values) = edit(&set.standard, before.communities()) {
-        write(&mut changes, code::COMMUNITIES, |w| w.communities(&values));
+        changes.write(code::COMMUNITIES, |w| w.communities(&values));
     }
     if let Some(values) = edit(&set.extended, before.extended_communities()) {
-        write(&mut changes, code::EXTENDED_COMMUNITIES, |writer| {
+        changes.write(code::EXTENDED_COMMUNITIES, |writer| {
             writer.extended_communities(&values);
         });
     }
     if let Some(values) = edit(&set.large, before.large_communities()) {
-        write(&mut changes, code::LARGE_COMMUNITIES, |writer| {
+        changes.write(code::LARGE_COMMUNITIES, |writer| {
             writer.large_communities(&values);
         });
     }
-    (merged(&before, changes), effects)
+    (merged(&before, &mut changes), effects)
 }
 
 /// The set with another LOCAL_PREF.
 pub fn with_local_preference(canonical: &[u8], preference: u32) -> Vec<u8> {
-    let mut changes = Changes::new();
-    write(&mut changes, code::LOCAL_PREF, |writer| {
+    let mut changes = Changes::default();
+    changes.write(code::LOCAL_PREF, |writer| {
         writer.local_pref(preference);
     });
-    let changed = merged(&AttributeSet::new(canonical), changes);
+    let changed = merged(&AttributeSet::new(canonical), &mut changes);
     changed.unwrap_or_else(|| canonical.to_vec())
 }
 
 /// The set as it is after the changes, in the order of codes; none: it is the same.
-fn merged(before: &AttributeSet<'_>, changes: Changes) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(before.octets().len() + 64);
-    let mut changes = changes.into_iter().peekable();
-    for attribute in before.iter() {
-        while let Some((_, new)) = changes.next_if(|(code, _)| *code < attribute.code) {
-            out.extend(new.unwrap_or_default());
+fn merged(before: &AttributeSet<'_>, changes: &mut Changes) -> Option<Vec<u8>> {
+    changes.of.sort_unstable_by_key(|(code, _)| *code);
+    let old = before.octets();
+    let mut out = Vec::with_capacity(old.len() + changes.octets.len());
+    // What stays is copied in one piece up to what changes.
+    let (mut copied, mut at) = (0, 0);
+    let mut attributes = before.iter().peekable();
+    for (code, new) in &changes.of {
+        while let Some(earlier) = attributes.next_if(|attribute| attribute.code < *code) {
+            at += earlier.wire_len();
         }
-        match changes.next_if(|(code, _)| *code == attribute.code) {
-            Some((_, new)) => out.extend(new.unwrap_or_default()),
-            None => {
-                AttributeWriter::new(&mut out).raw(attribute.flags, attribute.code, attribute.value)
-            }
+        out.extend_from_slice(&old[copied..at]);
+        out.extend_from_slice(&changes.octets[new.clone()]);
+        if let Some(replaced) = attributes.next_if(|attribute| attribute.code == *code) {
+            at += replaced.wire_len();
         }
+        copied = at;
     }
-    for (_, new) in changes {
-        out.extend(new.unwrap_or_default());
-    }
-    (out != before.octets()).then_some(out)
-}
-
-/// What does not fit an attribute leaves the one that there was.
-fn write(changes: &mut Changes, code: u8, write: impl FnOnce(&mut AttributeWriter<'_>)) {
-    let mut octets = Vec::new();
-    let mut writer = AttributeWriter::new(&mut octets);
-    write(&mut writer);
-    if !writer.overflowed() {
-        changes.insert(code, (!octets.is_empty()).then_some(octets));
-    }
+    out.extend_from_slice(&old[copied..]);
+    (out != old).then_some(out)
 }
 
 fn set_med(med: SetMed, before: &AttributeSet<'_>, changes: &mut Changes) {
@@ -113,11 +127,11 @@ fn set_med(med: SetMed, before: &AttributeSet<'_>, changes: &mut Changes) {
             u32::try_from(sum.max(0)).unwrap_or(u32::MAX)
         }
         SetMed::Remove => {
-            changes.insert(code::MED, None);
+            changes.remove(code::MED);
             return;
         }
     };
-    write(changes, code::MED, |writer| writer.med(value));
+    changes.write(code::MED, |writer| writer.med(value));
 }
 
 /// The last step of export is told what it cannot read from the set.
@@ -138,14 +152,14 @@ fn set_next_hop(
     };
     match (family, address) {
         (Family::Ipv4Unicast, NextHop::V4(address)) => {
-            write(changes, code::NEXT_HOP, |writer| writer.next_hop(address));
-            changes.insert(code::MP_REACH_NLRI, None);
+            changes.write(code::NEXT_HOP, |writer| writer.next_hop(address));
+            changes.remove(code::MP_REACH_NLRI);
         }
         (family, address) => {
-            write(changes, code::MP_REACH_NLRI, |writer| {
+            changes.write(code::MP_REACH_NLRI, |writer| {
                 writer.mp_next_hop(family, &address);
             });
-            changes.insert(code::NEXT_HOP, None);
+            changes.remove(code::NEXT_HOP);
         }
     }
     Some(NextHopChoice::Unchanged)
@@ -164,12 +178,12 @@ fn of_family(address: IpAddr, family: Family) -> Option<NextHop> {
 fn edit<P: Pattern>(
     set: &CommunitySet<P::Value, P>,
     before: impl Iterator<Item = P::Value>,
-) -> Option<Vec<P::Value>> {
+) -> Option<SmallVec<[P::Value; 16]>> {
     if set.is_empty() {
         return None;
     }
-    let mut values = match &set.replace {
-        Some(values) => values.clone(),
+    let mut values: SmallVec<[P::Value; 16]> = match &set.replace {
+        Some(values) => values.iter().copied().collect(),
         None => before.collect(),
     };
     values.retain(|value| !set.remove.iter().any(|pattern| pattern.matches(*value)));

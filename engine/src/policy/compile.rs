@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use codec::{Family, IpPrefix, NextHop, PeerKind};
 
 use super::condition;
-use super::gates::Gates;
-use super::spec::{Match, RoutePolicy, SetNextHop};
+use super::spec::{PrefixRange, RoutePolicy, SetNextHop};
+use super::statements::Statements;
 use super::trie::{Label, PrefixTrie};
 
 /// A RoutePolicy, compiled. Two that say the same are equal, whatever their hits.
@@ -20,21 +20,10 @@ pub struct Policy {
     /// There is no such policy: everything is rejected.
     missing: bool,
     pub(super) trie: PrefixTrie,
-    pub(super) labels: Vec<Labels>,
-    /// By label: the statements that ask for one of its prefixes, in order.
-    pub(super) users: Vec<Vec<u16>>,
-    pub(super) gates: Gates,
+    pub(super) statements: Statements,
     uses: Uses,
     /// Routes by the statement that they met, and of those that none decided.
     hits: Box<[AtomicU64]>,
-}
-
-/// The prefix lists of one statement; a route has to be in one of those of `matches`, and in none of
-/// those of `not`.
-#[derive(Debug, Default)]
-pub(super) struct Labels {
-    pub(super) matches: Vec<Label>,
-    pub(super) not: Vec<Label>,
 }
 
 /// What a policy looks at beside the route.
@@ -71,41 +60,21 @@ pub struct StatementHits {
 impl Policy {
     /// Compiles what a policy says.
     pub fn new(spec: RoutePolicy) -> Policy {
-        let mut lists: Vec<(Label, &[super::PrefixRange])> = Vec::new();
-        for (label, set) in (0..).zip(&spec.sets) {
-            lists.push((label, &set.ranges));
-        }
-        let mut own = spec.sets.len() as Label;
-        let mut labels_of = |part: &Match| -> Vec<Label> { part.prefix_sets.clone() };
-        let mut labels = Vec::with_capacity(spec.statements.len());
-        for statement in &spec.statements {
-            let mut of = Labels {
-                matches: labels_of(&statement.matches),
-                not: statement.not.as_ref().map_or_else(Vec::new, &mut labels_of),
-            };
-            let parts = [
-                (Some(&statement.matches), &mut of.matches),
-                (statement.not.as_ref(), &mut of.not),
-            ];
-            for (part, labels) in parts {
-                if let Some(part) = part.filter(|part| part.by_prefix) {
-                    // One of its own, if only to be empty: a list of nothing holds nothing.
-                    lists.push((own, &part.prefixes));
-                    labels.push(own);
-                    own += 1;
-                }
-            }
-            labels.push(of);
-        }
+        let sets = (0..).zip(spec.sets.iter().map(|set| set.ranges.as_slice()));
+        let mut lists: Vec<(Label, &[PrefixRange])> = sets.collect();
+        let statements = Statements::new(&spec, |part| {
+            let mut labels = part.prefix_sets.clone();
+            part.by_prefix.then(|| {
+                // One of its own, if only to be empty: a list of nothing holds nothing.
+                let own = lists.len() as Label;
+                labels.push(own);
+                lists.push((own, &part.prefixes));
+                labels.into()
+            })
+        });
         let ranges = lists.iter();
         let ranges = ranges.flat_map(|(label, list)| list.iter().map(|range| (*label, range)));
         let trie = PrefixTrie::new(ranges);
-        let mut users = vec![Vec::new(); usize::from(own)];
-        for (statement, of) in (0..).zip(&labels) {
-            for label in &of.matches {
-                users[usize::from(*label)].push(statement);
-            }
-        }
         let uses = Uses::of(&spec);
         let fingerprint = fingerprint(&spec);
         let hits = (0..=spec.statements.len()).map(|_| AtomicU64::new(0));
@@ -113,9 +82,7 @@ impl Policy {
             fingerprint,
             missing: false,
             trie,
-            labels,
-            users,
-            gates: Gates::new(&spec.statements),
+            statements,
             uses,
             hits: hits.collect(),
             spec,

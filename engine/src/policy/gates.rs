@@ -1,17 +1,17 @@
-//! Which statements an attribute set can meet at all: those that ask for a community, or for an AS in
+//! Which conditions an attribute set can meet at all: those that ask for a community, or for an AS in
 //! its path, that it does not have, are not looked at.
 //!
-//! A statement has at most one kind of gate, the first that its `match` offers. Invariant: a
-//! statement whose `match` holds for an attribute set is among its [`Gates::candidates`].
+//! A condition has at most one kind of gate, the first that it offers. Invariant: a condition that
+//! holds for an attribute set is among its [`Gates::candidates`].
 
 use ahash::AHashMap;
 
-use super::spec::{Match, Statement};
+use super::spec::Match;
 
-/// Values that one statement may be listed under.
+/// Values that one condition may be listed under.
 const VALUES_MAX: usize = 32;
 
-/// What a statement cannot be met without: one of these.
+/// What a condition cannot be met without: one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Gate {
     Community(u32),
@@ -19,58 +19,66 @@ pub(super) enum Gate {
     Asn(u32),
 }
 
-/// The statements of a policy by their gates.
+/// Conditions by their gates.
 #[derive(Debug, Default)]
 pub(super) struct Gates {
     by_gate: AHashMap<Gate, Vec<u16>>,
     /// Those without any.
     open: Vec<u16>,
+    /// Whether a condition is behind gates of each kind.
+    communities: bool,
+    origins: bool,
+    asns: bool,
 }
 
 impl Gates {
-    pub(super) fn new(statements: &[Statement]) -> Gates {
+    /// Of conditions in the order of their numbers.
+    pub(super) fn new<'a>(conditions: impl Iterator<Item = &'a Match>) -> Gates {
         let mut gates = Gates::default();
-        for (place, statement) in (0..).zip(statements) {
-            match gates_of(&statement.matches) {
-                Some(of) => {
-                    for gate in of {
-                        let listed = gates.by_gate.entry(gate).or_default();
-                        if listed.last() != Some(&place) {
-                            listed.push(place);
-                        }
-                    }
+        for (number, condition) in (0..).zip(conditions) {
+            let Some(of) = gates_of(condition) else {
+                gates.open.push(number);
+                continue;
+            };
+            for gate in of {
+                match gate {
+                    Gate::Community(_) => gates.communities = true,
+                    Gate::Origin(_) => gates.origins = true,
+                    Gate::Asn(_) => gates.asns = true,
                 }
-                None => gates.open.push(place),
+                let listed = gates.by_gate.entry(gate).or_default();
+                if listed.last() != Some(&number) {
+                    listed.push(number);
+                }
             }
         }
         gates
     }
 
-    /// The statements from one on that a set with these communities and this path may meet, in
-    /// order.
+    /// The conditions that a set with these communities and this path may meet, in order.
     pub(super) fn candidates(
         &self,
-        from: u16,
-        communities: &[u32],
+        communities: impl Iterator<Item = u32>,
         asns: impl Iterator<Item = u32>,
-        origin: Option<u32>,
+        origin: impl FnOnce() -> Option<u32>,
         out: &mut Vec<u16>,
     ) {
         out.clear();
-        let later = |list: &[u16]| list.partition_point(|place| *place < from);
-        out.extend(&self.open[later(&self.open)..]);
-        if self.by_gate.is_empty() {
-            return;
-        }
+        out.extend(&self.open);
         let open = out.len();
-        let gates = communities.iter().copied().map(Gate::Community);
-        let gates = gates
-            .chain(asns.map(Gate::Asn))
-            .chain(origin.map(Gate::Origin));
-        for gate in gates {
+        let mut pass = |gate| {
             if let Some(listed) = self.by_gate.get(&gate) {
-                out.extend(&listed[later(listed)..]);
+                out.extend(listed);
             }
+        };
+        if self.communities {
+            communities.map(Gate::Community).for_each(&mut pass);
+        }
+        if self.asns {
+            asns.map(Gate::Asn).for_each(&mut pass);
+        }
+        if self.origins {
+            origin().map(Gate::Origin).into_iter().for_each(&mut pass);
         }
         if out.len() > open {
             out.sort_unstable();

@@ -1,36 +1,28 @@
-//! Running a policy: the statements as far as attributes decide them, kept for each attribute set,
-//! and the few that are left for each prefix.
+//! Running a policy: what becomes of one attribute set, by what its prefixes meet.
 //!
-//! For one attribute set the statements are walked once. What a statement asks of attributes either
-//! fails, and it is passed over, or holds. If it asks nothing of the prefix it is met for certain;
-//! else it is *open*, and what meeting it leads to is worked out when a prefix first does. A route
-//! so goes down a small tree: a node is a row of segments, each with the statements that are open
-//! under the attributes as they are there, and the verdict that is reached if none is met.
+//! A route goes from statement to statement that something comes of; which is next follows from the
+//! class of its attributes and that of its prefix (`classes`). What comes of it, attributes changed
+//! or a verdict, is a node of a tree that is kept for each attribute set: the root has the
+//! attributes as they came, and a way leads from a node to the next by the statement that is met.
+//! So of all routes of a set the changes are made once.
 //!
 //! Invariant: a verdict equals that of asking the statements one by one, which the tests do.
 
 use std::sync::Arc;
 
 use codec::{Family, IpPrefix};
-use smallvec::SmallVec;
 
 use super::change::change;
-use super::compile::{Applied, Policy};
+use super::classes::{AttributeClass, Classes, Steps};
+use super::compile::Applied;
 use super::condition::Facts;
 use super::spec::{Action, Sources, Validation};
-use super::trie::Label;
 
 /// Attribute sets whose trees are kept, at most; a place each, by id.
 const TREES: usize = 2048;
 
-/// Nodes of one tree; past it the tree is cut back to its root.
-const NODES_MAX: usize = 64;
-
-/// Rows of open statements that are shared between trees.
-const CHAINS: usize = 16;
-
-/// Past this many open statements those are sought that the prefix could meet.
-const FEW: usize = 16;
+/// Nodes of all trees, at most about so many; past it all are forgotten.
+const NODES_MAX: usize = 65_536;
 
 /// What tells a tree from others: an attribute set, and what conditions ask beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +89,11 @@ pub struct Form {
 /// A policy with what is remembered of running it.
 pub struct Evaluator {
     applied: Applied,
-    trees: Vec<Option<Box<(Key, Tree)>>>,
-    chains: Vec<Arc<Chain>>,
+    classes: Classes,
+    steps: Steps,
+    trees: Vec<Option<Box<Tree>>>,
+    /// In all trees.
+    nodes: usize,
     hits: Hits,
 }
 
@@ -109,47 +104,34 @@ struct Hits {
     touched: Vec<u16>,
 }
 
-#[derive(Default)]
+/// What becomes of one attribute set.
 struct Tree {
+    key: Key,
+    /// The first is the root.
     nodes: Vec<Node>,
+    /// Where a statement that is met leads, by node and statement, in order.
+    ways: Vec<(u32, u16, u32)>,
 }
 
-#[derive(Default)]
-struct Node {
-    segments: Vec<Segment>,
-    /// If no open statement is met.
-    verdict: Verdict,
+enum Node {
+    /// There are statements to come.
+    Open(Open),
+    Ended(Verdict),
 }
 
-struct Segment {
-    /// What the open statements are met with.
+#[derive(Clone)]
+struct Open {
     form: Form,
-    open: Arc<Chain>,
-    /// Statements that are met for certain once none of the open ones was, and say `Next`.
-    passed: SmallVec<[u16; 2]>,
-    /// Where open statements lead that were met, by node.
-    branches: Vec<(u16, u32)>,
+    /// Of the attributes as they are here.
+    class: AttributeClass,
+    /// The next statement.
+    from: u16,
+    /// Whether every prefix meets the same next.
+    settled: bool,
 }
 
-/// Open statements in order.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Chain {
-    links: Vec<Link>,
-    /// The places of those that wait for no list.
-    unbound: Vec<u16>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Link {
-    statement: u16,
-    /// Met only by prefixes of its lists.
-    by_match: bool,
-    /// Not met by prefixes of its `not`'s lists.
-    by_not: bool,
-}
-
-/// The lists that hold a prefix.
-type Found = SmallVec<[Label; 8]>;
+/// Stands for no statement in a tree's ways.
+const NONE: u16 = u16::MAX;
 
 impl Evaluator {
     /// Nothing is remembered yet.
@@ -157,8 +139,10 @@ impl Evaluator {
         let statements = applied.policy.spec().statements.len();
         Evaluator {
             applied,
+            classes: Classes::default(),
+            steps: Steps::default(),
             trees: Vec::new(),
-            chains: Vec::new(),
+            nodes: 0,
             hits: Hits {
                 counts: vec![0; statements + 1],
                 touched: Vec::new(),
@@ -174,16 +158,20 @@ impl Evaluator {
     /// What the policy makes of a route, and whether it does the same whatever the prefix. `key`
     /// tells `subject` from all others.
     pub fn judge(&mut self, key: Key, subject: &Subject<'_>, prefix: IpPrefix) -> (Verdict, bool) {
-        if self.trees.is_empty() {
-            self.trees.resize_with(TREES, || None);
+        if self.trees.is_empty() || self.nodes >= NODES_MAX || self.classes.is_full() {
+            self.forget();
         }
         let place = place_of(&key);
-        let mut kept = self.trees[place].take().filter(|kept| kept.0 == key);
-        let kept_tree = kept.get_or_insert_with(|| Box::new((key, Tree::default())));
-        let verdict = self.run(&mut kept_tree.1, subject, prefix);
-        let settled = kept_tree.1.is_settled();
-        self.trees[place] = kept;
-        (verdict, settled)
+        let kept = self.trees.get_mut(place).and_then(Option::take);
+        let mut tree = match kept {
+            Some(kept) if kept.key == key => kept,
+            other => self.begin(other, key, subject),
+        };
+        let before = tree.nodes.len();
+        let judged = self.run(&mut tree, subject, prefix);
+        self.nodes += tree.nodes.len() - before;
+        self.trees[place] = Some(tree);
+        judged
     }
 
     /// Counts routes beyond the first that met what the last one did.
@@ -207,230 +195,134 @@ impl Evaluator {
         statement.unwrap_or(self.applied.policy.spec().statements.len() as u16)
     }
 
-    fn run(&mut self, tree: &mut Tree, subject: &Subject<'_>, prefix: IpPrefix) -> Verdict {
-        if tree.nodes.is_empty() {
-            let root = self.walk(subject, 0, Form::default());
-            tree.nodes.push(root);
-        }
-        let mut found: Option<Found> = None;
+    #[cold]
+    fn forget(&mut self) {
+        self.trees.clear();
+        self.trees.resize_with(TREES, || None);
+        self.nodes = 0;
+        self.steps.clear();
+        self.classes.clear();
+    }
+
+    /// A tree with its root, in the room of another one.
+    #[inline(never)]
+    fn begin(&mut self, room: Option<Box<Tree>>, key: Key, subject: &Subject<'_>) -> Box<Tree> {
+        let mut tree = room.unwrap_or_else(|| {
+            Box::new(Tree {
+                key,
+                nodes: Vec::new(),
+                ways: Vec::new(),
+            })
+        });
+        self.nodes -= tree.nodes.len();
+        tree.key = key;
+        tree.ways.clear();
+        tree.nodes.clear();
+        tree.nodes.push(self.open(subject, Form::default(), 0));
+        self.nodes += 1;
+        tree
+    }
+
+    #[inline(always)]
+    fn run(&mut self, tree: &mut Tree, subject: &Subject<'_>, prefix: IpPrefix) -> (Verdict, bool) {
+        let class = self.applied.policy.trie.class_of(prefix);
+        let mut settled = true;
         let mut at = 0;
-        'node: loop {
-            for place in 0..tree.nodes[at].segments.len() {
-                let segment = &tree.nodes[at].segments[place];
-                let policy = &self.applied.policy;
-                let met = (!segment.open.links.is_empty())
-                    .then(|| found.get_or_insert_with(|| find(policy, prefix)))
-                    .and_then(|found| segment.open.first_met(policy, found));
-                let Some(statement) = met else {
-                    for passed in &segment.passed {
-                        self.hits.add(*passed, 1);
-                    }
-                    continue;
-                };
-                let known = segment.branches.iter().find(|(by, _)| *by == statement);
-                at = match known {
-                    Some((_, node)) => *node as usize,
-                    None => self.grow(tree, subject, (at, place), statement),
-                };
-                // The one that decides is counted below.
-                if tree.nodes[at].verdict.statement != Some(statement) {
-                    self.hits.add(statement, 1);
+        loop {
+            let open = match &tree.nodes[at as usize] {
+                Node::Open(open) => open,
+                Node::Ended(verdict) => {
+                    self.hits.add(self.place(verdict.statement), 1);
+                    return (verdict.clone(), settled);
                 }
-                continue 'node;
+            };
+            settled &= open.settled;
+            let of = (open.class, open.from, class);
+            let step = self.steps.step(&self.applied, &self.classes, of);
+            for passed in &step.passed {
+                self.hits.add(*passed, 1);
             }
-            break;
+            let stop = step.stop;
+            let way = (at, stop.unwrap_or(NONE));
+            at = match tree
+                .ways
+                .binary_search_by_key(&way, |(at, by, _)| (*at, *by))
+            {
+                Ok(place) => tree.ways[place].2,
+                Err(place) => {
+                    let node = self.follow(subject, open.form.clone(), stop);
+                    let new = tree.nodes.len() as u32;
+                    tree.nodes.push(node);
+                    tree.ways.insert(place, (way.0, way.1, new));
+                    new
+                }
+            };
+            // The one that decides is counted with the verdict.
+            if let (Some(stop), Node::Open(_)) = (stop, &tree.nodes[at as usize]) {
+                self.hits.add(stop, 1);
+            }
         }
-        let verdict = tree.nodes[at].verdict.clone();
-        self.hits.add(self.place(verdict.statement), 1);
-        verdict
     }
 
-    /// Works out where meeting an open statement leads. Returns the node.
-    fn grow(
-        &mut self,
-        tree: &mut Tree,
-        subject: &Subject<'_>,
-        (at, place): (usize, usize),
-        statement: u16,
-    ) -> usize {
-        let form = tree.nodes[at].segments[place].form.clone();
-        let node = self.meet(subject, statement, form);
-        if tree.nodes.len() >= NODES_MAX {
-            // The node that we stand on is not needed any more, and the root only again.
-            tree.nodes.truncate(1);
-            for segment in &mut tree.nodes[0].segments {
-                segment.branches.clear();
-            }
-            tree.nodes.push(node);
-            return tree.nodes.len() - 1;
-        }
-        let new = tree.nodes.len();
-        tree.nodes[at].segments[place]
-            .branches
-            .push((statement, new as u32));
-        tree.nodes.push(node);
-        new
-    }
-
-    /// What follows from meeting a statement.
-    fn meet(&mut self, subject: &Subject<'_>, statement: u16, form: Form) -> Node {
-        let policy = Arc::clone(&self.applied.policy);
-        let Some(said) = policy.spec().statements.get(usize::from(statement)) else {
-            return Node::default();
+    /// What follows from meeting a statement, or none.
+    #[inline(never)]
+    fn follow(&mut self, subject: &Subject<'_>, form: Form, statement: Option<u16>) -> Node {
+        let spec = self.applied.policy.spec();
+        let said = statement.and_then(|by| spec.statements.get(usize::from(by)));
+        let (Some(statement), Some(said)) = (statement, said) else {
+            return ended(spec.default_accepts, None, form);
+        };
+        let form = match said.action {
+            Action::Reject => form,
+            Action::Accept | Action::Next => self.changed(subject, form, statement),
         };
         match said.action {
-            Action::Next => {
-                let form = self.changed(subject, &form, statement);
-                self.walk(subject, statement + 1, form)
-            }
-            Action::Accept => Node::closed(Verdict {
-                accepted: true,
-                statement: Some(statement),
-                form: self.changed(subject, &form, statement),
-            }),
-            Action::Reject => Node::closed(Verdict {
-                accepted: false,
-                statement: Some(statement),
-                form: Form::default(),
-            }),
+            Action::Next => self.open(subject, form, statement + 1),
+            Action::Accept => ended(true, Some(statement), form),
+            Action::Reject => ended(false, Some(statement), form),
         }
     }
 
-    /// The statements from one on, as far as attributes decide them.
-    fn walk(&mut self, subject: &Subject<'_>, from: u16, mut form: Form) -> Node {
-        let policy = Arc::clone(&self.applied.policy);
-        let mut segments = Vec::new();
-        let mut links = Vec::new();
-        let mut attributes = form.attributes.clone();
-        let mut at = from;
-        let mut candidates = Vec::new();
-        'form: loop {
-            let shown = Subject {
-                attributes: attributes.as_deref().unwrap_or(subject.attributes),
-                ..*subject
-            };
-            let facts = Facts::of(&shown);
-            facts.candidates(&policy.gates, at, &mut candidates);
-            for statement in candidates.iter().copied() {
-                let Some(link) = self.link(&facts, statement) else {
-                    continue;
-                };
-                let Some(said) = policy.spec().statements.get(usize::from(statement)) else {
-                    continue;
-                };
-                at = statement + 1;
-                if link.by_match || link.by_not {
-                    links.push(link);
-                    continue;
-                }
-                if said.action == Action::Next && said.set.is_empty() {
-                    // Only counted; it tells nothing apart.
-                    self.close_segment(&mut segments, &mut links, &form, Some(statement));
-                    continue;
-                }
-                let changed = match said.action {
-                    Action::Reject => Form::default(),
-                    Action::Accept | Action::Next => self.changed(subject, &form, statement),
-                };
-                if said.action == Action::Next {
-                    self.close_segment(&mut segments, &mut links, &form, Some(statement));
-                    form = changed;
-                    attributes = form.attributes.clone();
-                    continue 'form;
-                }
-                self.close_segment(&mut segments, &mut links, &form, None);
-                let verdict = Verdict {
-                    accepted: said.action == Action::Accept,
-                    statement: Some(statement),
-                    form: changed,
-                };
-                return Node { segments, verdict };
-            }
-            break;
-        }
-        self.close_segment(&mut segments, &mut links, &form, None);
-        let accepted = policy.spec().default_accepts;
-        let verdict = Verdict {
-            accepted,
-            statement: None,
-            form: if accepted { form } else { Form::default() },
-        };
-        Node { segments, verdict }
-    }
-
-    fn close_segment(
-        &mut self,
-        segments: &mut Vec<Segment>,
-        links: &mut Vec<Link>,
-        form: &Form,
-        passed: Option<u16>,
-    ) {
-        if links.is_empty() && passed.is_none() {
-            return;
-        }
-        segments.push(Segment {
-            form: form.clone(),
-            open: self.shared(std::mem::take(links)),
-            passed: passed.into_iter().collect(),
-            branches: Vec::new(),
+    /// The statements from one on are to come.
+    fn open(&mut self, subject: &Subject<'_>, form: Form, from: u16) -> Node {
+        let facts = Facts::of(&Subject {
+            attributes: form.attributes.as_deref().unwrap_or(subject.attributes),
+            ..*subject
         });
-    }
-
-    /// A row that was made lately is the same memory.
-    fn shared(&mut self, links: Vec<Link>) -> Arc<Chain> {
-        if let Some(known) = self.chains.iter().find(|chain| chain.links == links) {
-            return Arc::clone(known);
-        }
-        let unbound = (0..).zip(&links).filter(|(_, link)| !link.by_match);
-        let chain = Arc::new(Chain {
-            unbound: unbound.map(|(place, _)| place).collect(),
-            links,
-        });
-        if self.chains.len() >= CHAINS {
-            self.chains.remove(0);
-        }
-        self.chains.push(Arc::clone(&chain));
-        chain
-    }
-
-    /// Whether a statement can be met; none: not with these attributes.
-    fn link(&self, facts: &Facts<'_>, statement: u16) -> Option<Link> {
-        let place = usize::from(statement);
-        let said = self.applied.policy.spec().statements.get(place)?;
-        if !self.applied.neighbor_holds(place, false) || !facts.meet(&said.matches) {
-            return None;
-        }
-        let not = said.not.as_ref();
-        let not = not.filter(|not| self.applied.neighbor_holds(place, true) && facts.meet(not));
-        if not.is_some_and(|not| !not.by_prefix) {
-            return None;
-        }
-        Some(Link {
-            statement,
-            by_match: said.matches.by_prefix,
-            by_not: not.is_some(),
+        let class = self.classes.of(&self.applied, &facts);
+        let statements = &self.applied.policy.statements;
+        let settled = statements.is_settled(&self.applied, from, self.classes.held(class));
+        Node::Open(Open {
+            form,
+            class,
+            from,
+            settled,
         })
     }
 
-    fn changed(&self, subject: &Subject<'_>, form: &Form, statement: u16) -> Form {
-        let said = self
-            .applied
-            .policy
-            .spec()
-            .statements
-            .get(usize::from(statement));
+    fn changed(&self, subject: &Subject<'_>, form: Form, statement: u16) -> Form {
+        let statements = &self.applied.policy.spec().statements;
+        let said = statements.get(usize::from(statement));
         let Some(said) = said.filter(|said| !said.set.is_empty()) else {
-            return form.clone();
+            return form;
         };
         let before = form.attributes.as_deref().unwrap_or(subject.attributes);
         let (octets, effects) = change(&said.set, subject.family, &self.applied, before);
         Form {
-            attributes: octets
-                .map_or_else(|| form.attributes.clone(), |octets| Some(octets.into())),
+            attributes: octets.map(Arc::from).or(form.attributes),
             next_hop: effects.next_hop.unwrap_or(form.next_hop),
             sets_med: effects.sets_med.unwrap_or(form.sets_med),
         }
     }
+}
+
+/// What is rejected is shown as it came.
+fn ended(accepted: bool, statement: Option<u16>, form: Form) -> Node {
+    Node::Ended(Verdict {
+        accepted,
+        statement,
+        form: if accepted { form } else { Form::default() },
+    })
 }
 
 impl Hits {
@@ -441,70 +333,6 @@ impl Hits {
         }
         *count += routes;
     }
-}
-
-impl Tree {
-    /// Whether every prefix meets the same.
-    fn is_settled(&self) -> bool {
-        let root = self.nodes.first();
-        root.is_some_and(|root| root.segments.iter().all(|s| s.open.links.is_empty()))
-    }
-}
-
-impl Node {
-    fn closed(verdict: Verdict) -> Node {
-        Node {
-            segments: Vec::new(),
-            verdict,
-        }
-    }
-}
-
-impl Chain {
-    /// The first statement that a prefix in these lists meets.
-    fn first_met(&self, policy: &Policy, found: &Found) -> Option<u16> {
-        let users = |label: &Label| policy.users.get(usize::from(*label)).map_or(&[][..], |u| u);
-        let sought: usize = found.iter().map(|label| users(label).len()).sum();
-        if self.links.len() <= FEW.max(sought) {
-            let met = self.links.iter().find(|link| link.is_met(policy, found));
-            return met.map(|link| link.statement);
-        }
-        let unbound = self
-            .unbound
-            .iter()
-            .map(|place| &self.links[usize::from(*place)]);
-        let mut met = unbound.filter(|link| link.is_met(policy, found));
-        let mut first = met.next().map(|link| link.statement);
-        for statement in found.iter().flat_map(users) {
-            if first.is_some_and(|first| first <= *statement) {
-                continue;
-            }
-            let by_statement = |link: &Link| link.statement;
-            let place = self.links.binary_search_by_key(statement, by_statement);
-            if place.is_ok_and(|place| self.links[place].is_met(policy, found)) {
-                first = Some(*statement);
-            }
-        }
-        first
-    }
-}
-
-impl Link {
-    fn is_met(&self, policy: &Policy, found: &Found) -> bool {
-        let labels = &policy.labels[usize::from(self.statement)];
-        let in_one = |lists: &[Label]| lists.iter().any(|label| found.contains(label));
-        (!self.by_match || in_one(&labels.matches)) && !(self.by_not && in_one(&labels.not))
-    }
-}
-
-fn find(policy: &Policy, prefix: IpPrefix) -> Found {
-    let mut found = Found::new();
-    policy.trie.find(prefix, |label| {
-        if !found.contains(&label) {
-            found.push(label);
-        }
-    });
-    found
 }
 
 fn place_of(key: &Key) -> usize {
