@@ -165,7 +165,18 @@ impl Shard {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        if peer.awaited.take().is_some() && self.deferral.release() {
+        self.released += usize::from(peer.awaited.take().is_some());
+        self.peers.arm(id);
+    }
+
+    /// What the peers said is published: those that are done are waited for no longer. True: it is
+    /// over, and what waited can be told.
+    pub(super) fn release_deferral(&mut self) -> bool {
+        let mut over = false;
+        for _ in 0..std::mem::take(&mut self.released) {
+            over |= self.deferral.release();
+        }
+        if over {
             tracing::info!("peers are told all routes: nobody is waited for after the restart");
             // The other shards see it when they look.
             for instance in self.instances.values() {
@@ -173,7 +184,7 @@ impl Shard {
                 self.actions.push_back(Action::Wake(others));
             }
         }
-        self.peers.arm(id);
+        over
     }
 
     /// Once it is over, what waited is told.

@@ -39,6 +39,8 @@ pub(super) struct Instance {
     originations: VecDeque<Origination>,
     /// Shares of changes that are in the table and not published.
     settled: Vec<OpenChange>,
+    /// Marks that may be of the time in which nobody was told anything, and still wait.
+    deferred: usize,
     pub(super) teardowns: VecDeque<Teardown>,
     /// What was swept in this turn.
     pub(super) swept: Vec<Swept>,
@@ -115,6 +117,7 @@ impl Instance {
             views: AHashMap::new(),
             originations: VecDeque::new(),
             settled: Vec::new(),
+            deferred: 0,
             teardowns: VecDeque::new(),
             swept: Vec::new(),
             arrivals: Arrivals::default(),
@@ -344,6 +347,9 @@ impl Instance {
         let wake = self.publish();
         if defers {
             self.writer.flush();
+            let rib = self.writer.rib();
+            let limits = Family::ALL.map(|family| rib.id_limit(family) as usize);
+            self.deferred = limits.iter().sum();
             let more = !self.originations.is_empty() || !self.teardowns.is_empty();
             return (wake, more);
         }
@@ -368,9 +374,18 @@ impl Instance {
                 group.flush_live(outbox);
             }
         }
-        // Live changes have gone out; what new and slow members are owed comes behind them.
+        // Marks are taken in order. Should new ones never cease, those of before are done with once
+        // there were as many as the table then had prefixes.
+        self.deferred = match self.writer.has_dirty() {
+            true => self.deferred.saturating_sub(self.dirty.len()),
+            false => 0,
+        };
+        // Live changes have gone out; what new and slow members are owed comes behind them. So does
+        // End-of-RIB: after a restart what was deferred is their first table.
         for group in self.groups.iter_mut().flatten() {
-            more |= group.work(&mut self.writer, &guard, outbox);
+            if self.deferred == 0 {
+                more |= group.work(&mut self.writer, &guard, outbox);
+            }
             for attributes in group.take_released() {
                 self.writer.release(attributes);
             }

@@ -100,6 +100,8 @@ pub struct Shard {
     deferral: Deferral,
     /// It was not over when this shard looked last.
     defers: bool,
+    /// Peers that are waited for no longer, once what they said is published.
+    released: usize,
     memory: Memory,
     /// Peers of which something is to be judged anew.
     reconsidering: VecDeque<PeerId>,
@@ -124,6 +126,7 @@ impl Shard {
             established: options.established,
             dynamic_peers: options.dynamic_peers,
             defers: !options.deferral.is_over(),
+            released: 0,
             deferral: options.deferral,
             memory: Memory::default(),
             reconsidering: VecDeque::new(),
@@ -355,6 +358,7 @@ impl Shard {
                 self.actions.push_back(Action::Wake(wake));
             }
         }
+        more |= self.release_deferral();
         self.note_swept();
         self.report_backlogs(now);
         more

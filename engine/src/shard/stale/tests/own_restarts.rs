@@ -17,21 +17,25 @@ fn restarted(neighbor: Neighbor, peers: usize) -> (Bed, Deferral) {
     deferral.expect(peers);
     deferral.begin();
     let mut bed = Bed::after(deferral.clone(), neighbor);
-    let attributes = Arc::new(OriginAttributes {
-        communities: vec![],
-        large_communities: vec![],
-        local_preference: 100,
-    });
-    let change = OriginChange {
-        prefix: IpPrefix::V4(prefix(200)),
-        attributes: Some(attributes),
-        kinds: Default::default(),
-    };
-    bed.command(ShardCommand::Delta(Delta::Origins(
-        INSTANCE,
-        Box::new([change]),
-    )));
+    bed.originate([prefix(200)]);
     (bed, deferral)
+}
+
+impl Bed {
+    fn originate(&mut self, prefixes: impl IntoIterator<Item = Ipv4Prefix>) {
+        let attributes = Arc::new(OriginAttributes {
+            communities: vec![],
+            large_communities: vec![],
+            local_preference: 100,
+        });
+        let changes = prefixes.into_iter().map(|prefix| OriginChange {
+            prefix: IpPrefix::V4(prefix),
+            attributes: Some(Arc::clone(&attributes)),
+            kinds: Default::default(),
+        });
+        let changes = changes.collect();
+        self.command(ShardCommand::Delta(Delta::Origins(INSTANCE, changes)));
+    }
 }
 
 // RFC-SHOWN 4724 §4.1
@@ -50,6 +54,20 @@ fn after_a_restart_peers_are_told_nothing_until_what_they_say_has_come() {
     bed.establish(graceful(&RESTARTS));
     assert_eq!(bed.heard[0], "open F");
     assert_eq!(bed.heard[2..], ["update", "end"]);
+}
+
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn end_of_rib_comes_behind_all_that_was_deferred_however_much_it_is() {
+    let (mut bed, _) = restarted(keeper(), 1);
+    let many = (0..20_000).map(|number| Ipv4Prefix::masked((0x1500_0000 | number << 8).into(), 24));
+    bed.originate(many);
+    bed.establish(graceful(&RESTARTS));
+    bed.end_of_rib();
+    let told = |word| move |heard: &&String| heard.as_str() == word;
+    assert!(bed.heard.iter().filter(told("update")).count() > 10);
+    assert_eq!(bed.heard.iter().filter(told("end")).count(), 1);
+    assert_eq!(bed.heard.last().unwrap(), "end");
 }
 
 // RFC-SHOWN 4724 §4.1
