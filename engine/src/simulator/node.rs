@@ -197,6 +197,19 @@ impl Node {
         }
     }
 
+    /// `ringbgp drain [PEER] --wait`, or without a time `ringbgp undrain [PEER]`.
+    pub(super) fn drain(&mut self, now: Time, peer: Option<IpAddr>, wait: Option<Duration>) {
+        for shard in 0..self.shards.len() {
+            let command = ShardCommand::Drain {
+                instance: None,
+                peer: peer.map(Into::into),
+                wait,
+                reply: Box::new(|_| {}),
+            };
+            self.tell(now, shard, command);
+        }
+    }
+
     /// `ringbgp refresh PEER`.
     pub(super) fn ask_for_routes(&mut self, now: Time, peer: IpAddr) {
         for shard in 0..self.shards.len() {

@@ -2,7 +2,8 @@
 //!
 //! Written from the standards' words and the contract, not from the engine: RFC 4271 §9.1.2.2 as
 //! eliminations from a list, export as one function of one route. No sharing, no memory of what
-//! was sent before. Read it beside RFC 4271 §5 and §9, RFC 4456 §6, §8 and §9, RFC 7947 §2.
+//! was sent before. Read it beside RFC 4271 §5 and §9, RFC 4456 §6, §8 and §9, RFC 7947 §2,
+//! RFC 8326 §4.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,6 +12,7 @@ use codec::{Family, FamilySet, IpPrefix, WireFormat};
 
 use super::policy::{self, Judged, Seen};
 use super::route::{Route, Table};
+use super::scenario::GRACEFUL_SHUTDOWN;
 use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Role};
 
 /// A session that is up, as the oracle sees it.
@@ -31,6 +33,8 @@ pub(super) struct Peering<'w> {
     pub(super) local: IpAddr,
     /// The router knows what LLGR_STALE means (RFC 9494).
     pub(super) long_lived: bool,
+    /// The session is about to be closed, and the router is told so (RFC 8326).
+    pub(super) draining: bool,
 }
 
 /// The addresses of the node that are no session's: what `Auto` finds on the interface.
@@ -168,6 +172,7 @@ pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Or
             is_served(peering),
             is_reflected(peering),
             peering.long_lived,
+            peering.draining,
         ),
         (!is_external(peering)).then_some(neighbor.cluster_id),
         peering.format.four_octet_as,
@@ -280,9 +285,13 @@ fn candidates(
                 route.originator_id = None;
                 route.cluster_list.clear();
             }
-            let Some(route) = imported(peering, prefix, route, node) else {
+            let Some(mut route) = imported(peering, prefix, route, node) else {
                 continue;
             };
+            // RFC 8326 §4.2.
+            if external && route.communities.contains(&GRACEFUL_SHUTDOWN) {
+                route.local_pref = Some(0);
+            }
             candidates.push(Candidate {
                 from: Some(index),
                 external,
@@ -457,6 +466,13 @@ fn exported(
     }
     if !neighbor.send_communities.large {
         route.large_communities.clear();
+    }
+    // RFC 8326 §4.1, whatever communities the neighbor is sent.
+    if peering.draining {
+        if !route.communities.contains(&GRACEFUL_SHUTDOWN) {
+            route.communities.push(GRACEFUL_SHUTDOWN);
+        }
+        route.local_pref = (!to_external).then_some(0);
     }
     Some(route)
 }

@@ -39,6 +39,9 @@ const CLUSTER_IDS: [Ipv4Addr; 2] = [NODE.ipv4, Ipv4Addr::new(192, 0, 2, 77)];
 const LLGR_STALE: u32 = 0xffff_0006;
 const NO_LLGR: u32 = 0xffff_0007;
 
+/// RFC 8326 §5.1.
+pub(super) const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+
 /// What the node is, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Theme {
@@ -83,12 +86,14 @@ pub(super) enum Event {
     Clear,
     /// Our operator resets the session with a router.
     Reset,
+    /// Our operator drains the session with a router, or with all, or undrains it (RFC 8326).
+    Drain,
     /// A router sends garbage.
     Garbage,
 }
 
 /// Events, as often as they are listed.
-const EVENTS: [Event; 30] = [
+const EVENTS: [Event; 32] = [
     Event::ChangeOrigins,
     Event::ChangeOrigins,
     Event::ChangeOrigins,
@@ -119,7 +124,21 @@ const EVENTS: [Event; 30] = [
     Event::Cut,
     Event::Clear,
     Event::Reset,
+    Event::Drain,
+    Event::Drain,
 ];
+
+/// How long a router that is drained keeps its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drained {
+    /// A few seconds: at quiet it is gone.
+    Briefly,
+    /// Past the end of the run, unless it ends by itself.
+    Lastingly,
+}
+
+/// What our operator asks for: of which router (none: of all), and for how long; none: undrain.
+pub(super) type DrainCommand = (Option<usize>, Option<Duration>);
 
 /// What a seed makes, and the numbers that are left to draw.
 #[derive(Debug)]
@@ -134,6 +153,8 @@ pub(super) struct Scenario {
     prefixes: Vec<IpPrefix>,
     theme: Theme,
     cluster_id: Ipv4Addr,
+    /// The routers that are drained.
+    drained: BTreeMap<usize, Drained>,
     /// Routes carry attributes of kilobytes: queues fill, peers fall behind.
     bulky: bool,
 }
@@ -199,6 +220,7 @@ impl Scenario {
             prefixes: prefixes(bulky),
             theme,
             cluster_id,
+            drained: BTreeMap::new(),
             bulky,
             random,
         }
@@ -347,8 +369,32 @@ impl Scenario {
         }
     }
 
-    /// Every neighbor is configured, with its router's AS, and BGP is on.
+    /// A router is drained, or all are, or no more.
+    pub(super) fn draw_drain(&mut self, router: usize) -> DrainCommand {
+        let meant = (!self.random.percent(15)).then_some(router);
+        let ends = self.drained.contains_key(&router) && self.random.percent(60);
+        let (drained, wait) = match self.random.percent(50) {
+            true => (Drained::Briefly, self.random.up_to(Duration::from_secs(5))),
+            false => (Drained::Lastingly, Duration::from_secs(1 << 20)),
+        };
+        let routers = meant.map_or(0..self.routers.len(), |router| router..router + 1);
+        for router in routers {
+            match ends {
+                true => self.drained.remove(&router),
+                false => self.drained.insert(router, drained),
+            };
+        }
+        (meant, (!ends).then_some(wait))
+    }
+
+    /// Whether a router is drained, and how.
+    pub(super) fn drained(&self, router: usize) -> Option<Drained> {
+        self.drained.get(&router).copied()
+    }
+
+    /// Every neighbor is configured, with its router's AS, nobody is drained, and BGP is on.
     pub(super) fn mend(&mut self) {
+        self.drained.clear();
         for (router, neighbor) in self.routers.iter().zip(&mut self.neighbors) {
             let mut mended = Neighbor::clone(neighbor);
             mended.peer_asn = PeerAsn::Number(router.asn);
@@ -405,6 +451,7 @@ impl Scenario {
                 3..6 => vec![0xfbf4_0007],
                 6 => vec![0xfbf4_0007, LLGR_STALE],
                 7 => vec![NO_LLGR],
+                8 => vec![0xfbf4_0007, GRACEFUL_SHUTDOWN],
                 _ => vec![],
             },
             large_communities: match self.random.below(24) {

@@ -12,7 +12,7 @@ use super::node::Node;
 use super::oracle::{Peering, expected_tables, sharing_key};
 use super::route::{Route, Table};
 use super::router::Router;
-use super::scenario::{Event, NODE, Scenario};
+use super::scenario::{Drained, Event, NODE, Scenario};
 use crate::config::{DesiredState, Neighbor, diff};
 use crate::random::Random;
 use crate::time::Time;
@@ -353,6 +353,7 @@ impl World {
     /// Whatever was switched off is on again, so that most comparisons have something to compare.
     fn mend(&mut self) {
         self.scenario.mend();
+        self.node.drain(self.now, None, None);
         for router in self.routers.iter_mut().filter(|router| !router.up) {
             router.restart(self.now);
         }
@@ -371,6 +372,7 @@ impl World {
             }
             Event::ToggleNeighbor => self.scenario.toggle_neighbor(index),
             Event::ChangeCluster => self.scenario.change_cluster(),
+            Event::Drain => self.drain(index),
             Event::ToggleInstance => {
                 let instance = self.scenario.instance();
                 instance.enabled = !instance.enabled;
@@ -379,6 +381,13 @@ impl World {
         }
         self.tell_node();
         self.note_dials(false);
+    }
+
+    fn drain(&mut self, index: usize) {
+        let (meant, wait) = self.scenario.draw_drain(index);
+        self.log(|| format!("drain {meant:?} for {wait:?}"));
+        let peer = meant.map(|index| self.routers[index].spec.address);
+        self.node.drain(self.now, peer, wait);
     }
 
     fn happen_to_router(&mut self, event: Event, index: usize) {
@@ -483,7 +492,10 @@ impl World {
             let found = router
                 .established()
                 .filter(|(link, _)| self.node.has(*link));
+            let held = self.scenario.drained(router.spec.index).is_some();
             match (expected, found) {
+                // Its session ended, or never was, while it is drained: it stays so.
+                (Some(_), None) if held => {}
                 (Some(_), None) => return Some(format!("router {address} has no session")),
                 (None, Some(_)) => {
                     return Some(format!(
@@ -532,7 +544,9 @@ impl World {
         let families = neighbor.families.intersection(router.spec.families);
         let config = crate::session::SessionConfig::of(neighbor);
         let allowed = config.allows(router.spec.asn);
-        let wanted = up && instance.enabled && dialled && allowed && !families.is_empty();
+        let closed = self.scenario.drained(router.spec.index) == Some(Drained::Briefly);
+        let wanted =
+            up && instance.enabled && dialled && allowed && !closed && !families.is_empty();
         wanted.then_some((&**neighbor, families))
     }
 
@@ -597,6 +611,7 @@ impl World {
             format,
             local: self.node.local_for(router.spec.address),
             long_lived: router.spec.knows_long_lived(),
+            draining: self.scenario.drained(router.spec.index).is_some(),
         }
     }
 
