@@ -18,8 +18,9 @@ use super::compile::Applied;
 use super::condition::Facts;
 use super::spec::{Action, Sources, Validation};
 
-/// Attribute sets whose trees are kept, at most; a place each, by id.
-const TREES: usize = 2048;
+/// Attribute sets whose trees are kept, at most; a place each, by id. As many as a core has at hand:
+/// prefixes of a set mostly come together, and a new tree takes the room of an old one.
+const TREES: usize = 512;
 
 /// Nodes of all trees, at most about so many; past it all are forgotten.
 const NODES_MAX: usize = 65_536;
@@ -337,5 +338,5 @@ impl Hits {
 
 fn place_of(key: &Key) -> usize {
     let mixed = key.attributes.wrapping_mul(0x9e37_79b9) ^ key.attributes >> 24;
-    (mixed as usize ^ key.family.index() << 5 ^ (key.validation as usize) << 9) % TREES
+    (mixed as usize ^ key.family.index() << 8 ^ (key.validation as usize) << 7) % TREES
 }

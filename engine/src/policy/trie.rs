@@ -7,8 +7,8 @@
 //! and one for each of its 16 children; children, and what is known of the prefixes that end in a
 //! node, stand side by side, so that counting bits finds them. Lists hold ranges of lengths, so with
 //! each prefix stand the classes of the prefixes within, by length: what holds it, and what is
-//! around it. A look-up so visits one node for four bits, and reads nothing else but at the last
-//! prefix on its way.
+//! around it; few rows of those are different. A look-up so visits one node for four bits, and reads
+//! nothing else but the row of the last prefix on its way.
 
 use ahash::AHashMap;
 use codec::{Family, IpPrefix, Prefix};
@@ -52,7 +52,9 @@ struct Member {
 struct OfFamily {
     /// The first is the root; empty: there is no rule below length 0.
     nodes: Vec<Node>,
-    /// Where the row of steps begins of each prefix that has rules; the first is of length 0.
+    /// Where the row of steps begins of the prefix of length 0.
+    outer: u32,
+    /// And of each prefix that ends in a node, but where all of a node have the same.
     endings: Vec<u32>,
     /// Rows of classes up to a length each, the last for all lengths.
     steps: Vec<Step>,
@@ -64,9 +66,11 @@ struct Node {
     ending: u32,
     children: u16,
     first_child: u32,
-    /// The first of them in `endings`.
-    first_ending: u32,
+    /// The first of them in `endings`; with [`SAME`], where the row begins of all.
+    rows: u32,
 }
+
+const SAME: u32 = 1 << 31;
 
 /// Prefixes up to a length, those above the step before, are of this class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,14 +139,16 @@ impl PrefixTrie {
 impl OfFamily {
     #[inline]
     fn class_of(&self, mut bits: u128, length: u8) -> Class {
-        let mut row = 0;
+        let mut row = self.outer | SAME;
         let (mut at, mut left) = (0, length);
         while let Some(node) = self.nodes.get(at) {
             let nibble = (bits >> (u128::BITS - u32::from(STRIDE))) as usize;
             let on_the_way = ON_THE_WAY[usize::from(left.min(STRIDE))][nibble];
             if let Some(last) = (node.ending & on_the_way).checked_ilog2() {
-                let before = node.ending & ((1 << last) - 1);
-                row = node.first_ending + before.count_ones();
+                row = node.rows;
+                if row & SAME == 0 {
+                    row += (node.ending & ((1 << last) - 1)).count_ones();
+                }
             }
             let bit = 1u16 << nibble;
             if left <= STRIDE || node.children & bit == 0 {
@@ -153,7 +159,10 @@ impl OfFamily {
             bits <<= STRIDE;
             left -= STRIDE;
         }
-        let begin = self.endings.get(row as usize).map_or(0, |begin| *begin);
+        let begin = match row & SAME {
+            0 => self.endings.get(row as usize).copied().unwrap_or_default(),
+            _ => row & !SAME,
+        };
         let steps = self.steps.get(begin as usize..).unwrap_or_default();
         let step = steps.iter().find(|step| length <= step.longest);
         step.map_or(Class::default(), |step| step.class)
@@ -218,7 +227,7 @@ impl Builder<'_> {
         let (of_all, entries) = entries.split_at(below);
         let rules = of_all.iter().map(|(_, _, rule)| *rule);
         let outer = builder.row_with(nothing, rules.collect());
-        builder.of.endings.push(outer);
+        builder.of.outer = outer;
         if !entries.is_empty() {
             builder.of.nodes.push(Node::default());
             builder.fill(0, entries, 0, outer);
@@ -251,7 +260,6 @@ impl Builder<'_> {
         }
         here.sort_by_key(|(place, _)| *place);
         let mut node = Node {
-            first_ending: self.of.endings.len() as u32,
             first_child: self.of.nodes.len() as u32,
             ..Node::default()
         };
@@ -269,7 +277,13 @@ impl Builder<'_> {
             let around = around.map_or(outer, |(_, row)| *row);
             let row = self.row_with(around, of_place.iter().map(|(_, rule)| *rule).collect());
             rows.push((*place, row));
-            self.of.endings.push(row);
+        }
+        node.rows = match rows.as_slice() {
+            [(_, first), rest @ ..] if rest.iter().all(|(_, row)| row == first) => first | SAME,
+            _ => self.of.endings.len() as u32,
+        };
+        if node.rows & SAME == 0 {
+            self.of.endings.extend(rows.iter().map(|(_, row)| *row));
         }
         for (nibble, _) in &children {
             node.children |= 1 << nibble;
