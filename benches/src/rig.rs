@@ -8,7 +8,7 @@ use codec::{Capability, Open};
 use engine::config::{
     BuiltinFilters, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, PeerAsn,
 };
-use engine::group::{BACKLOG_MAX, Interfaces};
+use engine::group::{BACKLOG_MAX, Interfaces, REST_A_MEMBER};
 use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use engine::time::Time;
 use rib::{Rib, ShardId};
@@ -43,6 +43,7 @@ impl Rig {
             seed: 1,
             interfaces: Box::new(NoInterfaces),
             backlog_max: BACKLOG_MAX,
+            rest_a_member: REST_A_MEMBER,
             established: EstablishedPeers::default(),
             dynamic_peers: Default::default(),
             deferral: Default::default(),

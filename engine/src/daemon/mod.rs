@@ -268,6 +268,7 @@ fn make_shard(
             seed,
             interfaces: Box::new(SystemInterfaces),
             backlog_max: crate::group::BACKLOG_MAX,
+            rest_a_member: crate::group::REST_A_MEMBER,
             established,
             dynamic_peers,
             deferral,

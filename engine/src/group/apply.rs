@@ -14,9 +14,10 @@ use super::Fault;
 use super::Group;
 use super::advert::{AdvertId, Exporter, Told};
 use super::entry::Entry;
-use super::pack::{Audience, Packer};
+use super::pack::Packer;
 use super::policy::{self, Asked};
 use super::reflect::PathSource;
+use super::run::Audience;
 
 /// What tells paths apart for export: attributes, source, and what asks for an own route.
 type Key = (AttributeId, SourceId, u8);

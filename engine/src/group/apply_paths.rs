@@ -14,8 +14,9 @@ use smallvec::SmallVec;
 use super::Fault;
 use super::Group;
 use super::advert::{AdvertId, Told};
-use super::pack::{Audience, Packer};
+use super::pack::Packer;
 use super::paths::{Holders, PathList};
+use super::run::Audience;
 
 /// Something that members are told of a path.
 struct Step {

@@ -5,6 +5,7 @@
 //! uniting their sets, and a member that is slow, new or asks for a refresh is simply in a cohort
 //! whose set is not empty yet. A spurious withdraw is allowed, a missing one never.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use codec::{Family, FamilySet};
@@ -100,6 +101,9 @@ pub(super) struct Cohort {
     /// Somebody came late since something was told.
     came_late: bool,
     pub(super) packer: Packer,
+    /// [`Outbox::drained`](super::Outbox::drained) when no member had room: until it is another, none
+    /// has.
+    pub(super) full_at: Cell<Option<u64>>,
 }
 
 impl Cohort {
@@ -176,6 +180,7 @@ impl Cohort {
 
     /// A new member joins the walk that is under way where it stands.
     pub(super) fn join(&mut self, mut member: Member) {
+        self.full_at.set(None);
         member.late = self.walked.iter().any(|set| !set.is_empty());
         self.came_late |= member.late;
         self.members.push(member);
@@ -227,11 +232,13 @@ impl Cohort {
             late: self.late.clone(),
             came_late: self.came_late,
             packer: Packer::default(),
+            full_at: Cell::default(),
         }
     }
 
     /// Unites the sets: what either is owed, both are told. The caller has flushed both packers.
     pub(super) fn merge(&mut self, mut other: Cohort) {
+        self.full_at.set(None);
         self.members.append(&mut other.members);
         unite(&mut self.walk, &other.walk);
         unite(&mut self.changed, &other.changed);

@@ -23,6 +23,7 @@ mod pack;
 mod paths;
 mod policy;
 mod reflect;
+mod run;
 mod view;
 mod walk;
 
@@ -34,6 +35,7 @@ mod paths_tests;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -52,18 +54,21 @@ pub use export::{Refusal, export};
 #[cfg(test)]
 pub use fault::Fault;
 use pace::Pace;
+pub use pace::REST_A_MEMBER;
 pub use pack::fits as fits_message;
 use paths::PathLists;
 pub use policy::{Tables, export_path, origin_rules, policy_words};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, Otc, own_next_hop};
-use walk::{can_go_on, deliver, is_slow, refresh_message};
+#[cfg(test)]
+use walk::can_go_on;
+use walk::{deliver, is_slow, refresh_message};
 
 /// Where a group's messages go: the connections of the shard.
 pub trait Outbox {
     /// Queues whole messages, one behind the other, for a member.
     fn send(&mut self, member: MemberId, messages: Bytes);
-    /// Octets queued for a member that its socket has not taken.
+    /// Octets queued for a member that its socket has not taken, more where they are small pieces.
     fn backlog(&self, member: MemberId) -> usize;
 
     /// Whether a member can take messages of more than 4,096 octets (RFC 8654).
@@ -78,14 +83,27 @@ pub trait Outbox {
     fn backlog_max(&self) -> usize {
         BACKLOG_MAX
     }
+
+    /// Another number after each time that what is queued for some member fell to where its cohort
+    /// may [go on](backlog_to_go_on); none: that is not known, so look.
+    fn drained(&self) -> Option<u64> {
+        None
+    }
+
+    /// How long a group rests for each of its members after it told all of them something small.
+    fn rest_a_member(&self) -> Duration {
+        REST_A_MEMBER
+    }
 }
 
 /// The usual [`Outbox::backlog_max`]. What is queued for members that keep pace is the same octets
 /// for all of them; so this is about what a group takes, not what a member takes.
 pub const BACKLOG_MAX: usize = 4 << 20;
 
-/// A cohort goes on when one of its members has less than this part of the most queued.
-const BACKLOG_RESUME_PART: usize = 8;
+/// A cohort goes on when one of its members has no more than this queued, where `max` is the most.
+pub fn backlog_to_go_on(max: usize) -> usize {
+    max / 8
+}
 
 /// Past this many cohorts the two nearest are merged.
 const COHORTS_MAX: usize = 32;
@@ -386,11 +404,14 @@ impl Group {
         let forgetting = self.lagging.is_empty() && self.has_ends();
         let telling = self.is_evaluated();
         let mut lagging = self.lagging.iter().filter(|_| telling);
-        evaluating || forgetting || lagging.any(|cohort| can_go_on(cohort, outbox))
+        evaluating || forgetting || lagging.any(|cohort| self.has_turn(cohort, outbox))
     }
 
     /// No more live changes are at hand: what is open for the in-sync members leaves.
     pub fn flush_live(&mut self, outbox: &mut impl Outbox) {
+        if !self.in_sync.packer.is_flushed() {
+            self.begin_rest(outbox);
+        }
         self.in_sync.packer.flush();
         self.deliver_in_sync(outbox);
     }
@@ -398,8 +419,9 @@ impl Group {
     /// Hands on the full messages for in-sync members, and moves those that are too slow into a
     /// cohort of their own.
     pub fn deliver_in_sync(&mut self, outbox: &mut impl Outbox) {
-        deliver(&mut self.in_sync, outbox);
-        if self.in_sync.members.iter().any(|m| is_slow(m, outbox)) {
+        // Who was sent nothing has not become slower.
+        let sent = deliver(&mut self.in_sync, outbox);
+        if sent && self.in_sync.members.iter().any(|m| is_slow(m, outbox)) {
             self.in_sync.packer.flush();
             deliver(&mut self.in_sync, outbox);
             let (slow, rest) = std::mem::take(&mut self.in_sync.members)

@@ -3,59 +3,18 @@
 //! A batch holds each prefix once, or with ADD-PATH each path of it (RFC 7911), in its newest state; withdraws leave before announcements;
 //! batches leave in order. NLRI is grouped by advert, so one message never mixes sources and is
 //! encoded once for all who get it. A message leaves when it is full; [`Packer::flush`] sends the
-//! rest. Messages that follow each other and go to the same members are one run of octets, so that
-//! what a member costs does not depend on how many messages a table takes.
+//! rest. What leaves are runs of messages (`run`).
 //!
 //! RFC 4271 §4.3, RFC 4760 §3 and §4, RFC 7606 §5.1 (MP_REACH_NLRI first, one kind of NLRI an
 //! UPDATE).
 
-use std::sync::Arc;
-
 use ahash::AHashMap;
-use bytes::Bytes;
 use codec::{Family, IpPrefix, MAX_EXTENDED_LEN, MAX_LEN};
 use rib::{PrefixId, SourceId};
 use smallvec::SmallVec;
 
 use super::advert::{AdvertId, Told, split};
-
-/// Who gets a run of messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Audience {
-    /// All members of the cohort.
-    All,
-    /// All but the member with this source.
-    AllBut(SourceId),
-    /// This one only.
-    Only(SourceId),
-    /// All but several: which, the packer knows by this number.
-    AllButEach(u32),
-}
-
-/// Which of an audience get a run of messages: what fits 4,096 octets goes to all alike, whatever
-/// they can take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Takers {
-    /// All of it.
-    All,
-    /// Those that can take longer messages (RFC 8654).
-    OfLong,
-    /// Those that cannot.
-    OfShort,
-}
-
-/// Whole messages, one behind the other, and who gets them.
-#[derive(Clone, Debug)]
-pub(super) struct Packed {
-    /// Who gets them.
-    pub(super) audience: Audience,
-    /// Which of those.
-    pub(super) takers: Takers,
-    /// Who does not, of [`Audience::AllButEach`].
-    but: Option<Arc<[SourceId]>>,
-    /// The messages with their headers.
-    pub(super) messages: Bytes,
-}
+use super::run::{Audience, Packed, Run, Takers};
 
 /// More open messages than this are not kept: what arrives with one attribute set arrives
 /// together, so an old open message will hardly be filled.
@@ -65,9 +24,6 @@ const OPEN_MESSAGES_MAX: usize = 1024;
 const NLRI_LEN_MAX: usize = 17;
 /// What a path identifier adds to it.
 const PATH_ID_LEN: usize = 4;
-
-/// A run that has grown past this leaves.
-const RUN_OCTETS: usize = 64 << 10;
 
 /// Open messages whose attributes take more than this leave: those that are longer than 4,096 octets
 /// could come to 64 MiB.
@@ -104,49 +60,6 @@ struct Announcement {
     form: (u32, u32),
     room: usize,
     nlri: NlriBuffer,
-}
-
-/// Messages that are ready, in the order in which they must leave.
-#[derive(Default)]
-struct Run {
-    done: Vec<Packed>,
-    /// For whom `octets` are; meaningless while there are none.
-    audience: Option<(Audience, Takers)>,
-    octets: Vec<u8>,
-    /// Those that [`Audience::AllButEach`] leaves out, while something is open.
-    but: Vec<Arc<[SourceId]>>,
-}
-
-impl Run {
-    /// Where to append a message for `takers` among `audience`.
-    fn of(&mut self, audience: Audience, takers: Takers) -> &mut Vec<u8> {
-        if self.audience != Some((audience, takers)) || self.octets.len() >= RUN_OCTETS {
-            self.cut();
-            self.audience = Some((audience, takers));
-        }
-        &mut self.octets
-    }
-
-    fn cut(&mut self) {
-        if let Some((audience, takers)) = self.audience
-            && !self.octets.is_empty()
-        {
-            // A copy of the right size: the buffer stays warm, and nothing queued is larger than
-            // what it says.
-            let messages = Bytes::copy_from_slice(&self.octets);
-            let but = match audience {
-                Audience::AllButEach(place) => self.but.get(place as usize).cloned(),
-                _ => None,
-            };
-            self.done.push(Packed {
-                audience,
-                takers,
-                but,
-                messages,
-            });
-            self.octets.clear();
-        }
-    }
 }
 
 impl Packer {
@@ -186,16 +99,7 @@ impl Packer {
         match members {
             [] => Audience::All,
             [member] => Audience::AllBut(*member),
-            _ => {
-                let mut members = members.to_vec();
-                members.sort_unstable();
-                let known = self.run.but.iter().position(|known| **known == *members);
-                let place = known.unwrap_or_else(|| {
-                    self.run.but.push(members.into());
-                    self.run.but.len() - 1
-                });
-                Audience::AllButEach(place as u32)
-            }
+            _ => self.run.all_but_each(members),
         }
     }
 
@@ -295,22 +199,18 @@ impl Packer {
         // Each prefix stands once in a batch for each member, so the order of its announcements is free: those for
         // the same members together make the longest runs.
         self.announcements
-            .sort_by_key(|announcement| (announcement.takers, announcement.audience.source()));
+            .sort_by_key(|announcement| (announcement.takers, announcement.audience.order()));
         for ((family, ..), mut announcement) in self.announcements.drain() {
             announcement.encode(family, &self.forms, &mut self.run);
         }
         self.forms.clear();
         self.open.iter_mut().for_each(OpenIds::clear);
-        if !self.run.but.is_empty() {
-            self.run.cut();
-            self.run.but.clear();
-        }
+        self.run.end_batch();
     }
 
     /// What is ready, in the order in which it must leave.
     pub(super) fn take_packed(&mut self) -> Vec<Packed> {
-        self.run.cut();
-        std::mem::take(&mut self.run.done)
+        self.run.take()
     }
 
     /// Whether no message is open. Then no advert id is in use here.
@@ -421,33 +321,6 @@ impl<K: Copy + Eq + std::hash::Hash, V> InOrder<K, V> {
     fn drain(&mut self) -> impl Iterator<Item = (K, V)> {
         self.places.clear();
         self.entries.drain(..)
-    }
-}
-
-impl Packed {
-    /// Whether the member with `source` is among the audience.
-    pub(super) fn is_for(&self, member: SourceId) -> bool {
-        let left_out = self.but.as_deref().unwrap_or_default();
-        self.audience.includes(member) && !left_out.contains(&member)
-    }
-}
-
-impl Audience {
-    /// Whether the member with `source` is among it. Of [`Audience::AllButEach`] only a
-    /// [`Packed`] knows more than that it may be.
-    pub(super) fn includes(self, member: SourceId) -> bool {
-        match self {
-            Audience::All | Audience::AllButEach(_) => true,
-            Audience::AllBut(source) => member != source,
-            Audience::Only(source) => member == source,
-        }
-    }
-
-    fn source(self) -> Option<SourceId> {
-        match self {
-            Audience::All | Audience::AllButEach(_) => None,
-            Audience::AllBut(source) | Audience::Only(source) => Some(source),
-        }
     }
 }
 

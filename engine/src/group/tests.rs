@@ -1,4 +1,5 @@
 mod long;
+mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

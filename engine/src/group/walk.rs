@@ -8,8 +8,8 @@ use rib::{Guard, PrefixId, Rib, RibWriter};
 use super::advert::{AdvertId, Told};
 use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
-use super::pack::{Audience, Packed, Takers};
-use super::{BACKLOG_RESUME_PART, COHORTS_MAX, Group, Outbox, QUANTUM};
+use super::run::{Audience, Packed, Takers};
+use super::{COHORTS_MAX, Group, Outbox, QUANTUM, backlog_to_go_on};
 
 impl Group {
     /// Whether every prefix that was in the table when the group was made has been looked at.
@@ -47,8 +47,11 @@ impl Group {
         outbox: &mut impl Outbox,
     ) {
         // Before the evaluation is over, "not announced" may only mean "not looked at".
-        if !self.is_evaluated() || !can_go_on(&self.lagging[place], outbox) {
+        if !self.is_evaluated() || !self.has_turn(&self.lagging[place], outbox) {
             return;
+        }
+        if self.lagging[place].is_walked() {
+            self.begin_rest(outbox);
         }
         let mut ids = Vec::new();
         for family in Family::ALL {
@@ -127,7 +130,7 @@ impl Group {
         let mut place = 0;
         while place < self.lagging.len() {
             let cohort = &mut self.lagging[place];
-            if !cohort.is_walked() {
+            if !cohort.is_walked() || self.pace.is_resting() {
                 place += 1;
                 continue;
             }
@@ -156,7 +159,8 @@ impl Group {
             self.flush_live(outbox);
             self.in_sync.members.extend(settled);
         }
-        if evaluated && self.in_sync.members.iter().any(Member::is_owed) {
+        if evaluated && !self.pace.is_resting() && self.in_sync.members.iter().any(Member::is_owed)
+        {
             self.flush_live(outbox);
             tell_ends(&mut self.in_sync.members, outbox);
         }
@@ -165,6 +169,17 @@ impl Group {
             self.paths.forget_some_ends(QUANTUM);
         }
         self.reap();
+    }
+
+    /// Whether a lagging cohort is told something in this turn. Past its walk it is told small
+    /// changes, as the in-sync one is, and those wait while the group rests.
+    pub(super) fn has_turn(&self, cohort: &Cohort, outbox: &impl Outbox) -> bool {
+        can_go_on(cohort, outbox) && !(cohort.is_walked() && self.pace.is_resting())
+    }
+
+    /// Members are told of something small: nobody is for a while.
+    pub(super) fn begin_rest(&mut self, outbox: &impl Outbox) {
+        self.pace.rest(self.sources.len(), outbox.rest_a_member());
     }
 
     pub(super) fn bound_cohorts(&mut self, outbox: &mut impl Outbox) {
@@ -200,20 +215,31 @@ impl Group {
 
 /// Whether a cohort is owed something, and one of its members has room for it.
 pub(super) fn can_go_on(cohort: &Cohort, outbox: &impl Outbox) -> bool {
-    !cohort.is_level() && cohort.members.iter().any(|m| has_room(m, outbox))
+    if cohort.is_level() {
+        return false;
+    }
+    let drained = outbox.drained();
+    if drained.is_some() && drained == cohort.full_at.get() {
+        return false;
+    }
+    let has_room = cohort.members.iter().any(|m| has_room(m, outbox));
+    cohort.full_at.set(drained.filter(|_| !has_room));
+    has_room
 }
 
 fn has_room(member: &Member, outbox: &impl Outbox) -> bool {
-    outbox.backlog(member.id) <= outbox.backlog_max() / BACKLOG_RESUME_PART
+    outbox.backlog(member.id) <= backlog_to_go_on(outbox.backlog_max())
 }
 
 pub(super) fn is_slow(member: &Member, outbox: &impl Outbox) -> bool {
     outbox.backlog(member.id) > outbox.backlog_max()
 }
 
-pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) {
-    for packed in cohort.packer.take_packed() {
-        send(&packed, &cohort.members, outbox);
+/// Hands on what is ready. True: that was something.
+pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) -> bool {
+    let ready = cohort.packer.take_packed();
+    for packed in &ready {
+        send(packed, &cohort.members, outbox);
     }
     if let Some((prefix, audience)) = cohort.packer.take_oversized() {
         for member in &cohort.members {
@@ -222,18 +248,18 @@ pub(super) fn deliver(cohort: &mut Cohort, outbox: &mut impl Outbox) {
             }
         }
     }
+    !ready.is_empty()
 }
 
 fn send(packed: &Packed, members: &[Member], outbox: &mut impl Outbox) {
     for member in members {
-        let meant = packed.is_for(member.source);
         let told = match packed.takers {
             Takers::All => true,
             Takers::OfLong => outbox.takes_long(member.id),
             Takers::OfShort => !outbox.takes_long(member.id),
         };
-        if meant && told {
-            outbox.send(member.id, packed.messages.clone());
+        if told {
+            packed.give(member.source, |messages| outbox.send(member.id, messages));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! it; so a KEEPALIVE may go ahead of what waits.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -11,7 +12,16 @@ use codec::{HEADER_LEN, Notification};
 
 use super::command::ConnectionId;
 use super::peer::PeerId;
+use crate::group::backlog_to_go_on;
 use crate::session::Slot;
+
+/// Slices that the driver is given at once: what one system call takes (`ring::io::MAX_SLICES`).
+const SLICES_AT_ONCE: usize = 64;
+
+/// What a slice counts at least as backlog. Those of a table that comes in small pieces take more
+/// memory in the queues of thousands than the octets do, which they share: where many wait, the peer
+/// is better told later, of everything at once.
+const SLICE_BACKLOG: usize = 16 << 10;
 
 /// One connection.
 pub(super) struct Connection {
@@ -53,6 +63,11 @@ impl Connection {
         self.backlog
     }
 
+    /// As [`Connection::backlog`], with small slices counted for what they cost.
+    pub(super) fn cost(&self) -> usize {
+        self.backlog.max(self.queue.len() * SLICE_BACKLOG)
+    }
+
     /// Takes the start of a message that did not arrive whole.
     pub(super) fn take_partial(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.partial)
@@ -74,11 +89,14 @@ pub(super) struct Connections {
     /// Closed by us; the driver still sends what is queued.
     closing: AHashMap<ConnectionId, VecDeque<Bytes>>,
     backlog_max: usize,
+    /// How often what is queued for some peer fell to where its group may go on.
+    drained: u64,
+    rest_a_member: Duration,
 }
 
 impl Connections {
-    /// `backlog_max`: see [`super::ShardOptions`].
-    pub(super) fn new(backlog_max: usize) -> Connections {
+    /// `backlog_max`, `rest_a_member`: see [`super::ShardOptions`].
+    pub(super) fn new(backlog_max: usize, rest_a_member: Duration) -> Connections {
         Connections {
             live: AHashMap::new(),
             writable: VecDeque::new(),
@@ -86,11 +104,21 @@ impl Connections {
             next: 0,
             closing: AHashMap::new(),
             backlog_max,
+            drained: 0,
+            rest_a_member,
         }
     }
 
     pub(super) fn backlog_max(&self) -> usize {
         self.backlog_max
+    }
+
+    pub(super) fn drained(&self) -> u64 {
+        self.drained
+    }
+
+    pub(super) fn rest_a_member(&self) -> Duration {
+        self.rest_a_member
     }
 
     pub(super) fn add(&mut self, peer: PeerId, slot: Slot) -> ConnectionId {
@@ -143,8 +171,10 @@ impl Connections {
     /// Drops what is queued and not yet with the driver.
     pub(super) fn clear_queue(&mut self, id: ConnectionId) {
         if let Some(connection) = self.live.get_mut(&id) {
+            let cost = connection.cost();
             connection.queue.clear();
             connection.backlog = connection.with_driver;
+            self.note_drained(id, cost);
         }
     }
 
@@ -170,8 +200,10 @@ impl Connections {
     pub(super) fn take(&mut self, id: ConnectionId, slices: &mut Vec<Bytes>, max: usize) -> usize {
         let taken = match self.live.get_mut(&id) {
             Some(connection) => {
+                let cost = connection.cost();
                 let taken = take_messages(&mut connection.queue, slices, max);
                 connection.with_driver += taken;
+                self.note_drained(id, cost);
                 return taken;
             }
             None => match self.closing.get_mut(&id) {
@@ -188,9 +220,19 @@ impl Connections {
     /// The socket took octets. Returns the backlog that is left.
     pub(super) fn written(&mut self, id: ConnectionId, octets: usize) -> Option<usize> {
         let connection = self.live.get_mut(&id)?;
+        let cost = connection.cost();
         connection.with_driver = connection.with_driver.saturating_sub(octets);
         connection.backlog = connection.backlog.saturating_sub(octets);
-        Some(connection.backlog)
+        let backlog = connection.backlog;
+        self.note_drained(id, cost);
+        Some(backlog)
+    }
+
+    /// What was queued for a connection `before` has become less.
+    fn note_drained(&mut self, id: ConnectionId, before: usize) {
+        let enough = backlog_to_go_on(self.backlog_max);
+        let now = self.live.get(&id).map_or(0, Connection::cost);
+        self.drained += u64::from(before > enough && now <= enough);
     }
 
     pub(super) fn poll_writable(&mut self) -> Option<ConnectionId> {
@@ -203,15 +245,19 @@ impl Connections {
     }
 }
 
-/// At least one message if there is any, so that a long one is not stuck behind a small `max`.
+/// At least one message if there is any, so that a long one is not stuck behind a small `max`. An
+/// empty queue owns no memory.
 fn take_messages(queue: &mut VecDeque<Bytes>, slices: &mut Vec<Bytes>, max: usize) -> usize {
     let mut taken = 0;
-    while let Some(message) = queue.front() {
-        if taken > 0 && taken + message.len() > max {
-            break;
+    for _ in 0..SLICES_AT_ONCE {
+        match queue.front() {
+            Some(message) if taken == 0 || taken + message.len() <= max => taken += message.len(),
+            _ => break,
         }
-        taken += message.len();
         slices.extend(queue.pop_front());
+    }
+    if queue.is_empty() {
+        *queue = VecDeque::new();
     }
     taken
 }

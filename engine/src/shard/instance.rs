@@ -368,7 +368,7 @@ impl Instance {
         }
         for group in self.groups.iter_mut().flatten() {
             // A change is told as one, whoever of the shards carries it out; so is a first table.
-            if more || !alone || group.is_evaluating() {
+            if more || !alone || group.is_evaluating() || group.is_resting() {
                 group.deliver_in_sync(outbox);
             } else {
                 group.flush_live(outbox);

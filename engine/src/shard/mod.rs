@@ -42,6 +42,7 @@ mod watch;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -78,6 +79,9 @@ pub struct ShardOptions {
     pub interfaces: Box<dyn Interfaces>,
     /// Octets queued for a peer past which it waits apart from its group.
     pub backlog_max: usize,
+    /// How long a group rests for each of its members after it told all of them something small:
+    /// meanwhile what changes is gathered.
+    pub rest_a_member: Duration,
     /// Shared by all shards of an engine.
     pub established: EstablishedPeers,
     /// Shared by all shards of an engine.
@@ -121,7 +125,7 @@ impl Shard {
             interfaces: options.interfaces,
             instances: AHashMap::new(),
             peers: Peers::default(),
-            connections: Connections::new(options.backlog_max),
+            connections: Connections::new(options.backlog_max, options.rest_a_member),
             actions: VecDeque::new(),
             established: options.established,
             dynamic_peers: options.dynamic_peers,
@@ -539,7 +543,7 @@ impl Outbox for Wire<'_> {
     fn backlog(&self, member: MemberId) -> usize {
         let connection = self.connection(member);
         let live = connection.and_then(|connection| self.connections.get(connection));
-        live.map_or(0, connection::Connection::backlog)
+        live.map_or(0, connection::Connection::cost)
     }
 
     fn takes_long(&self, member: MemberId) -> bool {
@@ -566,5 +570,13 @@ impl Outbox for Wire<'_> {
 
     fn backlog_max(&self) -> usize {
         self.connections.backlog_max()
+    }
+
+    fn drained(&self) -> Option<u64> {
+        Some(self.connections.drained())
+    }
+
+    fn rest_a_member(&self) -> Duration {
+        self.connections.rest_a_member()
     }
 }

@@ -62,6 +62,7 @@ impl Rig {
             seed: 1,
             interfaces: Box::new(NoInterfaces),
             backlog_max: crate::group::BACKLOG_MAX,
+            rest_a_member: crate::group::REST_A_MEMBER,
             established: EstablishedPeers::default(),
             dynamic_peers: DynamicPeers::default(),
             deferral: Default::default(),

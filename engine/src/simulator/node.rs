@@ -29,6 +29,8 @@ pub(super) const INSTANCE: InstanceId = InstanceId(0);
 
 /// Octets queued for a peer past which it waits apart from its group.
 const BACKLOG_MAX: usize = 16 << 10;
+/// Much longer than in earnest, as there are few members.
+const REST_A_MEMBER: Duration = Duration::from_millis(3);
 
 /// How long a closed connection may take to send what is queued, as a ring has it.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
@@ -103,6 +105,7 @@ impl Node {
                 interfaces: Box::new(OneEach(addresses.clone())),
                 // Small tables: what is to be seen of slow peers must be seen in them.
                 backlog_max: BACKLOG_MAX,
+                rest_a_member: REST_A_MEMBER,
                 established: established.clone(),
                 dynamic_peers: dynamic_peers.clone(),
                 deferral: Default::default(),

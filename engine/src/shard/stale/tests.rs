@@ -150,6 +150,7 @@ impl Bed {
             seed: 1,
             interfaces: Box::new(Nothing),
             backlog_max: 1 << 20,
+            rest_a_member: crate::group::REST_A_MEMBER,
             established: EstablishedPeers::default(),
             dynamic_peers: DynamicPeers::default(),
             deferral,

@@ -51,6 +51,7 @@ impl Bed {
             seed: 1,
             interfaces: Box::new(OneAddress),
             backlog_max: 4 << 20,
+            rest_a_member: crate::group::REST_A_MEMBER,
             established: EstablishedPeers::default(),
             dynamic_peers: Default::default(),
             deferral: Default::default(),
