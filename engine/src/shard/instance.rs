@@ -39,8 +39,9 @@ pub(super) struct Instance {
     originations: VecDeque<Origination>,
     /// Shares of changes that are in the table and not published.
     settled: Vec<OpenChange>,
-    /// Marks that may be of the time in which nobody was told anything, and still wait.
-    deferred: usize,
+    /// Marks that may be of the time in which nobody was told anything, and still wait; none: it is
+    /// that time.
+    deferred: Option<usize>,
     pub(super) teardowns: VecDeque<Teardown>,
     /// What was swept in this turn.
     pub(super) swept: Vec<Swept>,
@@ -117,7 +118,7 @@ impl Instance {
             views: AHashMap::new(),
             originations: VecDeque::new(),
             settled: Vec::new(),
-            deferred: 0,
+            deferred: None,
             teardowns: VecDeque::new(),
             swept: Vec::new(),
             arrivals: Arrivals::default(),
@@ -347,9 +348,7 @@ impl Instance {
         let wake = self.publish();
         if defers {
             self.writer.flush();
-            let rib = self.writer.rib();
-            let limits = Family::ALL.map(|family| rib.id_limit(family) as usize);
-            self.deferred = limits.iter().sum();
+            self.deferred = None;
             let more = !self.originations.is_empty() || !self.teardowns.is_empty();
             return (wake, more);
         }
@@ -374,16 +373,11 @@ impl Instance {
                 group.flush_live(outbox);
             }
         }
-        // Marks are taken in order. Should new ones never cease, those of before are done with once
-        // there were as many as the table then had prefixes.
-        self.deferred = match self.writer.has_dirty() {
-            true => self.deferred.saturating_sub(self.dirty.len()),
-            false => 0,
-        };
+        let deferred = self.count_deferred();
         // Live changes have gone out; what new and slow members are owed comes behind them. So does
         // End-of-RIB: after a restart what was deferred is their first table.
         for group in self.groups.iter_mut().flatten() {
-            if self.deferred == 0 {
+            if deferred == 0 {
                 more |= group.work(&mut self.writer, &guard, outbox);
             }
             for attributes in group.take_released() {
@@ -401,6 +395,26 @@ impl Instance {
         let (asked, reclaiming) = self.reclaim();
         self.writer.flush();
         (wake | asked, more | reclaiming)
+    }
+
+    /// How many marks may still wait that are of the time in which nobody was told anything. Marks are
+    /// taken in order: should new ones never cease, those of before are done with once as many were
+    /// taken as the table had prefixes, whoever of the shards put them there.
+    fn count_deferred(&mut self) -> usize {
+        let rib = self.writer.rib();
+        let all = || {
+            let limits = Family::ALL.map(|family| rib.id_limit(family) as usize);
+            limits.iter().sum()
+        };
+        let left = match self.writer.has_dirty() {
+            true => self
+                .deferred
+                .unwrap_or_else(all)
+                .saturating_sub(self.dirty.len()),
+            false => 0,
+        };
+        self.deferred = Some(left);
+        left
     }
 
     /// When [`Instance::work`] is wanted next, whatever happens.
