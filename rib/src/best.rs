@@ -14,6 +14,8 @@
 
 use std::cmp::{Ordering, Reverse};
 
+use smallvec::SmallVec;
+
 use crate::peer_address::PeerAddress;
 use crate::summary::Summary;
 
@@ -114,6 +116,19 @@ pub(crate) fn overtakes(selection: Selection, best: &Candidate, new: &Candidate)
         Ordering::Equal => Some(is_first),
         Ordering::Greater => Some(false),
     }
+}
+
+/// Whether some candidate strikes another out by its MED, wherever it stands in preference.
+pub(crate) fn med_decides(
+    selection: Selection,
+    candidates: impl Iterator<Item = Candidate>,
+) -> bool {
+    let usable = candidates.filter(|candidate| candidate.usable);
+    let key = |c: Candidate| ((preference(&c), group(selection, &c)), c.summary.med);
+    let mut keys: SmallVec<[_; 8]> = usable.map(key).collect();
+    keys.sort_unstable();
+    keys.windows(2)
+        .any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1)
 }
 
 /// Paths of which MED takes all but those with the lowest (RFC 4271 §9.1.2.2 c).
@@ -412,6 +427,31 @@ mod tests {
     }
 
     proptest! {
+        /// Where MED decides nothing, the best of some is the first of them in the order of all.
+        #[test]
+        fn without_med_the_order_of_all_is_the_order_of_some(
+            set in prop::collection::vec(any_candidate(), 1..8),
+            kept in prop::collection::vec(any::<bool>(), 8),
+            always_compare_med: bool,
+        ) {
+            let selection = Selection { always_compare_med };
+            if med_decides(selection, set.iter().copied()) {
+                return Ok(());
+            }
+            let is_kept = |candidate: &Candidate| {
+                set.iter().zip(&kept).any(|(c, kept)| *kept && c == candidate)
+            };
+            let mut left = set.clone();
+            let mut order = Vec::new();
+            while let Some(at) = select(selection, &left) {
+                order.push(left.remove(at));
+            }
+            let some: Vec<Candidate> = set.iter().copied().filter(is_kept).collect();
+            let routes = |c: &Candidate| (tie_break(c), preference(c));
+            let best = select(selection, &some).map(|at| routes(&some[at]));
+            prop_assert_eq!(best, order.iter().find(|c| is_kept(c)).map(routes));
+        }
+
         #[test]
         fn agrees_with_the_standards_words_in_any_order(
             candidates in prop_oneof![0..12usize, 0..100usize].prop_flat_map(|count| {

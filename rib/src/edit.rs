@@ -10,7 +10,7 @@ use std::mem;
 use codec::Family;
 use smallvec::SmallVec;
 
-use crate::best::{Candidate, outlives, overtakes, select};
+use crate::best::{Candidate, med_decides, outlives, overtakes, select};
 use crate::epoch::Pinned;
 use crate::ids::SourceId;
 use crate::path::{PATHS_OF_SOURCE_MAX, Path, PathBuffer, PathFlags};
@@ -279,6 +279,12 @@ impl Rib {
             candidates.remove(at);
             Some(left.remove(at))
         })
+    }
+
+    /// See [`Rib::med_decides`].
+    pub(crate) fn is_decided_by_med(&self, paths: &[Path], pinned: Pinned<'_>) -> bool {
+        let candidates = paths.iter().map(|path| self.candidate(path, pinned));
+        med_decides(self.options().selection, candidates)
     }
 
     /// Chooses again if a source changed while a best path was computed. Whether that changed it.

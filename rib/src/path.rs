@@ -34,7 +34,7 @@ impl Path {
     }
 
     /// Whether it may be the best path.
-    pub(crate) fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         !self.flags.contains(PathFlags::REJECTED)
     }
 

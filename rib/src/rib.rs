@@ -253,6 +253,18 @@ impl Rib {
         self.rank(paths.paths, paths.best, self.pinned(guard))
     }
 
+    /// The best of some paths that were read under this guard, by its place.
+    pub fn best_of(&self, paths: &[Path], guard: &Guard) -> Option<usize> {
+        self.select(paths, self.pinned(guard))
+    }
+
+    /// Whether one of these paths, which were read under this guard, may strike another one out by
+    /// its MED (RFC 4271 §9.1.2.2 c): then the best of some of them need not be the first of those in
+    /// the order of all ([`Rib::ranked`]).
+    pub fn med_decides(&self, paths: &[Path], guard: &Guard) -> bool {
+        paths.len() > 1 && self.is_decided_by_med(paths, self.pinned(guard))
+    }
+
     /// The attributes of a path that was read under this guard. Panics if nothing has that id,
     /// which cannot be where that is kept.
     pub fn attributes<'g>(&self, id: AttributeId, guard: &'g Guard) -> Attributes<'g> {

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::Fault;
 use super::Group;
 use super::advert::{AdvertId, Exporter, Told};
+use super::eligible::tell_each;
 use super::entry::Entry;
 use super::pack::Packer;
 use super::policy::{self, Asked};
@@ -112,7 +113,7 @@ impl Group {
                 self.adj_rib_out[family.index()][id.0 as usize] = run.advert;
                 run.fresh += 1;
                 if !self.in_sync.members.is_empty() {
-                    self.tell_in_sync((rib, guard), family, *id, Entry::default(), new);
+                    self.tell_in_sync((rib, guard), (family, *id), &Entry::default(), &new);
                 }
             }
         }
@@ -141,11 +142,11 @@ impl Group {
             return;
         }
         #[cfg(test)]
-        if self.fault == Some(Fault::AttributesOnly) && self.is_alike(old, new) {
+        if self.fault == Some(Fault::AttributesOnly) && self.is_alike(&old, &new) {
             return;
         }
-        self.set(family, id, old, new, counts);
-        if self.is_same_to_all(old.first, new.first) {
+        self.set((family, id), &old, &new, counts);
+        if old.others == new.others && self.is_same_to_all(old.first, new.first) {
             return;
         }
         #[cfg(test)]
@@ -153,10 +154,10 @@ impl Group {
             return;
         }
         if !self.in_sync.members.is_empty() {
-            self.tell_in_sync((rib, guard), family, id, old, new);
+            self.tell_in_sync((rib, guard), (family, id), &old, &new);
         }
         if !self.lagging.is_empty() {
-            self.note_for_lagging(family, id, old, new);
+            self.note_for_lagging((family, id), &old, &new);
         }
     }
 
@@ -170,7 +171,7 @@ impl Group {
     }
 
     #[cfg(test)]
-    fn is_alike(&self, old: Entry, new: Entry) -> bool {
+    fn is_alike(&self, old: &Entry, new: &Entry) -> bool {
         let announced = old.first != AdvertId::NONE && new.first != AdvertId::NONE;
         announced && self.adverts.are_alike(old.first, new.first)
     }
@@ -241,7 +242,11 @@ impl Group {
         let mut entry = Entry::default();
         let mut first_source = None;
         // One look at the paths, so that the two fit together.
-        for path in rib.ranked(rib.paths(family, id, guard), guard) {
+        let paths = rib.paths(family, id, guard);
+        if rib.med_decides(&paths, guard) {
+            return self.evaluate_eligible(writer, guard, (family, id), &paths);
+        }
+        for path in rib.ranked(paths, guard) {
             if first_source == Some(path.source) {
                 continue;
             }
@@ -266,17 +271,36 @@ impl Group {
         Entry {
             first: self.advert_of(family, id),
             second: self.seconds.get(family, id),
+            others: self.seconds.others(family, id),
         }
     }
 
     /// What a member is told of a prefix by its entry.
-    pub(super) fn told_by(&self, entry: Entry, source: SourceId) -> AdvertId {
+    pub(super) fn told_by(&self, entry: &Entry, source: SourceId) -> AdvertId {
+        if let Some((_, advert)) = entry.others.iter().find(|(member, _)| *member == source) {
+            return *advert;
+        }
         let own = entry.first != AdvertId::NONE && self.adverts.get(entry.first).source == source;
         if own { entry.second } else { entry.first }
     }
 
-    fn set(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry, counts: &mut Counts) {
+    fn set(
+        &mut self,
+        (family, id): (Family, PrefixId),
+        old: &Entry,
+        new: &Entry,
+        counts: &mut Counts,
+    ) {
         self.set_second(family, id, old, new);
+        if old.others != new.others {
+            for (_, advert) in &new.others {
+                self.adverts.hold(*advert, 1);
+            }
+            for (_, advert) in &old.others {
+                self.adverts.release(*advert);
+            }
+            self.seconds.set_others(family, id, new.others.clone());
+        }
         let (old, new) = (old.first, new.first);
         if old == new {
             return;
@@ -308,7 +332,7 @@ impl Group {
         }
     }
 
-    fn set_second(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+    fn set_second(&mut self, family: Family, id: PrefixId, old: &Entry, new: &Entry) {
         if new.second != AdvertId::NONE {
             self.adverts.hold(new.second, 1);
             let source = self.adverts.get(new.first).source;
@@ -347,10 +371,9 @@ impl Group {
     fn tell_in_sync(
         &mut self,
         (rib, guard): (&Rib, &Guard),
-        family: Family,
-        id: PrefixId,
-        old: Entry,
-        new: Entry,
+        (family, id): (Family, PrefixId),
+        old: &Entry,
+        new: &Entry,
     ) {
         let prefix = rib.prefix(family, id);
         if new.first == AdvertId::NONE {
@@ -368,6 +391,9 @@ impl Group {
         }
         let told = Told::by(&self.adverts, &self.view, (rib, guard));
         let packer = &mut self.in_sync.packer;
+        if !(old.others.is_empty() && new.others.is_empty()) {
+            return tell_each(packer, told, (id, prefix), new);
+        }
         if new.first == old.first {
             packer.begin(family, id);
         } else {
@@ -389,7 +415,7 @@ impl Group {
         }
     }
 
-    fn note_for_lagging(&mut self, family: Family, id: PrefixId, old: Entry, new: Entry) {
+    fn note_for_lagging(&mut self, (family, id): (Family, PrefixId), old: &Entry, new: &Entry) {
         let own = self.member_of(new.first);
         let had = |source| self.told_by(old, source) != AdvertId::NONE;
         let displaced = own.is_some_and(had);
@@ -398,6 +424,10 @@ impl Group {
             if self.fault == Some(Fault::MissedCoalesce)
                 && cohort.changed[family.index()].remove(id)
             {
+                continue;
+            }
+            if !(old.others.is_empty() && new.others.is_empty()) {
+                cohort.mark(family, id, true);
                 continue;
             }
             let own = own.filter(|source| cohort.has_source(*source));
@@ -421,6 +451,6 @@ pub(super) fn tell_source(
 ) {
     match second {
         AdvertId::NONE => packer.withdraw_from_source(prefix, source),
-        advert => packer.announce_to_source(prefix, advert, told, source),
+        advert => packer.announce_to(prefix, advert, told, Audience::Only(source)),
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! All members are told the first advert, but for the member that its path came from. That one is
 //! told nothing; or, as a route server's client, the best of the others (RFC 7947 §2.3): the second
-//! advert, which is for it alone. So the members of a route server share one Adj-RIB-Out too.
+//! advert, which is for it alone. So the members of a route server share one Adj-RIB-Out too. Where MED
+//! strikes paths out, the first advert may not be the best of what is eligible for other clients
+//! either (`eligible`): these are told others, which is rare.
 
 use ahash::AHashMap;
 use codec::Family;
@@ -12,12 +14,18 @@ use super::advert::AdvertId;
 
 /// The adverts of one prefix.
 ///
-/// Invariant: there is a second one only where there is a first whose path came from a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Invariant: there is a second one only where there is a first whose path came from a member, and
+/// there are others only where there is a first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) first: AdvertId,
     pub(super) second: AdvertId,
+    /// What single members are told instead of the first, by their sources in ascending order.
+    pub(super) others: Others,
 }
+
+/// Adverts for single members; mostly there are none, which owns no memory.
+pub(super) type Others = Vec<(SourceId, AdvertId)>;
 
 impl Entry {
     /// All but the source are told this, and the source nothing.
@@ -25,6 +33,7 @@ impl Entry {
         Entry {
             first,
             second: AdvertId::NONE,
+            others: Others::new(),
         }
     }
 }
@@ -35,6 +44,7 @@ pub(super) struct Seconds {
     adverts: [Vec<AdvertId>; Family::ALL.len()],
     /// How many each member is told, by family.
     told: AHashMap<SourceId, [u64; Family::ALL.len()]>,
+    others: AHashMap<(Family, PrefixId), Others>,
 }
 
 impl Seconds {
@@ -53,6 +63,23 @@ impl Seconds {
             adverts.resize(place + 1, AdvertId::NONE);
         }
         adverts[place] = advert;
+    }
+
+    /// What single members are told instead of the first advert.
+    pub(super) fn others(&self, family: Family, id: PrefixId) -> Others {
+        if self.others.is_empty() {
+            return Others::new();
+        }
+        let others = self.others.get(&(family, id));
+        others.cloned().unwrap_or_default()
+    }
+
+    pub(super) fn set_others(&mut self, family: Family, id: PrefixId, others: Others) {
+        if !others.is_empty() {
+            self.others.insert((family, id), others);
+        } else if !self.others.is_empty() {
+            self.others.remove(&(family, id));
+        }
     }
 
     /// A member is told `by` more of them.
@@ -74,6 +101,8 @@ impl Seconds {
     /// How many there are.
     pub(super) fn len(&self) -> u64 {
         let adverts = self.adverts.iter().flatten();
-        adverts.filter(|advert| **advert != AdvertId::NONE).count() as u64
+        let seconds = adverts.filter(|advert| **advert != AdvertId::NONE).count();
+        let others: usize = self.others.values().map(Vec::len).sum();
+        (seconds + others) as u64
     }
 }

@@ -13,6 +13,7 @@ mod advert;
 mod apply;
 mod apply_paths;
 mod cohort;
+mod eligible;
 mod entry;
 mod export;
 #[cfg(test)]
@@ -501,7 +502,7 @@ impl Group {
                 .filter_map(|sent| path(sent.advert, Some(sent.id), Some(sent.path_id)))
                 .collect();
         }
-        let advert = self.told_by(self.entry(family, id), member);
+        let advert = self.told_by(&self.entry(family, id), member);
         let told = (advert != AdvertId::NONE).then(|| path(advert, None, None));
         told.flatten().into_iter().collect()
     }

@@ -103,16 +103,16 @@ impl Packer {
         }
     }
 
-    /// The member with `source` is told of the prefix with `advert`, beside what was packed of it
-    /// just now for the others, or with nothing for them ([`Packer::begin`]).
-    pub(super) fn announce_to_source(
+    /// An audience is told of the prefix with `advert`, beside what was packed of it just now for
+    /// the others, or with nothing for them ([`Packer::begin`]).
+    pub(super) fn announce_to(
         &mut self,
         prefix: IpPrefix,
         advert: AdvertId,
         told: Told<'_>,
-        source: SourceId,
+        audience: Audience,
     ) {
-        self.push_announcement((prefix, None), (advert, told), Audience::Only(source));
+        self.push_announcement((prefix, None), (advert, told), audience);
     }
 
     #[inline]

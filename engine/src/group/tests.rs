@@ -1,5 +1,6 @@
 mod long;
 mod rest;
+mod served;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -8,6 +8,7 @@ use rib::{Guard, PrefixId, Rib, RibWriter};
 use super::advert::{AdvertId, Told};
 use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
+use super::eligible::tell_each;
 use super::run::{Audience, Packed, Takers};
 use super::{COHORTS_MAX, Group, Outbox, QUANTUM, backlog_to_go_on};
 
@@ -86,15 +87,19 @@ impl Group {
             packer.withdraw(id, prefix, Audience::All);
             return;
         }
+        let entry = self.entry(family, id);
         let told = Told::by(&self.adverts, &self.view, (rib, guard));
         let source = self.adverts.get(advert_id).source;
         let cohort = &mut self.lagging[place];
+        if !entry.others.is_empty() {
+            return tell_each(&mut cohort.packer, told, (id, prefix), &entry);
+        }
         cohort.packer.announce(id, prefix, advert_id, told);
         #[cfg(test)]
         if self.fault == Some(super::Fault::WrongSplitHorizon) {
             cohort.packer.tell_sources_too();
         }
-        let second = self.seconds.get(family, id);
+        let second = entry.second;
         if (displaced || second != AdvertId::NONE) && cohort.has_source(source) {
             tell_source(&mut cohort.packer, told, prefix, source, second);
         }

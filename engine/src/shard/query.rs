@@ -523,11 +523,17 @@ impl Table<'_> {
     /// What export policy says of the path that a peer would be told.
     fn export_words(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<String> {
         let (_, established) = self.established?;
-        let view = self.instance.group(established.group)?.view();
-        let paths = self.rib.paths(prefix.family(), id?, self.guard);
-        let mut ranked = self.rib.ranked(paths, self.guard);
-        let path = ranked.find(|path| path.source != established.source)?;
-        policy_words(view, self.tables(), prefix, &path)
+        let (id, family) = (id?, prefix.family());
+        let group = self.instance.group(established.group)?;
+        let told = group.told(established.source, family, id, (self.rib, self.guard));
+        let told = told.first().and_then(|told| self.path_of(told, family, id));
+        let refused = || {
+            let paths = self.rib.paths(family, id, self.guard);
+            let mut ranked = self.rib.ranked(paths, self.guard);
+            ranked.find(|path| path.source != established.source)
+        };
+        let path = told.or_else(refused)?;
+        policy_words(group.view(), self.tables(), prefix, &path)
     }
 
     fn tables(&self) -> Tables<'_> {

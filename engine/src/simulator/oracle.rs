@@ -84,7 +84,15 @@ pub(super) fn expected_tables(
             // hide what the others say.
             // RFC 7911: and where several paths are told, so are those behind what is left out.
             let mut told: Vec<Route> = match paths_told(peering, prefix.family()) {
-                0 if is_served(peering) => told.flatten().take(1).collect(),
+                // The best of what is eligible for it: what is not, strikes nothing out by its MED.
+                0 if is_served(peering) => {
+                    let eligible = candidates.iter().filter(|path| {
+                        path.from != Some(index) && exported(path, peering, prefix, node).is_some()
+                    });
+                    let best = best_path(eligible.cloned().collect());
+                    let best = best.and_then(|best| exported(&best, peering, prefix, node));
+                    best.into_iter().collect()
+                }
                 0 => told.take(1).flatten().collect(),
                 most => told.flatten().take(most).collect(),
             };
