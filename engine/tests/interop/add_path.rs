@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::daemon::{Daemon, config, neighbor};
+use crate::exabgp::Exabgp;
 use crate::frr::Frr;
 use crate::lab::{Lab, RINGBGP_V4, ROUTER_V4, SECOND_ROUTER_V4, skipped};
 use crate::process::{Process, eventually, output};
@@ -82,6 +83,7 @@ enum Router {
     Frr(Frr),
     Gobgp(Running),
     Openbgpd(Running),
+    Exabgp(Exabgp),
 }
 
 struct Running {
@@ -94,6 +96,9 @@ impl Router {
         if kind == RouterKind::Frr {
             let text = frr();
             return Router::Frr(Frr::start_with(&lab.router, &text, ROUTER_V4, RINGBGP_V4));
+        }
+        if kind == RouterKind::Exabgp {
+            return Router::Exabgp(Exabgp::start_with(&lab.router, &exabgp()));
         }
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
@@ -179,6 +184,13 @@ impl Router {
                 paths
                     .filter_map(|path| last_number(path["aspath"].as_str()?))
                     .collect::<Vec<u32>>()
+            }
+            Router::Exabgp(exabgp) => {
+                let paths = exabgp.paths()?.into_iter();
+                let paths = paths.filter(|((prefix, id), _)| prefix == PREFIX && !id.is_empty());
+                paths
+                    .filter_map(|(_, learned)| learned.as_path.last().copied())
+                    .collect()
             }
         };
         ends.sort_unstable();
@@ -291,6 +303,21 @@ fn openbgpd(socket: &str) -> String {
          fib-update no\n{}{}allow from any\nallow to any\n",
         neighbor(RINGBGP_V4, RINGBGP_ASN),
         neighbor(SECOND_ROUTER_V4, FEEDER_ASN)
+    )
+}
+
+fn exabgp() -> String {
+    format!(
+        "neighbor {RINGBGP_V4} {{
+  router-id {ROUTER_V4};
+  local-address {ROUTER_V4};
+  local-as {ROUTER_ASN};
+  peer-as {RINGBGP_ASN};
+  family {{ ipv4 unicast; }}
+  capability {{ add-path receive; }}
+  API
+}}
+"
     )
 }
 
@@ -419,4 +446,10 @@ fn gobgp_and_exabgp_have_several_paths() {
 fn openbgpd_and_exabgp_have_several_paths() {
     a_router_is_told_several_paths(RouterKind::Openbgpd);
     a_router_tells_several_paths(RouterKind::Openbgpd);
+}
+
+// INTEROP exabgp: add-path out
+#[test]
+fn exabgp_has_several_paths_by_way_of_us() {
+    a_router_is_told_several_paths(RouterKind::Exabgp);
 }

@@ -140,10 +140,13 @@ protocol bgp ringbgp {{
   connect delay time 1;
   connect retry time 1;
   error wait time 1, 2;{options}
-  ipv4 {{ import all; export where source = RTS_STATIC; }};
-  ipv6 {{ import all; export where source = RTS_STATIC; }};
+  {of_neighbor}
+  ipv4 {{ import all; export where source = RTS_STATIC; {of_family} }};
+  ipv6 {{ import all; export where source = RTS_STATIC; {of_family} }};
 }}
 ",
+        of_neighbor = spec.of_neighbor,
+        of_family = spec.of_family,
         id = spec.id(),
         v4 = routes(false),
         v6 = routes(true),

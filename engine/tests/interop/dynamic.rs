@@ -1,6 +1,6 @@
 //! Neighbors by prefix: whoever connects from it, signed with the prefix's key, up to a number.
 
-use crate::daemon::{Daemon, config, policy, secret};
+use crate::daemon::{Daemon, config, neighbor, policy, secret};
 use crate::lab::{Lab, ROUTER_V4, ROUTER_V6, SECOND_ROUTER_V4};
 use crate::process::eventually;
 use crate::router::{Over, RouterKind, RouterSpec};
@@ -35,17 +35,32 @@ fn routers_connect_from_a_signed_prefix_of_either_family() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Frr, RouterKind::Bird]) else {
         return;
     };
-    for kind in [RouterKind::Frr, RouterKind::Bird] {
+    connect_from_a_signed_prefix(&lab, &[RouterKind::Frr, RouterKind::Bird]);
+}
+
+// INTEROP gobgp, openbgpd: dynamic in, md5
+// INTEROP exabgp: dynamic in
+#[test]
+fn other_routers_connect_from_a_signed_prefix_of_either_family() {
+    let kinds = [RouterKind::Gobgp, RouterKind::Openbgpd, RouterKind::Exabgp];
+    let Some(lab) = Lab::for_routers(&kinds) else {
+        return;
+    };
+    connect_from_a_signed_prefix(&lab, &kinds);
+}
+
+fn connect_from_a_signed_prefix(lab: &Lab, kinds: &[RouterKind]) {
+    for kind in kinds {
         for (over, peer) in [(Over::Ipv4, ROUTER_V4), (Over::Ipv6, ROUTER_V6)] {
             let ranges = [range("10.0.0.0/24", ""), range("2001:db8::/64", "")];
-            let daemon = start(&lab, &manifests("", &ranges));
+            let daemon = start(lab, &manifests("", &ranges));
             assert_eq!(daemon.ask(&["peers"]), Ok(serde_json::json!([])));
             let announced = match over {
                 Over::Ipv4 => "192.168.100.0/24",
                 Over::Ipv6 => "2001:db8:100::/48",
             };
             let router = kind.start(
-                &lab,
+                lab,
                 &RouterSpec {
                     over,
                     password: Some("of-all"),
@@ -114,4 +129,39 @@ fn the_key_of_an_address_and_the_bound_of_a_prefix_hold() {
     });
     bird.wait_for(&[POLICY]);
     drop(frr);
+}
+
+/// Each knows us by a prefix, and waits for us to connect.
+fn we_connect_to_who_knows_us_by_prefix(kind: RouterKind) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let spec = RouterSpec {
+        by_prefix: true,
+        announce: vec!["192.168.100.0/24"],
+        ..RouterSpec::new(65002, 65001)
+    };
+    let router = kind.start(&lab, &spec);
+    let config = config(65001, "", &[neighbor(ROUTER_V4, 65002, "import: all")]);
+    let manifests = [
+        ("config.yaml", &*config),
+        ("policy.yaml", &*policy("dynamic", &[POLICY])),
+    ];
+    let daemon = Daemon::start(Some(&lab.node), &manifests);
+    daemon.wait_established(ROUTER_V4);
+    router.wait_for(&[POLICY]);
+    let received = ["routes", "received", "--peer", ROUTER_V4];
+    daemon.wait_for_some_prefixes(&received, &spec.announce);
+}
+
+// INTEROP gobgp: dynamic out
+#[test]
+fn we_connect_to_gobgp_which_knows_us_by_prefix() {
+    we_connect_to_who_knows_us_by_prefix(RouterKind::Gobgp);
+}
+
+// INTEROP openbgpd: dynamic out
+#[test]
+fn we_connect_to_openbgpd_which_knows_us_by_prefix() {
+    we_connect_to_who_knows_us_by_prefix(RouterKind::Openbgpd);
 }

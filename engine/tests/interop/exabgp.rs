@@ -1,8 +1,11 @@
 //! ExaBGP: it says what its configuration lists, and hands on what it hears as JSON, a line a
 //! message.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -13,9 +16,12 @@ use crate::router::{Learned, Over, Router, RouterSpec, Table, parse_json};
 
 pub(crate) const EXABGP: &str = "/usr/sbin/exabgp";
 
+/// In a line about a ROUTE-REFRESH.
+const REFRESH: &str = "\"type\": \"refresh\"";
+
 /// A running ExaBGP.
 pub(crate) struct Exabgp {
-    _exabgp: Process,
+    exabgp: Process,
     directory: TempDir,
 }
 
@@ -29,45 +35,57 @@ impl Exabgp {
     pub(crate) fn start_with(host: &Namespace, neighbor: &str) -> Exabgp {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
-        // It has to keep its standard output open, and to say nothing there.
-        let program = format!("#!/bin/sh\ncat > {}\n", at("heard").display());
+        // What it says on its standard output are commands; it ends with ExaBGP.
+        let program = format!(
+            "#!/bin/sh\ntail -n +1 -f --pid=$$ {} &\nexec cat > {}\n",
+            at("commands").display(),
+            at("heard").display()
+        );
+        fs::write(at("commands"), "").expect("the commands can be made");
         fs::write(at("hear"), program).expect("the program is written");
         fs::set_permissions(at("hear"), fs::Permissions::from_mode(0o755))
             .expect("the program's mode is set");
         let program = at("hear").display().to_string();
         let process = format!("process hear {{ run {program}; encoder json; }}\n");
-        let api = "api { processes [ hear ]; receive { parsed; update; } neighbor-changes; }";
+        let api = "api { processes [ hear ]; receive { parsed; update; refresh; } \
+                   neighbor-changes; }";
         fs::write(at("exabgp.conf"), process + &neighbor.replace("API", api))
             .expect("exabgp.conf is written");
-        let mut command = host.command(EXABGP);
-        command
-            .env("exabgp.daemon.user", "root")
-            .env("exabgp.api.cli", "false")
-            .env("exabgp.log.destination", "stdout")
-            .arg(at("exabgp.conf"));
         Exabgp {
-            _exabgp: Process::start("exabgp", &mut command, &at("exabgp.log")),
+            exabgp: start(host, directory.path()),
             directory,
         }
     }
 }
 
-impl Router for Exabgp {
-    fn learned(&self) -> Result<Table, String> {
-        let heard = fs::read_to_string(self.directory.path().join("heard")).unwrap_or_default();
-        let mut table = Table::new();
+impl Exabgp {
+    /// What it handed on, a line a message.
+    pub(crate) fn heard(&self) -> String {
+        fs::read_to_string(self.directory.path().join("heard")).unwrap_or_default()
+    }
+
+    /// What it learned, by prefix and identifier of the path; without ADD-PATH that is empty.
+    pub(crate) fn paths(&self) -> Result<BTreeMap<(String, String), Learned>, String> {
+        let heard = self.heard();
+        let mut table = BTreeMap::new();
         // The last line may be on its way.
         let whole = heard.rsplit_once('\n').map_or("", |(whole, _)| whole);
         for line in whole.lines() {
+            // Neither that nor the answer to a command is JSON.
+            if line.contains(REFRESH) || !line.starts_with('{') {
+                continue;
+            }
             let message = parse_json(line)?;
             if message["neighbor"]["state"] == "down" {
                 table.clear();
             }
             let update = &message["neighbor"]["message"]["update"];
-            let prefixes = |of: &Value| -> Vec<String> {
+            let prefixes = |of: &Value| -> Vec<(String, String)> {
                 let routes = of.as_array().into_iter().flatten();
-                let nlri = routes.filter_map(|route| route["nlri"].as_str());
-                nlri.map(str::to_owned).collect()
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                routes
+                    .map(|route| (text(&route["nlri"]), text(&route["path-information"])))
+                    .collect()
             };
             for routes in update["withdraw"].as_object().into_iter().flatten() {
                 for prefix in prefixes(routes.1) {
@@ -83,10 +101,41 @@ impl Router for Exabgp {
         }
         Ok(table)
     }
+}
+
+impl Router for Exabgp {
+    fn learned(&self) -> Result<Table, String> {
+        let paths = self.paths()?.into_iter();
+        Ok(paths
+            .map(|((prefix, _), learned)| (prefix, learned))
+            .collect())
+    }
+
+    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+        self.exabgp.kill();
+        self.exabgp = start(spec.host(lab), self.directory.path());
+    }
+
+    fn ask_refresh(&self) {
+        let commands = self.directory.path().join("commands");
+        let commands = fs::File::options().append(true).open(commands);
+        let mut commands = commands.expect("the commands are there");
+        writeln!(commands, "announce route-refresh ipv4 unicast").expect("a command is written");
+    }
 
     fn session(&self) -> String {
         fs::read_to_string(self.directory.path().join("exabgp.log")).unwrap_or_default()
     }
+}
+
+fn start(host: &Namespace, directory: &Path) -> Process {
+    let mut command = host.command(EXABGP);
+    command
+        .env("exabgp.daemon.user", "root")
+        .env("exabgp.api.cli", "false")
+        .env("exabgp.log.destination", "stdout")
+        .arg(directory.join("exabgp.conf"));
+    Process::start("exabgp", &mut command, &directory.join("exabgp.log"))
 }
 
 fn configuration(spec: &RouterSpec) -> String {
@@ -111,6 +160,10 @@ fn configuration(spec: &RouterSpec) -> String {
     if let Some(password) = spec.password {
         options += &format!("  md5-password \"{password}\";\n");
     }
+    if spec.graceful {
+        options += "  capability { graceful-restart 60; }\n";
+    }
+    options += spec.of_neighbor;
     if spec.gtsm {
         options += "  incoming-ttl 255;\n  outgoing-ttl 255;\n";
     }

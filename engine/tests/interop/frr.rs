@@ -106,6 +106,11 @@ impl Router for Frr {
         self.bgpd.kill();
     }
 
+    fn reset(&self) {
+        let command = format!("clear bgp {}", self.peer);
+        self.vtysh(&[&command]).expect("FRR resets the session");
+    }
+
     fn ask_refresh(&self) {
         let command = format!("clear bgp ipv4 unicast {} soft in", self.peer);
         self.vtysh(&[&command]).expect("FRR asks again");
@@ -136,6 +141,7 @@ fn configuration(spec: &RouterSpec) -> String {
     if spec.graceful {
         lines.push(" bgp graceful-restart".to_owned());
         lines.push(" bgp graceful-restart preserve-fw-state".to_owned());
+        lines.push(" no bgp hard-administrative-reset".to_owned());
         if let Some((restart, long_lived)) = spec.long_lived {
             lines.push(format!(" bgp graceful-restart restart-time {restart}"));
             lines.push(format!(
@@ -152,9 +158,11 @@ fn configuration(spec: &RouterSpec) -> String {
     if spec.gtsm {
         lines.push(format!(" neighbor {peer} ttl-security hops 1"));
     }
+    lines.push(spec.of_neighbor.replace("PEER", peer));
     for (family, ipv6) in [("ipv4", false), ("ipv6", true)] {
         lines.push(format!(" address-family {family} unicast"));
         lines.push(format!("  neighbor {peer} activate"));
+        lines.push(spec.of_family.replace("PEER", peer));
         lines.extend(
             spec.announced(ipv6)
                 .map(|prefix| format!("  network {prefix} route-map announced")),

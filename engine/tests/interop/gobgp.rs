@@ -39,10 +39,13 @@ impl Gobgp {
     fn announce(&self, spec: &RouterSpec) {
         eventually("GoBGP answers", || self.ask(&["global"]));
         for prefix in &spec.announce {
-            let (family, next_hop) = if prefix.contains(':') {
-                ("ipv6", ROUTER_V6)
-            } else {
-                ("ipv4", spec.id())
+            let family = match prefix.contains(':') {
+                true => "ipv6",
+                false => "ipv4",
+            };
+            let next_hop = match spec.over {
+                Over::Ipv4 if family == "ipv4" => spec.id(),
+                _ => ROUTER_V6,
             };
             let med = spec.med.map(|med| med.to_string());
             let mut command = vec![
@@ -100,6 +103,11 @@ impl Router for Gobgp {
 
     fn crash(&mut self) {
         self.gobgpd.kill();
+    }
+
+    fn reset(&self) {
+        self.ask(&["neighbor", self.peer, "reset"])
+            .expect("GoBGP resets the session");
     }
 
     fn ask_refresh(&self) {
@@ -162,6 +170,11 @@ fn configuration(spec: &RouterSpec) -> String {
 "
         );
     }
+    if spec.by_prefix {
+        return by_prefix(spec, family, &password);
+    }
+    of_family += spec.of_family;
+    of_family += spec.of_neighbor;
     format!(
         "[global.config]
   as = {asn}
@@ -184,6 +197,30 @@ fn configuration(spec: &RouterSpec) -> String {
         peer = spec.peer(),
         peer_asn = spec.peer_asn,
         local = spec.local(),
+    )
+}
+
+/// Whoever connects from the lab is one of a group.
+fn by_prefix(spec: &RouterSpec, family: &str, password: &str) -> String {
+    format!(
+        "[global.config]
+  as = {asn}
+  router-id = \"{id}\"
+[[peer-groups]]
+  [peer-groups.config]
+    peer-group-name = \"lab\"
+    peer-as = {peer_asn}
+{password}  [[peer-groups.afi-safis]]
+    [peer-groups.afi-safis.config]
+      afi-safi-name = \"{family}\"
+[[dynamic-neighbors]]
+  [dynamic-neighbors.config]
+    prefix = \"10.0.0.0/24\"
+    peer-group = \"lab\"
+",
+        asn = spec.asn,
+        id = spec.id(),
+        peer_asn = spec.peer_asn,
     )
 }
 

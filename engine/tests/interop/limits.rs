@@ -1,7 +1,8 @@
-//! A router that says more prefixes than it may, until it may.
+//! Limits on prefixes: a router that says more than it may, until it may; and we, who do.
 
-use crate::daemon::{Daemon, config, neighbor};
+use crate::daemon::{Daemon, config, neighbor, policy};
 use crate::lab::{Lab, ROUTER_V4};
+use crate::process::eventually;
 use crate::router::{RouterKind, RouterSpec};
 
 const PREFIXES: [&str; 2] = ["192.168.100.0/24", "192.168.101.0/24"];
@@ -43,4 +44,67 @@ fn gobgp_is_held_until_it_may() {
 #[test]
 fn openbgpd_is_held_until_it_may() {
     held_until_it_may(RouterKind::Openbgpd);
+}
+
+/// A router that takes one prefix of ours and is told two: it says so, and so do we.
+fn a_routers_limit_is_said(kind: RouterKind, of_neighbor: &'static str, of_family: &'static str) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let spec = RouterSpec {
+        of_neighbor,
+        of_family,
+        ..RouterSpec::new(65002, 65001)
+    };
+    let router = kind.start(&lab, &spec);
+    let config = config(65001, "", &[neighbor(ROUTER_V4, 65002, "import: all")]);
+    let ours = |prefixes: &[&str]| policy("ours", prefixes);
+    let manifests = [
+        ("config.yaml", &*config),
+        ("policy.yaml", &*ours(&["10.0.1.0/24"])),
+    ];
+    let daemon = Daemon::start(Some(&lab.node), &manifests);
+    daemon.wait_established(ROUTER_V4);
+    router.wait_for(&["10.0.1.0/24"]);
+    let words = "we sent more routes than it allows; raise its limit or announce fewer";
+    let mut prefixes = vec!["10.0.1.0/24".to_owned()];
+    // FRR counts behind its reading, so that it takes one more.
+    eventually("the router's limit is said", || {
+        prefixes.push(format!("10.1.{}.0/24", prefixes.len()));
+        let all: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+        daemon.write("policy.yaml", &ours(&all));
+        let peer = daemon.peer(ROUTER_V4)?;
+        let error = peer["lastError"].as_str().unwrap_or_default();
+        match error.contains(words) {
+            true => Ok(()),
+            false => Err(peer.to_string()),
+        }
+    });
+}
+
+// INTEROP frr: max-prefix in
+#[test]
+fn frr_has_a_limit_on_us() {
+    let limit = "  neighbor PEER maximum-prefix 1";
+    a_routers_limit_is_said(RouterKind::Frr, "", limit);
+}
+
+// INTEROP bird: max-prefix in
+#[test]
+fn bird_has_a_limit_on_us() {
+    let limit = "import limit 1 action restart;";
+    a_routers_limit_is_said(RouterKind::Bird, "", limit);
+}
+
+// INTEROP gobgp: max-prefix in
+#[test]
+fn gobgp_has_a_limit_on_us() {
+    let limit = "    [neighbors.afi-safis.prefix-limit.config]\n      max-prefixes = 1\n";
+    a_routers_limit_is_said(RouterKind::Gobgp, "", limit);
+}
+
+// INTEROP openbgpd: max-prefix in
+#[test]
+fn openbgpd_has_a_limit_on_us() {
+    a_routers_limit_is_said(RouterKind::Openbgpd, "  max-prefix 1\n", "");
 }

@@ -45,7 +45,7 @@ impl Openbgpd {
         openbgpd
     }
 
-    fn bgpctl(&self, command: &[&str]) -> Result<String, String> {
+    pub(crate) fn bgpctl(&self, command: &[&str]) -> Result<String, String> {
         let socket = self.directory.path().join("bgpd.sock");
         output(
             Command::new(BGPCTL)
@@ -110,16 +110,20 @@ fn configuration(spec: &RouterSpec, socket: &str) -> String {
     if spec.gtsm {
         options += "  ttl-security yes\n";
     }
+    options += spec.of_neighbor;
+    let (neighbor, local_address) = match spec.by_prefix {
+        true => ("10.0.0.0/24", String::new()),
+        false => (spec.peer(), format!("  local-address {}\n", spec.local())),
+    };
     format!(
         "AS {asn}
 router-id {id}
 listen on {local}
 socket \"{socket}\"
 fib-update no
-{networks}neighbor {peer} {{
+{networks}neighbor {neighbor} {{
   remote-as {peer_asn}
-  local-address {local}
-  announce IPv4 unicast
+{local_address}  announce IPv4 unicast
   announce IPv6 unicast
   enforce neighbor-as no
 {options}}}
@@ -129,7 +133,6 @@ allow to any
         asn = spec.asn,
         id = spec.id(),
         local = spec.local(),
-        peer = spec.peer(),
         peer_asn = spec.peer_asn,
     )
 }

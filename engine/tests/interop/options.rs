@@ -7,8 +7,9 @@ use crate::frr::Frr;
 use crate::lab::{
     Lab, RINGBGP_V4, RINGBGP_V6, ROUTER_V4, ROUTER_V6, SECOND_ROUTER_V4, SECOND_ROUTER_V6,
 };
+use crate::openbgpd::Openbgpd;
 use crate::process::eventually;
-use crate::router::{Router, RouterKind};
+use crate::router::{Over, Router, RouterKind, RouterSpec, parse_json};
 
 const LONG: usize = 400;
 
@@ -190,6 +191,136 @@ fn frr_has_a_role_and_takes_long_messages() {
         .vtysh(&["show bgp ipv4 unicast 192.168.111.0/24"])
         .unwrap();
     assert_eq!(shown.matches("65002:1:").count(), LONG, "{shown}");
+}
+
+/// IPv4 routes over IPv6, with the addresses of that as next hops, both ways.
+fn ipv4_has_ipv6_next_hops(kind: RouterKind, of_neighbor: &'static str) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let spec = RouterSpec {
+        over: Over::Ipv6,
+        of_neighbor,
+        announce: vec!["192.168.100.0/24"],
+        ..RouterSpec::new(65002, 65001)
+    };
+    let router = kind.start(&lab, &spec);
+    let ringbgp = start(
+        &lab,
+        &manifests(&[neighbor(ROUTER_V6, 65002, "import: all")]),
+    );
+    ringbgp.wait_established(ROUTER_V6);
+    let table = router.wait_for(&["192.0.2.0/24"]);
+    assert_eq!(table["192.0.2.0/24"].next_hop, RINGBGP_V6);
+    let received = [
+        "routes",
+        "received",
+        "--peer",
+        ROUTER_V6,
+        "192.168.100.0/24",
+    ];
+    ringbgp.wait_for_prefixes(&received, &["192.168.100.0/24"]);
+    let routes = ringbgp.ask(&received).unwrap();
+    assert_eq!(routes[0]["nextHop"], ROUTER_V6, "{routes}");
+    assert_eq!(routes[0]["accepted"], true, "{routes}");
+}
+
+// RFC-SHOWN 8950 §4
+// INTEROP frr: extended next hop
+#[test]
+fn frr_has_ipv4_with_ipv6_next_hops() {
+    let offer = " neighbor PEER capability extended-nexthop";
+    ipv4_has_ipv6_next_hops(RouterKind::Frr, offer);
+}
+
+// RFC-SHOWN 8950 §4
+// INTEROP gobgp: extended next hop
+#[test]
+fn gobgp_has_ipv4_with_ipv6_next_hops() {
+    let family = "  [[neighbors.afi-safis]]
+    [neighbors.afi-safis.config]
+      afi-safi-name = \"ipv4-unicast\"
+";
+    ipv4_has_ipv6_next_hops(RouterKind::Gobgp, family);
+}
+
+// RFC-SHOWN 9234 §4.2
+// INTEROP openbgpd: roles
+#[test]
+fn openbgpd_has_a_role() {
+    let Some(lab) = Lab::for_routers(&[RouterKind::Openbgpd]) else {
+        return;
+    };
+    let spec = RouterSpec {
+        of_neighbor: "  announce policy customer\n",
+        announce: vec!["192.168.100.0/24"],
+        ..RouterSpec::new(65002, 65001)
+    };
+    let openbgpd = Openbgpd::start(&lab, &spec);
+    let with_role = |role: &str| {
+        let options = format!("import: all, role: {role}, roleStrict: true");
+        manifests(&[neighbor(ROUTER_V4, 65002, &options)])
+    };
+    let ringbgp = start(&lab, &with_role("provider"));
+    ringbgp.wait_established(ROUTER_V4);
+    let received = ["routes", "received", "--peer", ROUTER_V4];
+    ringbgp.wait_for_prefixes(&received, &["192.168.100.0/24"]);
+    // Ours goes to a customer with OTC.
+    eventually("OpenBGPD shows our OTC", || {
+        let shown = openbgpd.bgpctl(&["show", "rib", "detail", "192.0.2.0/24"])?;
+        let otc = parse_json(&shown)?["rib"][0]["attributes"].to_string();
+        match otc.contains("65001") {
+            true => Ok(()),
+            false => Err(format!("{shown}; {}", openbgpd.session())),
+        }
+    });
+    let [(name, text), _] = with_role("customer");
+    ringbgp.write(name, &text);
+    ringbgp.wait_for_error(ROUTER_V4, &["role"]);
+}
+
+// RFC-SHOWN 8654 §4
+// INTEROP exabgp: extended messages
+#[test]
+fn exabgp_says_and_takes_long_messages() {
+    let Some(lab) = Lab::for_routers(&[RouterKind::Exabgp, RouterKind::Bird]) else {
+        return;
+    };
+    let long: Vec<String> = (0..LONG)
+        .map(|number| format!("65002:1:{number}"))
+        .collect();
+    let spec = RouterSpec {
+        of_neighbor: "  capability { extended-message enable; }\n",
+        announce: vec!["192.168.100.0/24"],
+        communities: Some(["65002:1", long.join(" ").leak(), "65002:1"]),
+        ..RouterSpec::new(65002, 65001)
+    };
+    let exabgp = RouterKind::Exabgp.start(&lab, &spec);
+    let _second = Bird::start_with(&lab.second, &bird(SECOND, 65003, None, 110));
+    let first = neighbor(ROUTER_V4, 65002, "import: all, export: all");
+    let ringbgp = start(&lab, &manifests(&[first, second()]));
+    ringbgp.wait_established(ROUTER_V4);
+    let received = [
+        "routes",
+        "received",
+        "--peer",
+        ROUTER_V4,
+        "192.168.100.0/24",
+    ];
+    ringbgp.wait_for_prefixes(&received, &["192.168.100.0/24"]);
+    let routes = ringbgp.ask(&received).unwrap();
+    let communities = routes[0]["largeCommunities"].as_array().unwrap();
+    assert_eq!(communities.len(), LONG);
+    eventually("ExaBGP heard the long route", || {
+        let table = exabgp.learned()?;
+        match table
+            .get("192.168.111.0/24")
+            .map(|route| route.large_communities.len())
+        {
+            Some(LONG) => Ok(()),
+            other => Err(format!("{other:?}; {}", exabgp.session())),
+        }
+    });
 }
 
 impl Bird {

@@ -54,11 +54,22 @@ fn holds_while(look: impl Fn() -> Result<(), String> + Sync, happens: impl FnOnc
             }
             looks
         });
-        happens();
-        over.store(true, Ordering::Relaxed);
+        {
+            let _over = Over(&over);
+            happens();
+        }
         let looks = looking.join().expect("no route is lost");
-        assert!(looks > 5, "{looks} looks");
+        assert!(looks > 2, "{looks} looks");
     });
+}
+
+/// Ends the looking, also where what happens panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn has_theirs(daemon: &Daemon<'_>) -> Result<(), String> {
@@ -97,13 +108,12 @@ fn the_router_restarts(kind: RouterKind) {
     holds_while(
         || has_theirs(&daemon),
         || {
+            let again = || daemon.log().matches("has said its routes again").count();
+            let before = again();
             router.crash_and_restart(&lab, &spec);
-            eventually("the session is a new one", || {
-                let log = daemon.log();
-                match log.contains("has said its routes again") {
-                    true => Ok(()),
-                    false => Err(daemon.peer(ROUTER_V4)?.to_string()),
-                }
+            eventually("the session is a new one", || match again() > before {
+                true => Ok(()),
+                false => Err(daemon.peer(ROUTER_V4)?.to_string()),
             });
         },
     );
@@ -131,6 +141,13 @@ fn bird_restarts_and_loses_no_route_here() {
 #[test]
 fn gobgp_restarts_and_loses_no_route_here() {
     the_router_restarts(RouterKind::Gobgp);
+}
+
+// RFC-SHOWN 4724 §4.2
+// INTEROP exabgp: restart in
+#[test]
+fn exabgp_restarts_and_loses_no_route_here() {
+    the_router_restarts(RouterKind::Exabgp);
 }
 
 fn holds_ours(router: &dyn Router) -> Result<(), String> {
@@ -271,6 +288,144 @@ fn bird_stays_away_and_its_routes_stay_for_long() {
 #[test]
 fn gobgp_stays_away_and_its_routes_stay_for_long() {
     the_router_stays_away(RouterKind::Gobgp);
+}
+
+/// Waits until the router holds our routes, or none of them, and they are marked as long-lived stale
+/// ones or not.
+fn wait_for_ours(router: &dyn Router, held: bool, marked: bool) {
+    eventually(&format!("ours: {held}, long-lived: {marked}"), || {
+        let table = router.learned()?;
+        let ours: Vec<_> = OURS
+            .iter()
+            .filter_map(|prefix| table.get(*prefix))
+            .collect();
+        let is_mark = |text: &String| ["65535:6", "llgr-stale"].contains(&text.as_str());
+        let marks = ours
+            .iter()
+            .filter(|route| route.communities.iter().any(is_mark));
+        let wanted = |yes: bool| if yes { OURS.len() } else { 0 };
+        match (ours.len(), marks.count()) == (wanted(held), wanted(marked)) {
+            true => Ok(()),
+            false => Err(format!("{table:?}; {}", router.session())),
+        }
+    });
+}
+
+/// We are killed and stay away: our routes stay with the router, marked, for their long time.
+fn we_stay_away(kind: RouterKind) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let spec = RouterSpec {
+        long_lived: Some((60, 60)),
+        ..spec()
+    };
+    let router = kind.start(&lab, &spec);
+    let more = "import: all, gracefulRestart: {enabled: true, restartTimeSeconds: 1}, \
+                longLivedGracefulRestart: {enabled: true, staleTimeSeconds: 4}, families: [{afi: \
+                ipv4, safi: unicast}]";
+    let config = config(65001, "", &[neighbor(ROUTER_V4, 65002, more)]);
+    let manifests = [
+        ("config.yaml", &*config),
+        ("policy.yaml", &*policy("ours", &OURS)),
+    ];
+    let daemon = Daemon::start(Some(&lab.node), &manifests);
+    daemon.wait_established(ROUTER_V4);
+    wait_for_ours(&*router, true, false);
+    drop(daemon);
+    wait_for_ours(&*router, true, true);
+    wait_for_ours(&*router, false, false);
+}
+
+// RFC-SHOWN 9494 §3.1
+// INTEROP frr: long-lived restart out
+#[test]
+fn we_stay_away_and_frr_keeps_our_routes_for_long() {
+    we_stay_away(RouterKind::Frr);
+}
+
+// RFC-SHOWN 9494 §3.1
+// INTEROP bird: long-lived restart out
+#[test]
+fn we_stay_away_and_bird_keeps_our_routes_for_long() {
+    we_stay_away(RouterKind::Bird);
+}
+
+// RFC-SHOWN 9494 §3.1
+// INTEROP gobgp: long-lived restart out
+#[test]
+fn we_stay_away_and_gobgp_keeps_our_routes_for_long() {
+    we_stay_away(RouterKind::Gobgp);
+}
+
+/// A session of a router that restarts gracefully, over a NOTIFICATION too; both have said all.
+fn settled<'lab>(lab: &'lab Lab, router: &dyn Router) -> Daemon<'lab> {
+    let daemon = start(lab, false);
+    daemon.wait_established(ROUTER_V4);
+    router.wait_for(&OURS);
+    daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
+    daemon
+}
+
+/// The router resets the session by a NOTIFICATION that is no Hard Reset: its routes stay.
+fn its_notification_takes_nothing(kind: RouterKind) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let router = kind.start(&lab, &spec());
+    let daemon = settled(&lab, &*router);
+    router.reset();
+    eventually("its routes are stale", || {
+        match stale_routes(&daemon)? >= THEIRS.len() {
+            true => Ok(()),
+            false => Err(daemon.peer(ROUTER_V4)?.to_string()),
+        }
+    });
+    has_theirs(&daemon).expect("they are there");
+    daemon.wait_for_error(ROUTER_V4, &["Cease/Administrative Reset"]);
+    daemon.wait_established(ROUTER_V4);
+    wait_until_nothing_is_stale(&daemon);
+    daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
+}
+
+// RFC-SHOWN 8538 §4
+// INTEROP frr: notification in
+#[test]
+fn a_notification_of_frr_takes_nothing() {
+    its_notification_takes_nothing(RouterKind::Frr);
+}
+
+/// We close the session with Cease/Other Configuration Change, and GoBGP keeps our routes until it is
+/// up again. (FRR 8.4 drops them, though both offered to keep them.)
+// RFC-SHOWN 8538 §4
+// INTEROP gobgp: notification
+#[test]
+fn a_notification_takes_nothing_with_gobgp() {
+    its_notification_takes_nothing(RouterKind::Gobgp);
+    let Some(lab) = Lab::for_routers(&[RouterKind::Gobgp]) else {
+        return;
+    };
+    let router = RouterKind::Gobgp.start(&lab, &spec());
+    let daemon = settled(&lab, &*router);
+    let config = daemon.manifests().join("config.yaml");
+    let text = std::fs::read_to_string(config).expect("the configuration is there");
+    let changed = text.replace("timers: {", "timers: {holdTimeSeconds: 60, ");
+    let router = &*router;
+    holds_while(
+        || holds_ours(router),
+        || {
+            daemon.write("config.yaml", &changed);
+            eventually("the session is closed", || {
+                let log = daemon.log();
+                match log.contains("was closed with Cease/Other Configuration Change") {
+                    true => Ok(()),
+                    false => Err(daemon.peer(ROUTER_V4)?.to_string()),
+                }
+            });
+            daemon.wait_established(ROUTER_V4);
+            daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
+        },
+    );
 }
 
 /// What a scripted peer offers: both families kept over a NOTIFICATION too.

@@ -43,6 +43,12 @@ pub(crate) struct RouterSpec {
     pub(crate) graceful: bool,
     /// With `graceful`: its restart time, and that of its routes past it (RFC 9494), in seconds.
     pub(crate) long_lived: Option<(u32, u32)>,
+    /// What its neighbor statement has beside, in its own words; `PEER` is ringbgp.
+    pub(crate) of_neighbor: &'static str,
+    /// The same of each family of that.
+    pub(crate) of_family: &'static str,
+    /// It knows ringbgp by a prefix only, and waits for it to connect.
+    pub(crate) by_prefix: bool,
     /// The MED of what it announces.
     pub(crate) med: Option<u32>,
     /// What it announces has these: a standard, a large and an extended community, a route target.
@@ -85,6 +91,11 @@ pub(crate) trait Router: Sync {
         panic!("nobody kills this router");
     }
 
+    /// Has it reset the session, with a NOTIFICATION that is no Hard Reset.
+    fn reset(&self) {
+        panic!("nobody has this router reset the session");
+    }
+
     /// Has it ask ringbgp for its routes again.
     fn ask_refresh(&self) {
         panic!("nobody has this router ask");
@@ -107,6 +118,9 @@ impl RouterSpec {
             passive: false,
             graceful: false,
             long_lived: None,
+            of_neighbor: "",
+            of_family: "",
+            by_prefix: false,
             med: None,
             communities: None,
             announce: vec!["192.168.100.0/24", "2001:db8:100::/48"],
