@@ -175,6 +175,61 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     assert!(!Path::new(admin).exists());
 }
 
+/// Ten lines of settings, one of them a list of addresses.
+#[test]
+fn five_thousand_neighbors_of_a_template_are_ten_lines() {
+    let address = |n: usize| format!("10.16.{}.{}", n / 250, n % 250 + 1);
+    let addresses: Vec<String> = (0..5000).map(address).collect();
+    let peering = format!(
+        "    localASN: 65001
+    listenAddresses: [127.0.0.1]
+    listenPort: {}
+    guard: {{allow: [198.51.100.128/25]}}
+    templates:
+      tor: {{peerASN: 65002, passive: true, import: all}}
+    neighbors:
+    - template: tor
+      timers: {{holdTimeSeconds: 9, keepAliveTimeSeconds: 3}}
+      peerAddresses: [{}]
+",
+        free_port(),
+        addresses.join(", ")
+    );
+    assert_eq!(peering.lines().count(), 10);
+    let directory = tempfile::tempdir().unwrap();
+    let head = "apiVersion: cilium.io/v2alpha1
+kind: CiliumConfig
+metadata: {name: cilium-config}
+spec:
+  bgpPeering:
+";
+    fs::write(directory.path().join("c.yaml"), head.to_owned() + &peering).unwrap();
+    fs::write(directory.path().join("p.yaml"), MORE).unwrap();
+    let manifests = directory.path().to_str().unwrap();
+
+    let (code, stdout, stderr) = ringbgp(&["check", "-o", "json", "--manifests", manifests]);
+    assert_eq!(code, 0, "{stderr}");
+    let checked: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let told = checked["announcements"][0]["peers"].as_array().unwrap();
+    assert_eq!(told.len(), 5000);
+
+    let admin = directory.path().join("admin.sock");
+    let admin = admin.to_str().unwrap();
+    let arguments = ["--manifests", manifests, "--admin", admin];
+    let daemon = Running::start(&[&["run"][..], &arguments].concat());
+    let rows = || -> Option<Vec<serde_json::Value>> {
+        let (_, stdout, _) = ringbgp(&["peers", "-o", "json", "--admin", admin]);
+        serde_json::from_str(&stdout).ok()
+    };
+    let is_active = |row: &serde_json::Value| row["state"] == "active";
+    let all_wait = (0..400).any(|_| {
+        thread::sleep(Duration::from_millis(50));
+        rows().is_some_and(|rows| rows.iter().filter(|row| is_active(row)).count() == 5000)
+    });
+    assert!(all_wait, "5,000 sessions do not wait for their peers");
+    assert_eq!(daemon.end_by(Signal::TERM), Some(0));
+}
+
 #[test]
 fn a_taken_port_is_1_and_is_named() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! The binary under test, run and asked as its users do.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -111,6 +111,13 @@ impl<'lab> Daemon<'lab> {
         let log = self.directory.path().join("ringbgp.log");
         self.process = Some(Process::start("ringbgp", &mut command, &log));
         eventually("ringbgp answers", || self.ask(&["peers"]));
+    }
+
+    /// `ringbgp watch`, which prints into a file.
+    pub(crate) fn watch(&self, log: &Path) -> Process {
+        let mut command = Command::new(RINGBGP);
+        command.args(["watch", "--admin"]).arg(self.socket());
+        Process::start("watch", &mut command, log)
     }
 
     /// A question on the command line, answered as JSON.

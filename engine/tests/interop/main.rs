@@ -45,3 +45,4 @@ mod restarts;
 mod route_policy;
 mod rpki;
 mod sessions;
+mod watching;

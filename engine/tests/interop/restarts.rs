@@ -3,16 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use codec::{
-    AsPath, AttributeWriter, Capability, Family, GracefulRestartFamily, Notification, Origin,
-};
+use codec::{Capability, Family, GracefulRestartFamily, Notification};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, config, neighbor, policy};
 use crate::lab::{Lab, ROUTER_V4};
 use crate::process::eventually;
 use crate::router::{Router, RouterKind, RouterSpec};
-use crate::scripted::{Addresses, End, PEER_ASN, Peer, RINGBGP_ASN};
+use crate::scripted::{Addresses, End, Peer, RINGBGP_ASN};
 
 const OURS: [&str; 2] = ["10.0.1.0/24", "10.0.2.0/24"];
 const THEIRS: [&str; 2] = ["192.168.100.0/24", "192.168.101.0/24"];
@@ -457,20 +455,6 @@ fn scripted(options: &str) -> (Daemon<'static>, Addresses) {
     (Daemon::start(None, &manifests), addresses)
 }
 
-fn announce(peer: &mut Peer, prefix: &str) {
-    let (mut attributes, mut nlri, mut octets) = (Vec::new(), Vec::new(), Vec::new());
-    let mut writer = AttributeWriter::new(&mut attributes);
-    writer.origin(Origin::Igp);
-    writer.as_path(&AsPath::default(), &[PEER_ASN], true);
-    writer.next_hop(std::net::Ipv4Addr::new(192, 0, 2, 10));
-    let prefix = engine::model::parse_prefix(prefix).expect("a prefix");
-    if let codec::IpPrefix::V4(prefix) = prefix {
-        codec::encode_nlri(prefix, None, &mut nlri);
-    }
-    codec::encode_update(&attributes, &nlri, &mut octets);
-    peer.send(&octets);
-}
-
 fn stale_routes(daemon: &Daemon<'_>) -> Result<usize, String> {
     let routes = daemon.ask(&["routes", "available"])?;
     let rows = routes.as_array().into_iter().flatten();
@@ -482,7 +466,7 @@ fn stale_routes(daemon: &Daemon<'_>) -> Result<usize, String> {
 fn a_reset_is_a_hard_one_where_both_keep_routes_over_a_notification() {
     let (daemon, addresses) = scripted("");
     let mut peer = Peer::establish_offering(addresses, PEER, &offers(false));
-    announce(&mut peer, "203.0.113.0/24");
+    peer.announce("203.0.113.0/24");
     daemon.wait_for_some_prefixes(&["routes", "available"], &["203.0.113.0/24"]);
     daemon
         .ask(&["reset", &addresses.host(PEER).to_string()])
@@ -501,7 +485,7 @@ fn a_hard_reset_of_the_peer_takes_its_routes_and_another_notification_does_not()
     let (daemon, addresses) = scripted("");
     let end = |notification: Notification| {
         let mut peer = Peer::establish_offering(addresses, PEER, &offers(true));
-        announce(&mut peer, "203.0.113.0/24");
+        peer.announce("203.0.113.0/24");
         daemon.wait_for_some_prefixes(&["routes", "available"], &["203.0.113.0/24"]);
         let mut octets = Vec::new();
         codec::encode_notification(&notification, &mut octets);

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use codec::{
-    AttributeSet, Capability, Family, FamilySet, Message, NlriField, Notification, Open, PeerKind,
-    RouteRefresh, WireFormat,
+    AsPath, AttributeSet, AttributeWriter, Capability, Family, FamilySet, IpPrefix, Message,
+    NlriField, Notification, Open, Origin, PeerKind, RouteRefresh, WireFormat,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -244,6 +244,24 @@ impl Peer {
         self.send(&octets);
     }
 
+    /// Announces an IPv4 prefix.
+    pub(crate) fn announce(&mut self, prefix: &str) {
+        let (mut attributes, mut octets) = (Vec::new(), Vec::new());
+        let mut writer = AttributeWriter::new(&mut attributes);
+        writer.origin(Origin::Igp);
+        writer.as_path(&AsPath::default(), &[PEER_ASN], true);
+        writer.next_hop(Ipv4Addr::new(192, 0, 2, 10));
+        codec::encode_update(&attributes, &nlri(prefix), &mut octets);
+        self.send(&octets);
+    }
+
+    /// Withdraws an IPv4 prefix.
+    pub(crate) fn withdraw(&mut self, prefix: &str) {
+        let mut octets = Vec::new();
+        codec::encode_withdraw(Family::Ipv4Unicast, &nlri(prefix), &mut octets);
+        self.send(&octets);
+    }
+
     /// Asks for the routes of a family again.
     pub(crate) fn send_refresh(&mut self, family: Family) {
         let refresh = RouteRefresh {
@@ -374,6 +392,15 @@ impl Peer {
             }
         }
     }
+}
+
+fn nlri(prefix: &str) -> Vec<u8> {
+    let mut nlri = Vec::new();
+    match engine::model::parse_prefix(prefix).expect("a prefix") {
+        IpPrefix::V4(prefix) => codec::encode_nlri(prefix, None, &mut nlri),
+        IpPrefix::V6(prefix) => panic!("{prefix} is not of IPv4"),
+    }
+    nlri
 }
 
 fn is_timeout(error: &std::io::Error) -> bool {
