@@ -1,5 +1,7 @@
 //! An engine as a route reflector between engines.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::admin::model::Route;
 use crate::config::{Client, Export};
@@ -66,9 +68,12 @@ fn clients_share_one_group_and_hear_each_other() {
         let mut world = Reflection::start(io, 200 + 8 * index as u8, 3, 2);
         assert_eq!(groups(&world.reflector).len(), 2);
         let of = |peer: &Peer| (peer.route_reflector_client, peer.group);
-        let mut of_peers: Vec<_> = peers(&world.reflector).iter().map(of).collect();
-        of_peers.dedup();
-        assert_eq!(of_peers.len(), 2, "clients in one group, the others in one");
+        let of_peers: BTreeSet<_> = peers(&world.reflector).iter().map(of).collect();
+        assert_eq!(
+            of_peers.len(),
+            2,
+            "clients in one group, the others in one: {of_peers:?}"
+        );
 
         // A client's route goes to all, with its own identifier and our cluster.
         world.routers[0].originate(1, 100);
