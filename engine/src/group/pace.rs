@@ -126,9 +126,10 @@ impl Group {
     }
 
     /// One quantum of what waited for the interval, if it is over. True: there is more that can be
-    /// told now.
+    /// told now. An evaluation goes first: else, where something changes in each interval, what
+    /// waited would begin the next one each time, and the evaluation never had its turn.
     pub fn apply_waiting(&mut self, writer: &mut RibWriter, guard: &Guard) -> bool {
-        if self.pace.is_idle() || !self.pace.is_open() {
+        if self.pace.is_idle() || !self.pace.is_open() || !self.is_evaluated() {
             return false;
         }
         if self.pace.going.iter().all(IdSet::is_empty) {

@@ -133,3 +133,17 @@ fn an_interval_that_is_taken_away_holds_nothing_back() {
     assert_eq!(heard(&mut rig, paced), ["10.1.0.0/16"]);
     assert!(rig.closed.is_empty(), "the session stays");
 }
+
+#[test]
+fn new_settings_are_told_with_the_next_changes_however_often_there_are_some() {
+    let (mut rig, paced, _) = scene();
+    rig.originate(&[SECOND]);
+    let mut changed: Neighbor = neighbor(PACED);
+    changed.timers.advertisement_interval = INTERVAL;
+    changed.next_hop_ipv4 = Some(std::net::Ipv4Addr::new(10, 0, 0, 99));
+    rig.tell(Delta::Neighbors(INSTANCE, Box::new([Arc::new(changed)])));
+    rig.pass(INTERVAL);
+    let mut told = heard(&mut rig, paced);
+    told.sort();
+    assert_eq!(told, [FIRST, SECOND]);
+}
