@@ -464,7 +464,8 @@ impl Group {
     pub fn has_told(&self, id: MemberId) -> bool {
         let member = self.in_sync.members.iter().find(|member| member.id == id);
         let is_told = member.is_some_and(|member| !member.is_owed());
-        is_told && self.in_sync.packer.is_flushed() && self.is_evaluated()
+        let nothing_waits = self.pace.is_idle() && self.is_evaluated();
+        is_told && nothing_waits && self.in_sync.packer.is_flushed()
     }
 
     /// The advert of a prefix, [`AdvertId::NONE`] if it is not announced.

@@ -277,6 +277,33 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_the_advertisement_interval_is_told_before_the_session_is_closed() {
+        let interval = Duration::from_secs(20);
+        let mut rig = rig();
+        let mut paced = neighbor("10.0.0.6");
+        paced.timers.advertisement_interval = interval;
+        rig.tell(Delta::Neighbors(INSTANCE, [Arc::new(paced)].into()));
+        let peer = rig.establish("10.0.0.6", 65002);
+        rig.pass(interval);
+        rig.announced(peer);
+        drain(&mut rig, None, Some(Duration::from_secs(5)));
+        assert_eq!(rig.announced(peer).len(), 1, "the mark");
+        rig.originate(&["10.0.2.0/24"]);
+        rig.pass(Duration::from_secs(6));
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Established);
+        // It is closed within a quarter of a second behind that.
+        let marked = vec![COMMUNITY, GRACEFUL_SHUTDOWN];
+        let told = (0..200).find_map(|_| {
+            rig.pass(Duration::from_millis(100));
+            Some(rig.announced(peer)).filter(|told| !told.is_empty())
+        });
+        let change = ("10.0.2.0/24".to_owned(), marked, None);
+        assert_eq!(told, Some(vec![change]));
+        rig.pass(Duration::from_secs(1));
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Idle);
+    }
+
+    #[test]
     fn the_drained_stay_down_until_they_are_not() {
         let mut rig = rig();
         rig.establish("10.0.0.7", 65001);
