@@ -13,10 +13,42 @@ use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOp
 use engine::time::Time;
 use rib::{Rib, ShardId};
 
-const INSTANCE: InstanceId = InstanceId(0);
+/// The one instance of such a shard.
+pub const INSTANCE: InstanceId = InstanceId(0);
 const LOCAL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 /// What a shard reads of a socket at a time.
 const PIECE: usize = 64 << 10;
+
+/// A shard as a daemon has it, of an instance over this table, without peers.
+pub fn shard_over(rib: &Arc<Rib>, shard: u8, router_id: Ipv4Addr) -> Shard {
+    let id = ShardId(shard);
+    let mut shard = Shard::new(ShardOptions {
+        id,
+        seed: 1,
+        interfaces: Box::new(NoInterfaces),
+        backlog_max: BACKLOG_MAX,
+        rest_a_member: REST_A_MEMBER,
+        established: EstablishedPeers::default(),
+        dynamic_peers: Default::default(),
+        deferral: Default::default(),
+    });
+    let now = Time::default();
+    shard.handle_command(now, ShardCommand::Instance(INSTANCE, rib.writer(id)));
+    let settings = InstanceSettings {
+        name: "default".into(),
+        enabled: true,
+        router_id,
+        listen: Vec::new(),
+        memory_max: u64::MAX,
+        rpki: Arc::default(),
+        originates: false,
+    };
+    shard.handle_command(
+        now,
+        ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings))),
+    );
+    shard
+}
 
 struct NoInterfaces;
 
@@ -37,35 +69,9 @@ pub struct Rig {
 impl Rig {
     /// A shard of an instance over this table, without peers.
     pub fn new(rib: &Arc<Rib>, shard: u8) -> Rig {
-        let id = ShardId(shard);
-        let mut shard = Shard::new(ShardOptions {
-            id,
-            seed: 1,
-            interfaces: Box::new(NoInterfaces),
-            backlog_max: BACKLOG_MAX,
-            rest_a_member: REST_A_MEMBER,
-            established: EstablishedPeers::default(),
-            dynamic_peers: Default::default(),
-            deferral: Default::default(),
-        });
-        let now = Time::default();
-        shard.handle_command(now, ShardCommand::Instance(INSTANCE, rib.writer(id)));
-        let settings = InstanceSettings {
-            name: "default".into(),
-            enabled: true,
-            router_id: LOCAL,
-            listen: Vec::new(),
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
-            originates: false,
-        };
-        shard.handle_command(
-            now,
-            ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings))),
-        );
         Rig {
             import: Import::All,
-            shard,
+            shard: shard_over(rib, shard, LOCAL),
             senders: Vec::new(),
         }
     }
