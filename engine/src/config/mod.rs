@@ -180,7 +180,8 @@ pub struct BuiltinFilters {
     pub martians: bool,
     /// An AS_SET in the AS_PATH (RFC 9774).
     pub as_set: bool,
-    /// An external peer's AS_PATH that does not begin with its AS (RFC 4271 §6.3).
+    /// An external peer's AS_PATH that does not begin with its AS (RFC 4271 §6.3), unless our role
+    /// says that it is a route server.
     pub first_as: bool,
     /// Prefixes that we originate ourselves.
     pub own_prefixes: bool,

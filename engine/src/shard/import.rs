@@ -404,7 +404,8 @@ pub(super) fn judge(
     let peer_asn = established.negotiated.peer_asn;
     // RFC-DONE 9234 §5: OTC from a customer or a route server's client, or from a peer with another AS
     // than the peer's, makes a route ineligible.
-    let leaked = match (role_of(neighbor, established), attributes.otc()) {
+    let role = role_of(neighbor, established);
+    let leaked = match (role, attributes.otc()) {
         (Some(Role::Provider | Role::RouteServer), Some(_)) => true,
         (Some(Role::Peer), Some(by)) => by != peer_asn,
         _ => false,
@@ -418,8 +419,10 @@ pub(super) fn judge(
         return Some(Rejection::AsSet);
     }
     let external = peer_asn != neighbor.local_asn;
+    // RFC 7947 §2.2.2.1: a route server does not put its AS in front.
+    let named_first = external && role != Some(Role::RouteServerClient);
     // RFC-DONE 4271 §6.3: an external peer's AS_PATH begins with its AS.
-    if filters.first_as && external && as_path.first_as() != Some(peer_asn) {
+    if filters.first_as && named_first && as_path.first_as() != Some(peer_asn) {
         return Some(Rejection::FirstAs);
     }
     None

@@ -9,7 +9,7 @@ use codec::{AttributeSet, AttributeWriter, IpPrefix, Message, NextHop, Origin, W
 use super::rig::{INSTANCE, Rig, neighbor};
 use super::*;
 use crate::config::{
-    BuiltinFilters, Delta, Export, Import, Neighbor, OriginAttributes, OriginChange,
+    BuiltinFilters, Delta, Export, Import, Neighbor, OriginAttributes, OriginChange, Role,
 };
 use crate::model::{Route, RoutesKind, RoutesQuery};
 use crate::policy::{
@@ -505,6 +505,21 @@ fn each_built_in_filter_refuses_and_says_so_until_it_is_switched_off() {
     assert_eq!(bed.table.len(), 4);
     bed.change(|[one, _]| one.builtin_filters = BuiltinFilters::default());
     assert_eq!(bed.table.len(), 1);
+}
+
+#[test]
+fn a_route_server_need_not_stand_first_in_its_paths() {
+    let mut via_others = Vec::new();
+    let mut writer = AttributeWriter::new(&mut via_others);
+    writer.origin(Origin::Igp);
+    writer.as_path(&codec::AsPath::default(), &[65999, 65998], true);
+    writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+    for role in Role::ALL {
+        let mut bed = Bed::new(|[one, _]| one.role = Some(role));
+        bed.announce_with("20.0.1.0/24", &via_others);
+        let is_refused = bed.rejected_by() != [None];
+        assert_eq!(is_refused, role != Role::RouteServerClient, "{role:?}");
+    }
 }
 
 #[test]
