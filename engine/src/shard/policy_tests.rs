@@ -427,6 +427,24 @@ fn export_policy_is_followed_live_for_its_peers_alone() {
 }
 
 #[test]
+fn what_is_told_names_the_peer_that_it_was_learned_from() {
+    let mut bed = Bed::new(|_| {});
+    bed.announce("20.0.1.0/24", |_| {});
+    bed.own("50.0.0.0/24", true);
+    let from = |route: Route| (route.prefix, route.peer_address);
+    let mut advertised = bed.routes(RoutesKind::Advertised);
+    advertised.retain(|route| route.advertised_to.as_deref() == Some(TWO));
+    let advertised: Vec<_> = advertised.into_iter().map(from).collect();
+    let expected = [("20.0.1.0/24", Some(ONE)), ("50.0.0.0/24", None)]
+        .map(|(prefix, from)| (prefix.to_owned(), from.map(str::to_owned)));
+    assert_eq!(advertised, expected);
+    for expected in expected {
+        let route = bed.verdict(TWO, &expected.0).route.unwrap();
+        assert_eq!(from(route), expected);
+    }
+}
+
+#[test]
 fn own_routes_are_told_by_what_asks_for_them() {
     let of = |sources| {
         policy(vec![statement("own", Action::Accept, |s| {

@@ -474,6 +474,8 @@ impl Table<'_> {
             self.instance.vrps.state(prefix, origin)
         });
         route.validation = state.map(|state| state.name().to_owned());
+        let source = self.rib.source(told.source, self.guard);
+        route.peer_address = source.address.map(|address| address.to_string());
         route.advertised_to = Some(peer.neighbor.address.to_string());
         route.path_id = told.path_id;
         route.best = path == self.rib.best(prefix.family(), id, self.guard);
