@@ -116,9 +116,7 @@ impl EngineHandle {
             }
         }
         match peer {
-            Some(peer) if !self.is_known(instance, peer).await? => {
-                Err(ApiError::NotFound(format!("{peer} is not a neighbor")))
-            }
+            Some(peer) if !self.is_known(instance, peer).await? => Err(not_a_neighbor(peer)),
             _ => Ok(()),
         }
     }
@@ -325,8 +323,14 @@ impl EngineApi for EngineHandle {
     }
 
     async fn drain(&self, query: DrainQuery) -> Result<DrainReply, ApiError> {
-        self.check(query.instance.as_deref(), query.peer).await?;
         let wait = query.wait_seconds;
+        let instance = query.instance.as_deref();
+        let undrained = query.peer.filter(|_| wait.is_none());
+        // A drained peer of a prefix is gone: what still holds its address is known to its shard.
+        let owners = undrained.map(|peer| self.owners(instance, peer));
+        let owners = owners.filter(|owners| !owners.is_empty());
+        let to_check = query.peer.filter(|_| owners.is_none());
+        self.check(instance, to_check).await?;
         let answers = self
             .ask_all(|reply| ShardCommand::Drain {
                 instance: query.instance.clone(),
@@ -335,9 +339,17 @@ impl EngineApi for EngineHandle {
                 reply,
             })
             .await?;
-        Ok(DrainReply {
-            peers: answers.into_iter().sum(),
-        })
+        let peers = match &owners {
+            Some(owners) => {
+                let answers = owners.iter().map(|shard| answers.get(usize::from(*shard)));
+                answers.flatten().sum()
+            }
+            None => answers.iter().sum(),
+        };
+        match undrained {
+            Some(peer) if peers == 0 => Err(not_a_neighbor(peer)),
+            _ => Ok(DrainReply { peers }),
+        }
     }
 
     async fn refresh(&self, query: RefreshQuery) -> Result<RefreshReply, ApiError> {
@@ -378,6 +390,10 @@ impl EngineApi for EngineHandle {
         let resources = self.resources.as_ref();
         Ok(resources.map_or_else(Vec::new, |resources| resources.faults()))
     }
+}
+
+fn not_a_neighbor(peer: PeerAddress) -> ApiError {
+    ApiError::NotFound(format!("{peer} is not a neighbor"))
 }
 
 /// Addresses in their own order, others after them by name.

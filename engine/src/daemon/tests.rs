@@ -13,10 +13,12 @@ use super::placement::tests::neighbor;
 use super::*;
 use crate::admin::api::{ApiError, EngineApi};
 use crate::admin::model::{
-    ExplainQuery, Peer, PeerState, PeersQuery, ResetQuery, RoutesKind, RoutesQuery, parse_prefix,
+    DrainQuery, ExplainQuery, Peer, PeerState, PeersQuery, ResetQuery, RoutesKind, RoutesQuery,
+    parse_prefix,
 };
 use crate::config::{
-    DesiredState, Import, Instance, InstanceId, Neighbor, Origin, OriginAttributes, Password, diff,
+    DesiredState, DynamicNeighbors, Import, Instance, InstanceId, Neighbor, Origin,
+    OriginAttributes, Password, diff,
 };
 
 /// An engine with the state it was last told of.
@@ -313,6 +315,36 @@ fn what_the_engine_does_not_know_is_not_found() {
     };
     let explained = node.ask(|handle| async move { handle.explain(query).await });
     assert!(matches!(explained, Err(ApiError::NotFound(_))));
+}
+
+#[test]
+fn an_address_within_a_prefix_is_undrained_while_nobody_has_it() {
+    let address = free_address(214);
+    let mut node = Node::start(IoMode::Auto, 3, address);
+    node.change(|instance| {
+        let prefix = parse_prefix("10.9.0.0/24").unwrap();
+        let range = DynamicNeighbors {
+            prefix,
+            max_peers: 9,
+            settings: neighbor("10.9.0.0"),
+        };
+        instance.dynamic_neighbors.insert(prefix, Arc::new(range));
+    });
+    let drain = |peer: Option<&str>, wait_seconds| {
+        let query = DrainQuery {
+            instance: None,
+            peer: peer.map(|peer| peer.parse().unwrap()),
+            wait_seconds,
+        };
+        let reply = node.ask(|handle| async move { handle.drain(query).await });
+        reply.map(|reply| reply.peers)
+    };
+    let is_unknown = |peer| matches!(drain(Some(peer), None), Err(ApiError::NotFound(_)));
+    assert!(is_unknown("10.9.0.7"), "it is not drained");
+    assert_eq!(drain(None, Some(0)).unwrap(), 0);
+    assert_eq!(drain(Some("10.9.0.7"), None).unwrap(), 1);
+    assert!(is_unknown("10.9.0.7"), "it is not drained any more");
+    assert!(is_unknown("10.8.0.7"), "it is none of ours");
 }
 
 #[test]

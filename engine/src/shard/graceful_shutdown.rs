@@ -15,7 +15,7 @@ use codec::notification::cease;
 
 use super::Shard;
 use super::peer::{Peer, PeerId};
-use crate::config::PeerAddress;
+use crate::config::{PeerAddress, longest_match};
 use crate::model::DrainState;
 use crate::time::Time;
 
@@ -69,7 +69,8 @@ impl Draining {
 }
 
 impl Shard {
-    /// Drains peers, or (no `wait`) lets them come up again. Returns how many are meant.
+    /// Drains peers, or (no `wait`) lets them come up again. Returns how many are meant: of an address
+    /// also who connects from a prefix, and is no peer for as long as it is drained.
     pub(super) fn set_drained(
         &mut self,
         now: Time,
@@ -77,10 +78,20 @@ impl Shard {
         address: Option<PeerAddress>,
         wait: Option<Duration>,
     ) -> usize {
-        for of in self.instances.values_mut() {
-            if instance.is_none_or(|wanted| wanted == of.name()) {
-                of.drained.set(address, wait.is_some());
+        let mut kept_out = 0;
+        for (id, of) in &mut self.instances {
+            if instance.is_some_and(|wanted| wanted != of.name()) {
+                continue;
             }
+            if let Some(address) = address
+                && wait.is_none()
+                && of.drained.holds(address)
+                && longest_match(&of.dynamic_neighbors, address.ip()).is_some()
+                && self.peers.find(*id, address).is_none()
+            {
+                kept_out += 1;
+            }
+            of.drained.set(address, wait.is_some());
         }
         let peers = self.meant(instance, address);
         for id in &peers {
@@ -91,7 +102,7 @@ impl Shard {
         }
         // RFC-DONE 8326 §4.1: the peer is told all its routes again, with GRACEFUL_SHUTDOWN.
         self.regroup(&peers);
-        peers.len()
+        peers.len() + kept_out
     }
 
     fn begin_draining(&mut self, now: Time, id: PeerId, wait: Duration) {
@@ -204,7 +215,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Delta, PeerAsn};
+    use crate::config::{Delta, DynamicNeighbors, PeerAsn};
     use crate::model::{self, PeerState};
     use crate::shard::ShardCommand;
     use crate::shard::rig::{COMMUNITY, INSTANCE, Rig, neighbor};
@@ -336,6 +347,37 @@ mod tests {
         assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Active);
         drain(&mut rig, None, None);
         assert_eq!(row(&mut rig, "10.0.0.6").drain, None);
+    }
+
+    #[test]
+    fn who_connects_from_a_prefix_is_kept_out_until_its_address_is_undrained() {
+        let mut rig = Rig::new();
+        let range = DynamicNeighbors {
+            prefix: "10.9.0.0/24".parse::<ipnet::IpNet>().unwrap().into(),
+            max_peers: 9,
+            settings: neighbor("10.9.0.0"),
+        };
+        let ranges = [Arc::new(range)];
+        rig.tell(Delta::DynamicNeighbors(INSTANCE, ranges.into()));
+        let up = rig.establish("10.9.0.7", 65002);
+        assert_eq!(drain(&mut rig, Some("10.9.0.7"), Some(Duration::ZERO)), 1);
+        rig.pass(Duration::from_secs(1));
+        assert!(rig.closed.contains_key(&up) && rig.addresses().is_empty());
+        let refused = rig.connect("10.9.0.7").unwrap();
+        assert_eq!(
+            rig.notification(refused).subcode,
+            cease::CONNECTION_REJECTED
+        );
+        assert_eq!(drain(&mut rig, Some("10.9.0.8"), None), 0, "is not drained");
+        assert_eq!(
+            drain(&mut rig, Some("10.8.0.7"), None),
+            0,
+            "is none of ours"
+        );
+        assert_eq!(drain(&mut rig, Some("10.9.0.7"), None), 1);
+        rig.establish("10.9.0.7", 65002);
+        assert_eq!(row(&mut rig, "10.9.0.7").state, PeerState::Established);
+        assert_eq!(drain(&mut rig, Some("10.9.0.7"), None), 1, "it is there");
     }
 
     #[test]
