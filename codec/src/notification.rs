@@ -114,6 +114,8 @@ pub mod cease {
     pub const OUT_OF_RESOURCES: u8 = 8;
     /// Hard Reset (RFC 8538 §3.1); data: the code, subcode and data of the real reason.
     pub const HARD_RESET: u8 = 9;
+    // RFC-DONE 9384 §3: BFD Down of a peer is shown by its name.
+    // RFC-LEFT 9384 §3: No BFD is built, so BFD Down is never sent.
     /// BFD Down (RFC 9384).
     pub const BFD_DOWN: u8 = 10;
 }
@@ -399,6 +401,13 @@ mod tests {
         assert_eq!(Notification::cease(9).hard_reset_reason(), None);
         let nested = Notification::cease(9).with_data(&[6, 9, 6, 9, 6, 9]);
         assert!(nested.to_string().len() < 80);
+    }
+
+    // RFC-SHOWN 9384 §3
+    #[test]
+    fn bfd_down_is_a_reason_with_a_name() {
+        let notification = round_trip(&Notification::cease(cease::BFD_DOWN));
+        assert_eq!(notification.to_string(), "Cease/BFD Down");
     }
 
     #[test]

@@ -19,6 +19,7 @@ const TITLES: &[(u16, &str)] = &[
     ),
     (2545, "BGP-4 Multiprotocol Extensions for IPv6"),
     (2918, "Route Refresh Capability"),
+    (3765, "NOPEER Community for BGP Route Scope Control"),
     (4271, "A Border Gateway Protocol 4 (BGP-4)"),
     (4360, "BGP Extended Communities Attribute"),
     (4451, "BGP MULTI_EXIT_DISC (MED) Considerations"),
@@ -33,6 +34,7 @@ const TITLES: &[(u16, &str)] = &[
     (5065, "Autonomous System Confederations for BGP"),
     (5082, "The Generalized TTL Security Mechanism (GTSM)"),
     (5492, "Capabilities Advertisement with BGP-4"),
+    (5668, "4-Octet AS Specific BGP Extended Community"),
     (
         5701,
         "IPv6 Address Specific BGP Extended Community Attribute",
@@ -42,10 +44,13 @@ const TITLES: &[(u16, &str)] = &[
     (6793, "BGP Support for Four-Octet AS Number Space"),
     (6811, "BGP Prefix Origin Validation"),
     (7313, "Enhanced Route Refresh Capability"),
+    (7454, "BGP Operations and Security"),
     (7606, "Revised Error Handling for BGP UPDATE Messages"),
     (7607, "Codification of AS 0 Processing"),
     (7911, "Advertisement of Multiple Paths in BGP"),
     (7947, "Internet Exchange BGP Route Server"),
+    (7948, "Internet Exchange BGP Route Server Operations"),
+    (7964, "Solutions for BGP Persistent Route Oscillation"),
     (8092, "BGP Large Communities Attribute"),
     (8210, "The RPKI to Router Protocol, Version 1"),
     (
@@ -65,6 +70,10 @@ const TITLES: &[(u16, &str)] = &[
         "Extended Optional Parameters Length for BGP OPEN Message",
     ),
     (9234, "Route Leak Prevention and Detection Using Roles"),
+    (
+        9384,
+        "A BGP Cease NOTIFICATION Subcode for Bidirectional Forwarding Detection (BFD)",
+    ),
     (9494, "Long-Lived Graceful Restart for BGP"),
     (9687, "BGP SendHoldTimer"),
     (9774, "Deprecation of AS_SET and AS_CONFED_SET in BGP"),
@@ -251,7 +260,8 @@ fn page(entries: &BTreeMap<Clause, Entry>) -> String {
         });
         for (at, (section, words)) in left.enumerate() {
             let lead = if at == 0 { "\n" } else { "" };
-            let _ = writeln!(page, "{lead}- Not done: {section}: {words}.");
+            let colon = if section.is_empty() { "" } else { ": " };
+            let _ = writeln!(page, "{lead}- Not done: {section}{colon}{words}.");
         }
     }
     page

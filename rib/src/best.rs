@@ -10,6 +10,9 @@
 // RFC-DONE 4271 §9.1.2.2: The ties are broken in the order of the text.
 // RFC-DONE 4456 §9: ORIGINATOR_ID for the identifier, and the shorter CLUSTER_LIST.
 // RFC-DONE 4451 §1: MEDs are compared within one neighbor AS only; a missing one is 0.
+// RFC-DONE 4451 §1: All paths of a neighbor AS are compared at once: their order does not count.
+// RFC-LEFT 4451: No setting asks for MEDs to be compared between neighbor ASes.
+// RFC-LEFT 4271 §9.1.2.1: Whether a next hop can be resolved is not asked; all count as reachable.
 // RFC-LEFT 5004 §3: The external path that stands is not preferred: order does not count.
 
 use std::cmp::{Ordering, Reverse};

@@ -231,6 +231,7 @@ impl Group {
     /// The first path in order of preference that export does not refuse; and where a member said
     /// it, the first of the others. So a path that the view refuses hides none behind it.
     // RFC-DONE 7947 §2.3: what a client said, or must not be told, hides no other path from it.
+    // RFC-DONE 7948 §4.1: no path hides another from a client, though one table serves all of them.
     fn evaluate_both(
         &mut self,
         writer: &mut RibWriter,

@@ -56,6 +56,8 @@ impl Group {
 
     /// The paths that export does not refuse, in order of preference, until each member finds as many
     /// as it is told that are not its own.
+    // RFC-LEFT 7964 §3: Not all paths are told, but the best ones, as many as addPaths.send says.
+    // RFC-LEFT 7964 §4: The best of all paths are told, not the best path of each neighbor AS.
     // RFC-DONE 7947 §2.3: with ADD-PATH, a client's own paths hide none of the others either.
     fn evaluate_paths(
         &mut self,

@@ -130,6 +130,8 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
     }
     let external = view.peer == PeerKind::External;
     // RFC-DONE 1997: NO_EXPORT, NO_ADVERTISE and NO_EXPORT_SUBCONFED are heeded.
+    // RFC-LEFT 3765 §2: NOPEER is passed on as any other community, also where our role is peer; policy
+    // can match it, as no-peer.
     let forbidden = set.communities().any(|community| match community {
         NO_ADVERTISE => true,
         NO_EXPORT | NO_EXPORT_SUBCONFED => external,

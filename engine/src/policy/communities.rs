@@ -203,6 +203,7 @@ fn wide(kind: u8, subtype: u8, [a, b, c, d]: [u8; 4], local: u16) -> [u8; 8] {
     [kind, subtype, a, b, c, d, e, f]
 }
 
+// RFC-DONE 5668 §2: Route targets and route origins of four-octet ASes are read, matched and shown.
 /// An extended community as `rt:65000:1` or `soo:192.0.2.1:1`; what has no such form as 16
 /// hexadecimal digits after `0x`.
 ///
@@ -358,6 +359,7 @@ mod tests {
         assert_eq!(Extended::parse("*"), None);
     }
 
+    // RFC-SHOWN 5668 §2
     #[test]
     fn extended_values_are_read_as_they_are_shown() {
         for text in [

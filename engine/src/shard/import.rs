@@ -230,6 +230,8 @@ impl Instance {
         }
     }
 
+    // RFC-DONE 7454 §6.1.4: what peers say of a prefix that we originate is not used.
+    // RFC-LEFT 7454 §6.1.4: What lies within a prefix that we originate is refused by policy only.
     /// Whether we originate a prefix. If so it is noted, to be looked at again when we don't.
     fn is_echo(&mut self, prefix: IpPrefix) -> bool {
         if !self.has_origins() {
@@ -381,6 +383,8 @@ pub(super) fn judge(
         return Some(Rejection::AsLoop);
     }
     // RFC 4271 §6.3: semantically wrong, ignored and not answered.
+    // RFC-LEFT 7454 §10: A next hop that is not the peer itself is refused by policy only.
+    // RFC-LEFT 7948 §4.8: A client's next hop is not held against the client's own addresses.
     let local = established.negotiated.local_address.ip();
     match attributes.next_hop().map(|next_hop| next_hop.address()) {
         Some(address) if address == local => return Some(Rejection::OwnNextHop),
@@ -415,13 +419,17 @@ pub(super) fn judge(
     }
     let filters = neighbor.builtin_filters;
     // RFC-DONE 9774 §3: routes with an AS_SET are not used.
+    // RFC-LEFT 9774 §3: With `builtinFilters: {asSet: false}` routes with an AS_SET are used and passed on.
     if filters.as_set && as_path.has_set() {
         return Some(Rejection::AsSet);
     }
     let external = peer_asn != neighbor.local_asn;
-    // RFC 7947 §2.2.2.1: a route server does not put its AS in front.
+    // RFC-DONE 7948 §4.5: a route server's paths need not begin with its AS, which it does not put in
+    // front (RFC 7947 §2.2.2.1).
     let named_first = external && role != Some(Role::RouteServerClient);
     // RFC-DONE 4271 §6.3: an external peer's AS_PATH begins with its AS.
+    // RFC-DONE 7454 §9: an external AS_PATH begins with the peer's AS, but for a route server.
+    // RFC-LEFT 7454 §9: Private ASes and long paths are refused by policy only.
     if filters.first_as && named_first && as_path.first_as() != Some(peer_asn) {
         return Some(Rejection::FirstAs);
     }
@@ -484,6 +492,9 @@ fn is_shutting_down(canonical: &[u8]) -> bool {
     communities.any(|community| community == GRACEFUL_SHUTDOWN)
 }
 
+// RFC-DONE 7454 §6.1.1: loopback, link-local IPv6, multicast and reserved prefixes are not used.
+// RFC-LEFT 7454 §6.1.1: Private, shared and documentation prefixes are refused by policy only.
+// RFC-LEFT 7454 §6.1.3: Prefixes that are too long for the Internet are refused by policy only.
 /// Prefixes that no route may have, whoever says it.
 pub(super) fn is_martian(prefix: IpPrefix) -> bool {
     match prefix {

@@ -57,6 +57,7 @@ impl Shard {
 
     // RFC-DONE 4486 §4: Maximum Number of Prefixes Reached tells the family and the limit.
     // RFC-DONE 4271 §6.7: A session whose peer says more prefixes than configured ends with Cease.
+    // RFC-DONE 7454 §8: maxPrefixes warns of many prefixes, and ends the session past its limit.
     fn hold(&mut self, now: Time, id: PeerId, family: Family, until: Option<Time>) {
         let Some(peer) = self.peers.get_mut(id) else {
             return;

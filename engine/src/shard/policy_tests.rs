@@ -484,6 +484,9 @@ fn a_route_that_is_about_to_go_is_the_last_choice() {
 
 // RFC-SHOWN 9774 §3
 // RFC-SHOWN 4271 §6.3
+// RFC-SHOWN 7454 §6.1.1
+// RFC-SHOWN 7454 §6.1.4
+// RFC-SHOWN 7454 §9
 #[test]
 fn each_built_in_filter_refuses_and_says_so_until_it_is_switched_off() {
     let mut bed = Bed::new(|_| {});
@@ -525,6 +528,7 @@ fn each_built_in_filter_refuses_and_says_so_until_it_is_switched_off() {
     assert_eq!(bed.table.len(), 1);
 }
 
+// RFC-SHOWN 7948 §4.5
 #[test]
 fn a_route_server_need_not_stand_first_in_its_paths() {
     let mut via_others = Vec::new();

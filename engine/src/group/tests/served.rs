@@ -123,6 +123,7 @@ fn a_clients_own_med_strikes_out_no_other_clients_path_for_it() {
 }
 
 // RFC-SHOWN 7947 §2.3
+// RFC-SHOWN 7948 §4.1
 #[test]
 fn random_meds_leave_each_client_with_the_best_of_the_others() {
     for seed in 0..300u64 {

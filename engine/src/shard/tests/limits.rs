@@ -41,6 +41,7 @@ fn error(bed: &Bed) -> String {
 
 // RFC-SHOWN 4271 §6.7
 // RFC-SHOWN 4486 §4
+// RFC-SHOWN 7454 §8
 #[test]
 fn a_session_past_its_limit_ends_and_stays_down_until_it_is_reset() {
     for import in [Import::All, Import::None] {
