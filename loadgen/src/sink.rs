@@ -32,7 +32,17 @@ pub(crate) struct Sink {
     totals: Totals,
     started_at: Instant,
     canonical: Vec<u8>,
+    /// Some session stood at some time.
+    was_up: bool,
+    /// Why the last attempt came to nothing.
+    failure: Option<String>,
 }
+
+/// The exit code where the target is dead or refuses.
+const TARGET_DEAD: u8 = 3;
+
+/// Without `--timeout`: how long a target that no session came up with is asked again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Sink {
     /// Sinks for routers of these names.
@@ -45,6 +55,8 @@ impl Sink {
             totals: Totals::default(),
             started_at: clock::now(),
             canonical: Vec::new(),
+            was_up: false,
+            failure: None,
         }
     }
 
@@ -153,6 +165,7 @@ impl Sink {
 
 impl Observer for Sink {
     fn established(&mut self, router: usize) {
+        self.was_up = true;
         self.up[router] = true;
         self.say(router, "established", "");
     }
@@ -189,7 +202,11 @@ impl Observer for Sink {
     }
 
     fn failed(&mut self, router: usize, why: &str) {
-        self.say(router, "failed", why);
+        // It is tried again and again; the same words once are enough.
+        if self.failure.as_deref() != Some(why) {
+            self.say(router, "failed", why);
+            self.failure = Some(why.to_owned());
+        }
     }
 
     fn turn(&mut self, now: Instant) -> Option<u8> {
@@ -199,8 +216,16 @@ impl Observer for Sink {
             self.print_report();
             return Some(0);
         }
-        let timeout = self.options.timeout?;
-        if now.duration_since(self.started_at) < timeout {
+        let elapsed = now.duration_since(self.started_at);
+        let patience = self.options.timeout.unwrap_or(PATIENCE);
+        if let Some(why) = self.failure.as_ref().filter(|_| !self.was_up)
+            && elapsed >= patience
+        {
+            let seconds = patience.as_secs();
+            eprintln!("ringbgp-loadgen: no session came up in {seconds} s: {why}");
+            return Some(TARGET_DEAD);
+        }
+        if elapsed < self.options.timeout? {
             return None;
         }
         self.print_report();

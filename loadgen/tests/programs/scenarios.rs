@@ -93,6 +93,23 @@ fn who_does_not_listen_or_does_not_agree_is_named_in_one_sentence() {
 }
 
 #[test]
+fn blast_and_sink_say_once_that_nobody_is_there() {
+    let dead = format!("127.0.0.1:{}", free_port());
+    for command in [
+        "blast --once --prefixes 10",
+        "blast --prefixes 10",
+        "sink --expect 5",
+        "sink",
+    ] {
+        let output = run(&format!("{command} --connect {dead} --timeout 1"));
+        assert_eq!(output.status.code(), Some(3), "{command}: {output:?}");
+        let words = String::from_utf8_lossy(&output.stderr);
+        let said = words.matches("no session came up in 1 s").count();
+        assert_eq!(said, 1, "{command}: {words}");
+    }
+}
+
+#[test]
 fn a_target_that_dies_in_the_middle_is_said_to_be_dead() {
     let relay = Relay::start();
     let arguments = "load --senders 2 --prefixes 400000 --receivers 4";
