@@ -182,8 +182,11 @@ impl Recording {
                 }
             }
             Record::Message(peer, format, message) => {
-                if let Ok(Message::Update(body)) = codec::parse_message(message) {
-                    self.take_update(peer, &format, body);
+                match codec::parse_message(message) {
+                    Ok(Message::Update(body)) => self.take_update(peer, &format, body),
+                    Ok(_) => {}
+                    // What it said is not known: one at least.
+                    Err(_) => self.left_out += 1,
                 }
             }
             Record::Down(peer) => self.take_down(peer),

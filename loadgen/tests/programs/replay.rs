@@ -136,6 +136,22 @@ fn a_damaged_dump_is_used_up_to_the_damage_if_that_is_asked_for() {
 }
 
 #[test]
+fn a_message_that_is_none_is_counted_as_left_out() {
+    let mut parts = dump();
+    let last = parts.last_mut().expect("an UPDATE");
+    // The marker of the message inside the record.
+    let marker = 12 + 20;
+    last[marker..].fill(0xee);
+    let file = file(&parts.concat());
+    let relay = Relay::start();
+    let target = &relay.address;
+    let output = run(&format!("replay {} --target {target}", shown(file.path())));
+    assert!(output.status.success(), "{output:?}");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("1 routes are left out"), "{words}");
+}
+
+#[test]
 fn what_is_no_dump_is_refused_in_words() {
     for (octets, words) in [
         (&b"no dump at all, but some text"[..], "record 1 at octet 0"),
