@@ -27,8 +27,9 @@ type Key = (AttributeId, SourceId, u8);
 #[derive(Default)]
 struct Run {
     key: Option<Key>,
-    advert: AdvertId,
-    /// Whether it is the advert of other prefixes with the key too.
+    /// What is told of them.
+    entry: Entry,
+    /// Whether it is the entry of other prefixes with the key too.
     settled: bool,
     /// How many of them were not announced before, and are not counted yet.
     fresh: u32,
@@ -74,7 +75,7 @@ impl Group {
         if self.view.wants_others(family) {
             for id in ids {
                 let new = self.evaluate_both(writer, guard, family, *id);
-                self.change((writer.rib(), guard), family, *id, new, &mut counts);
+                self.change((writer.rib(), guard), family, *id, &new, &mut counts);
             }
         } else {
             self.apply_best(writer, guard, family, ids, &mut counts);
@@ -93,6 +94,7 @@ impl Group {
         counts: &mut Counts,
     ) {
         let mut run = Run::default();
+        let nothing = Entry::default();
         let rib = &Arc::clone(writer.rib());
         for id in ids {
             let path = rib.best(family, *id, guard);
@@ -100,20 +102,20 @@ impl Group {
             if key != run.key || !run.settled {
                 self.end_run(&mut run, counts);
                 run.key = key;
-                (run.advert, run.settled) = path.map_or((AdvertId::NONE, true), |path| {
+                let (advert, settled) = path.map_or((AdvertId::NONE, true), |path| {
                     self.evaluate(writer, guard, (family, *id), path)
                 });
+                (run.entry, run.settled) = (Entry::of(advert), settled);
             }
-            let new = Entry::of(run.advert);
             if self.adj_rib_out[family.index()][id.0 as usize] != AdvertId::NONE
                 || !self.lagging.is_empty()
             {
-                self.change((rib, guard), family, *id, new, counts);
-            } else if run.advert != AdvertId::NONE {
-                self.adj_rib_out[family.index()][id.0 as usize] = run.advert;
+                self.change((rib, guard), family, *id, &run.entry, counts);
+            } else if run.entry.first != AdvertId::NONE {
+                self.adj_rib_out[family.index()][id.0 as usize] = run.entry.first;
                 run.fresh += 1;
                 if !self.in_sync.members.is_empty() {
-                    self.tell_in_sync((rib, guard), (family, *id), &Entry::default(), &new);
+                    self.tell_in_sync((rib, guard), (family, *id), &nothing, &run.entry);
                 }
             }
         }
@@ -123,9 +125,10 @@ impl Group {
     fn end_run(&mut self, run: &mut Run, counts: &mut Counts) {
         let fresh = std::mem::take(&mut run.fresh);
         if fresh > 0 {
-            self.adverts.hold(run.advert, fresh);
-            counts.add(self.adverts.get(run.advert).source, i64::from(fresh));
-            self.count_long(run.advert, i64::from(fresh));
+            let advert = run.entry.first;
+            self.adverts.hold(advert, fresh);
+            counts.add(self.adverts.get(advert).source, i64::from(fresh));
+            self.count_long(advert, i64::from(fresh));
         }
     }
 
@@ -134,18 +137,18 @@ impl Group {
         (rib, guard): (&Rib, &Guard),
         family: Family,
         id: PrefixId,
-        new: Entry,
+        new: &Entry,
         counts: &mut Counts,
     ) {
         let old = self.entry(family, id);
-        if new == old {
+        if *new == old {
             return;
         }
         #[cfg(test)]
-        if self.fault == Some(Fault::AttributesOnly) && self.is_alike(&old, &new) {
+        if self.fault == Some(Fault::AttributesOnly) && self.is_alike(&old, new) {
             return;
         }
-        self.set((family, id), &old, &new, counts);
+        self.set((family, id), &old, new, counts);
         if old.others == new.others && self.is_same_to_all(old.first, new.first) {
             return;
         }
@@ -154,10 +157,10 @@ impl Group {
             return;
         }
         if !self.in_sync.members.is_empty() {
-            self.tell_in_sync((rib, guard), (family, id), &old, &new);
+            self.tell_in_sync((rib, guard), (family, id), &old, new);
         }
         if !self.lagging.is_empty() {
-            self.note_for_lagging((family, id), &old, &new);
+            self.note_for_lagging((family, id), &old, new);
         }
     }
 

@@ -91,7 +91,7 @@ pub trait Outbox {
         None
     }
 
-    /// How long a group rests for each of its members after it told all of them something small.
+    /// How long a group rests for each member that it told something small.
     fn rest_a_member(&self) -> Duration {
         REST_A_MEMBER
     }
@@ -411,7 +411,8 @@ impl Group {
     /// No more live changes are at hand: what is open for the in-sync members leaves.
     pub fn flush_live(&mut self, outbox: &mut impl Outbox) {
         if !self.in_sync.packer.is_flushed() {
-            self.begin_rest(outbox);
+            let members = self.in_sync.members.len();
+            self.pace.rest(members, outbox.rest_a_member());
         }
         self.in_sync.packer.flush();
         self.deliver_in_sync(outbox);

@@ -24,9 +24,7 @@ use super::{Group, QUANTUM};
 use crate::random::Random;
 use crate::time::Time;
 
-/// What telling a member of a change costs a shard, about: a place in a queue and a write. (A table
-/// told in small pieces to 5,000 members took a third of the time, and of the memory a fifth, once
-/// the group rested this long.)
+/// What telling a member of a change costs a shard, about: a place in a queue and a write.
 pub const REST_A_MEMBER: Duration = Duration::from_micros(4);
 
 /// Timers are no finer than this: a shorter rest is none.
@@ -42,6 +40,8 @@ pub(super) struct Pace {
     rested: Time,
     /// Whether that is yet to come, as of this turn's begin.
     resting: bool,
+    /// How often a member was told of something small in this turn.
+    told: u32,
     /// What changed meanwhile.
     waiting: Sets,
     /// What is being told, in quanta, since the last interval ended.
@@ -56,6 +56,7 @@ impl Pace {
             next: Time::default(),
             rested: Time::default(),
             resting: false,
+            told: 0,
             waiting: Sets::default(),
             going: Sets::default(),
         }
@@ -84,9 +85,13 @@ impl Pace {
         }
     }
 
-    /// This many members were told of something: a rest begins with the next turn.
+    /// So many members were told of something small: with the next turn a rest begins, if they were
+    /// many. One that is slow and told by itself makes nobody wait.
     pub(super) fn rest(&mut self, members: usize, a_member: Duration) {
-        let rest = a_member.saturating_mul(members.try_into().unwrap_or(u32::MAX));
+        self.told = self
+            .told
+            .saturating_add(members.try_into().unwrap_or(u32::MAX));
+        let rest = a_member.saturating_mul(self.told);
         if rest >= REST_MIN {
             self.rested = self.now + rest;
         }
@@ -107,6 +112,7 @@ impl Group {
     pub fn begin_turn(&mut self, now: Time) {
         self.pace.now = now;
         self.pace.resting = self.pace.rested > now;
+        self.pace.told = 0;
     }
 
     /// The newest state of prefixes is another one: members are told, or it waits.

@@ -52,7 +52,8 @@ impl Group {
             return;
         }
         if self.lagging[place].is_walked() {
-            self.begin_rest(outbox);
+            let members = self.lagging[place].members.len();
+            self.pace.rest(members, outbox.rest_a_member());
         }
         let mut ids = Vec::new();
         for family in Family::ALL {
@@ -180,11 +181,6 @@ impl Group {
     /// changes, as the in-sync one is, and those wait while the group rests.
     pub(super) fn has_turn(&self, cohort: &Cohort, outbox: &impl Outbox) -> bool {
         can_go_on(cohort, outbox) && !(cohort.is_walked() && self.pace.is_resting())
-    }
-
-    /// Members are told of something small: nobody is for a while.
-    pub(super) fn begin_rest(&mut self, outbox: &impl Outbox) {
-        self.pace.rest(self.sources.len(), outbox.rest_a_member());
     }
 
     pub(super) fn bound_cohorts(&mut self, outbox: &mut impl Outbox) {

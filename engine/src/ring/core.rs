@@ -12,6 +12,7 @@ use crate::config::{InstanceId, PeerAddress};
 use crate::shard::{Shard, ShardCommand};
 use crate::time::Time;
 
+pub(super) use crate::shard::SLICES_AT_ONCE;
 pub use crate::shard::{Action, ConnectTarget, ConnectionId, SocketOptions};
 pub use rib::ShardMask;
 

@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use bytes::{Buf, Bytes};
 use socket2::Socket;
 
-/// Slices in one write; the kernel copies that many descriptors of memory in.
-pub(super) const MAX_SLICES: usize = 64;
+/// Slices in one write.
+pub(super) const MAX_SLICES: usize = super::core::SLICES_AT_ONCE;
 
 /// One way to do I/O.
 pub(super) trait Io: Sized + 'static {

@@ -15,8 +15,9 @@ use super::peer::PeerId;
 use crate::group::backlog_to_go_on;
 use crate::session::Slot;
 
-/// Slices that the driver is given at once: what one system call takes (`ring::io::MAX_SLICES`).
-const SLICES_AT_ONCE: usize = 64;
+/// Slices that the driver is given at once, and writes by one system call: the kernel copies as many
+/// descriptors of memory in.
+pub const SLICES_AT_ONCE: usize = 64;
 
 /// What a slice counts at least as backlog. Those of a table that comes in small pieces take more
 /// memory in the queues of thousands than the octets do, which they share: where many wait, the peer
@@ -66,6 +67,12 @@ impl Connection {
     /// As [`Connection::backlog`], with small slices counted for what they cost.
     pub(super) fn cost(&self) -> usize {
         self.backlog.max(self.queue.len() * SLICE_BACKLOG)
+    }
+
+    /// Whether what is queued, `before` at first, fell to where the peer's group may go on.
+    fn has_drained(&self, before: usize, backlog_max: usize) -> bool {
+        let enough = backlog_to_go_on(backlog_max);
+        before > enough && self.cost() <= enough
     }
 
     /// Takes the start of a message that did not arrive whole.
@@ -174,7 +181,7 @@ impl Connections {
             let cost = connection.cost();
             connection.queue.clear();
             connection.backlog = connection.with_driver;
-            self.note_drained(id, cost);
+            self.drained += u64::from(connection.has_drained(cost, self.backlog_max));
         }
     }
 
@@ -203,7 +210,7 @@ impl Connections {
                 let cost = connection.cost();
                 let taken = take_messages(&mut connection.queue, slices, max);
                 connection.with_driver += taken;
-                self.note_drained(id, cost);
+                self.drained += u64::from(connection.has_drained(cost, self.backlog_max));
                 return taken;
             }
             None => match self.closing.get_mut(&id) {
@@ -223,16 +230,8 @@ impl Connections {
         let cost = connection.cost();
         connection.with_driver = connection.with_driver.saturating_sub(octets);
         connection.backlog = connection.backlog.saturating_sub(octets);
-        let backlog = connection.backlog;
-        self.note_drained(id, cost);
-        Some(backlog)
-    }
-
-    /// What was queued for a connection `before` has become less.
-    fn note_drained(&mut self, id: ConnectionId, before: usize) {
-        let enough = backlog_to_go_on(self.backlog_max);
-        let now = self.live.get(&id).map_or(0, Connection::cost);
-        self.drained += u64::from(before > enough && now <= enough);
+        self.drained += u64::from(connection.has_drained(cost, self.backlog_max));
+        Some(connection.backlog)
     }
 
     pub(super) fn poll_writable(&mut self) -> Option<ConnectionId> {
@@ -312,5 +311,58 @@ fn wanted_length(partial: &[u8]) -> usize {
     match partial.get(16..18) {
         Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])).max(HEADER_LEN),
         _ => HEADER_LEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::BACKLOG_MAX;
+
+    fn connections() -> (Connections, ConnectionId) {
+        let mut connections = Connections::new(BACKLOG_MAX, Duration::ZERO);
+        let id = connections.add(crate::group::MemberId(1), Slot::Outgoing);
+        (connections, id)
+    }
+
+    #[test]
+    fn small_slices_count_for_what_they_cost_and_are_taken_in_bounded_numbers() {
+        let (mut connections, id) = connections();
+        let slices = 1 + BACKLOG_MAX / SLICE_BACKLOG;
+        for _ in 0..slices {
+            connections.send(id, Bytes::from_static(b"x"), false);
+        }
+        let cost = connections.get(id).map(Connection::cost);
+        assert!(cost.is_some_and(|cost| cost > BACKLOG_MAX), "{cost:?}");
+        let mut taken = Vec::new();
+        while connections.take(id, &mut taken, usize::MAX) > 0 {
+            assert!(taken.len() <= SLICES_AT_ONCE);
+            taken.clear();
+        }
+        let connection = connections.get(id).unwrap();
+        assert_eq!(connection.cost(), slices, "octets, all with the driver");
+        assert_eq!(
+            connection.queue.capacity(),
+            0,
+            "an empty queue owns nothing"
+        );
+        assert_eq!(connections.drained(), 1);
+    }
+
+    #[test]
+    fn a_backlog_that_falls_is_counted_once_wherever_it_falls() {
+        let (mut connections, id) = connections();
+        let table = Bytes::from(vec![0; BACKLOG_MAX / 4]);
+        connections.send(id, table.clone(), false);
+        let mut slices = Vec::new();
+        assert_eq!(connections.take(id, &mut slices, 1), table.len());
+        assert_eq!(connections.drained(), 0, "the socket has not taken it");
+        connections.written(id, table.len() / 2);
+        assert_eq!(connections.drained(), 1);
+        connections.written(id, table.len() / 2);
+        assert_eq!(connections.drained(), 1);
+        connections.send(id, table, false);
+        connections.clear_queue(id);
+        assert_eq!(connections.drained(), 2);
     }
 }

@@ -53,6 +53,7 @@ use rib::ShardId;
 pub use command::{
     Action, ConnectTarget, ConnectionId, PrefixView, Query, Reply, ShardCommand, SocketOptions,
 };
+pub use connection::SLICES_AT_ONCE;
 use connection::{Connections, next_message};
 pub use deferral::Deferral;
 pub use dynamic::DynamicPeers;
@@ -79,8 +80,8 @@ pub struct ShardOptions {
     pub interfaces: Box<dyn Interfaces>,
     /// Octets queued for a peer past which it waits apart from its group.
     pub backlog_max: usize,
-    /// How long a group rests for each of its members after it told all of them something small:
-    /// meanwhile what changes is gathered.
+    /// How long a group rests for each member that it told something small: meanwhile what changes
+    /// is gathered.
     pub rest_a_member: Duration,
     /// Shared by all shards of an engine.
     pub established: EstablishedPeers,

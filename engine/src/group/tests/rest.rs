@@ -73,3 +73,30 @@ fn what_changes_while_a_large_group_rests_leaves_together() {
     assert!(bed.group.is_quiet());
     assert_eq!(bed.group.next_timeout(), None);
 }
+
+#[test]
+fn a_slow_member_that_is_told_by_itself_makes_nobody_wait() {
+    let mut bed = Bed::new();
+    let members: Vec<MemberId> = (0..MEMBERS).map(|number| bed.join(number)).collect();
+    let slow = members[7];
+    let start = Time::default() + Duration::from_secs(1);
+    bed.turn_at(start);
+    bed.routers
+        .backlog
+        .insert(slow, super::super::BACKLOG_MAX + 1);
+    bed.announce(members[0], prefix(1), 1);
+    bed.turn_at(start);
+    // It waits apart, and misses this.
+    let later = start + REST;
+    bed.announce(members[0], prefix(2), 1);
+    bed.turn_at(later);
+    assert_eq!(bed.told(2), members.len() - 2);
+
+    let rested = later + REST;
+    bed.routers.backlog.remove(&slow);
+    bed.turn_at(rested);
+    assert_eq!(bed.told(2), members.len() - 1, "the slow one too");
+    bed.announce(members[0], prefix(3), 1);
+    bed.turn_at(rested + Duration::from_micros(10));
+    assert_eq!(bed.told(3), members.len() - 1, "at once");
+}
