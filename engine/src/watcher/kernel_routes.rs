@@ -1,15 +1,21 @@
 //! The gateways of the kernel's routes, asked of rtnetlink (RFC 3549).
 //!
 //! The text tables under /proc show of a route with several next hops the first alone, and those that
-//! point to next hop objects not at all. Asked when somebody wants to know, and not followed. What the
-//! kernel says is read with every length checked; a message that does not hold what it says is passed
-//! over.
+//! point to next hop objects not at all. Asked when somebody wants to know, and not followed. A
+//! message that can't be read is passed over.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use codec::Family;
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::PeerAddress;
@@ -53,19 +59,19 @@ pub(super) fn routes(family: Family) -> io::Result<Vec<KernelRoute>> {
             read => read?,
         };
         let mut rest = &piece[..octets];
-        while let Some((kind, body)) = next_message(&mut rest) {
-            match kind {
-                NLMSG_DONE => return Ok(routes),
-                NLMSG_ERROR => {
-                    let error = body
-                        .first_chunk()
-                        .map_or(0, |code| i32::from_ne_bytes(*code));
-                    return Err(io::Error::from_raw_os_error(error.wrapping_neg()));
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            let length = message.length() as usize;
+            match NetlinkMessage::deserialize(rest).map(|message| message.payload) {
+                Ok(NetlinkPayload::Done(_)) => return Ok(routes),
+                Ok(NetlinkPayload::Error(error)) => return Err(error.to_io()),
+                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(message))) => {
+                    routes.extend(route(family, &message, peer_address));
                 }
-                RTM_NEWROUTE => routes.extend(route(family, body, peer_address)),
                 _ => {}
             }
             messages += 1;
+            // Every message begins at a multiple of four octets.
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
     }
     Ok(routes)
@@ -73,163 +79,112 @@ pub(super) fn routes(family: Family) -> io::Result<Vec<KernelRoute>> {
 
 /// RTM_GETROUTE, for all routes of a family.
 fn request(family: Family) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(HEADER_LEN + ROUTE_LEN);
-    octets.extend(((HEADER_LEN + ROUTE_LEN) as u32).to_ne_bytes());
-    octets.extend(RTM_GETROUTE.to_ne_bytes());
-    octets.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
-    // Sequence and port, which nobody needs on a socket for one question.
-    octets.extend([0; 8]);
-    octets.push(address_family(family));
-    octets.extend([0; ROUTE_LEN - 1]);
+    let mut routes = RouteMessage::default();
+    routes.header.address_family = address_family(family);
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let payload = NetlinkPayload::from(RouteNetlinkMessage::GetRoute(routes));
+    let mut message = NetlinkMessage::new(header, payload);
+    message.finalize();
+    let mut octets = vec![0; message.buffer_len()];
+    message.serialize(&mut octets);
     octets
-}
-
-/// Takes the next message off: its type and what follows its header.
-fn next_message<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
-    let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
-    let kind = u16::from_ne_bytes(*rest.get(4..)?.first_chunk()?);
-    let body = rest.get(HEADER_LEN..length)?;
-    *rest = rest.get(aligned(length)..).unwrap_or_default();
-    Some((kind, body))
 }
 
 /// What a RTM_NEWROUTE says. None: it is not a route to somewhere over a gateway.
 fn route(
     family: Family,
-    body: &[u8],
+    message: &RouteMessage,
     on_link: impl Fn(SocketAddr) -> Option<PeerAddress>,
 ) -> Option<KernelRoute> {
-    let &[of, prefix_length, _, _, table, _, _, kind, ..] = body.first_chunk::<ROUTE_LEN>()?;
-    let flags = u32::from_ne_bytes(*body.get(8..)?.first_chunk()?);
-    if of != address_family(family) || kind != RTN_UNICAST || flags & RTM_F_CLONED != 0 {
+    let header = &message.header;
+    if header.address_family != address_family(family)
+        || header.kind != RouteType::Unicast
+        // A cached answer, not a route of the table.
+        || header.flags.contains(RouteFlags::Cloned)
+    {
         return None;
     }
-    let attributes = || Attributes(&body[ROUTE_LEN..]);
-    let number = |wanted| {
-        let value = attributes().find(|(kind, _)| *kind == wanted)?.1;
-        Some(u32::from_ne_bytes(*value.first_chunk()?))
-    };
-    if number(RTA_TABLE).unwrap_or_else(|| table.into()) != RT_TABLE_MAIN {
+    let (mut table, mut metric, mut link) = (u32::from(header.table), 0, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(number) => table = *number,
+            RouteAttribute::Priority(number) => metric = *number,
+            RouteAttribute::Oif(number) => link = *number,
+            _ => {}
+        }
+    }
+    if table != u32::from(RouteHeader::RT_TABLE_MAIN) {
         return None;
     }
-    let gateway = |attributes: Attributes<'_>, interface: u32| {
-        let mut found = attributes.filter(|(kind, _)| *kind == RTA_GATEWAY);
-        let address = address(family, found.next()?.1)?;
-        on_link(match address {
-            IpAddr::V6(v6) => std::net::SocketAddrV6::new(v6, 0, 0, interface).into(),
-            IpAddr::V4(_) => SocketAddr::new(address, 0),
-        })
+    let gateway = |attribute: &RouteAttribute, link: u32| match *attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+            on_link(SocketAddr::new(address.into(), 0))
+        }
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
+            on_link(SocketAddrV6::new(address, 0, 0, link).into())
+        }
+        _ => None,
     };
     let mut gateways = Vec::new();
-    gateways.extend(gateway(attributes(), number(RTA_OIF).unwrap_or(0)));
-    for (_, hops) in attributes().filter(|(kind, _)| *kind == RTA_MULTIPATH) {
-        gateways.extend(NextHops(hops).filter_map(|(interface, own)| gateway(own, interface)));
+    for attribute in &message.attributes {
+        gateways.extend(gateway(attribute, link));
+        if let RouteAttribute::MultiPath(hops) = attribute {
+            for hop in hops {
+                let own = hop.attributes.iter();
+                gateways.extend(own.filter_map(|own| gateway(own, hop.interface_index)));
+            }
+        }
     }
-    (!gateways.is_empty()).then(|| KernelRoute {
-        is_default: prefix_length == 0,
-        metric: number(RTA_PRIORITY).unwrap_or(0),
+    gateways.retain(|gateway| is_of(family, gateway.ip()));
+    (!gateways.is_empty()).then_some(KernelRoute {
+        is_default: header.destination_prefix_length == 0,
+        metric,
         gateways,
     })
 }
 
-fn address(family: Family, octets: &[u8]) -> Option<IpAddr> {
-    Some(match family {
-        Family::Ipv4Unicast => Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into(),
-        Family::Ipv6Unicast => Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into(),
-    })
+fn is_of(family: Family, address: IpAddr) -> bool {
+    address.is_ipv6() == (family == Family::Ipv6Unicast)
 }
 
-fn address_family(family: Family) -> u8 {
+fn address_family(family: Family) -> AddressFamily {
     match family {
-        Family::Ipv4Unicast => libc::AF_INET as u8,
-        Family::Ipv6Unicast => libc::AF_INET6 as u8,
+        Family::Ipv4Unicast => AddressFamily::Inet,
+        Family::Ipv6Unicast => AddressFamily::Inet6,
     }
 }
-
-/// `rtattr`s: length, type, value.
-#[derive(Clone, Copy)]
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<(u16, &'a [u8])> {
-        let length = u16::from_ne_bytes(*self.0.first_chunk()?) as usize;
-        let kind = u16::from_ne_bytes(*self.0.get(2..)?.first_chunk()?);
-        let value = self.0.get(4..length)?;
-        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
-        Some((kind, value))
-    }
-}
-
-/// `rtnexthop`s: length, flags, weight, interface, attributes of their own.
-struct NextHops<'a>(&'a [u8]);
-
-impl<'a> Iterator for NextHops<'a> {
-    type Item = (u32, Attributes<'a>);
-
-    fn next(&mut self) -> Option<(u32, Attributes<'a>)> {
-        let length = u16::from_ne_bytes(*self.0.first_chunk()?) as usize;
-        let interface = u32::from_ne_bytes(*self.0.get(4..)?.first_chunk()?);
-        let own = self.0.get(8..length)?;
-        self.0 = self.0.get(aligned(length)..).unwrap_or_default();
-        Some((interface, Attributes(own)))
-    }
-}
-
-/// Everything in such a message begins at a multiple of four octets.
-fn aligned(length: usize) -> usize {
-    length.next_multiple_of(4)
-}
-
-/// Of `nlmsghdr` and `rtmsg`, in octets.
-const HEADER_LEN: usize = 16;
-const ROUTE_LEN: usize = 12;
-
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_GETROUTE: u16 = 26;
-const NLM_F_REQUEST_DUMP: u16 = 0x301;
-const RTN_UNICAST: u8 = 1;
-const RT_TABLE_MAIN: u32 = 254;
-/// A cached answer, not a route of the table.
-const RTM_F_CLONED: u32 = 0x200;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-const RTA_MULTIPATH: u16 = 9;
-const RTA_TABLE: u16 = 15;
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_route::route::RouteNextHop;
+
     use super::*;
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let mut octets = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
-        octets.extend(kind.to_ne_bytes());
-        octets.extend(value);
-        octets.resize(aligned(octets.len()), 0);
-        octets
+    fn gateway(address: &str) -> RouteAttribute {
+        let address: IpAddr = address.parse().unwrap();
+        RouteAttribute::Gateway(address.into())
     }
 
-    fn next_hop(interface: u32, attributes: &[u8]) -> Vec<u8> {
-        let mut octets = ((8 + attributes.len()) as u16).to_ne_bytes().to_vec();
-        octets.extend([0, 0]);
-        octets.extend(interface.to_ne_bytes());
-        octets.extend(attributes);
-        octets
+    fn next_hop(link: u32, attributes: Vec<RouteAttribute>) -> RouteNextHop {
+        let mut hop = RouteNextHop::default();
+        hop.interface_index = link;
+        hop.attributes = attributes;
+        hop
     }
 
-    fn message(family: Family, prefix_length: u8, attributes: &[Vec<u8>]) -> Vec<u8> {
-        let mut octets = vec![address_family(family), prefix_length, 0, 0, 254, 3, 0, 1];
-        octets.extend([0; 4]);
-        octets.extend(attributes.concat());
-        octets
+    fn message(family: Family, length: u8, attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = address_family(family);
+        message.header.destination_prefix_length = length;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.kind = RouteType::Unicast;
+        message.attributes = attributes;
+        message
     }
 
-    fn read(family: Family, body: &[u8]) -> Option<KernelRoute> {
-        route(family, body, |remote| match remote {
+    fn read(family: Family, message: &RouteMessage) -> Option<KernelRoute> {
+        route(family, message, |remote| match remote {
             SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => {
                 PeerAddress::on_link(remote.ip(), &format!("eth{}", v6.scope_id())).ok()
             }
@@ -243,69 +198,47 @@ mod tests {
 
     #[test]
     fn a_route_with_several_next_hops_has_all_its_gateways() {
-        let hops = [
-            next_hop(2, &attribute(RTA_GATEWAY, &[10, 0, 0, 1])),
+        let (v4, v6) = (Family::Ipv4Unicast, Family::Ipv6Unicast);
+        let hops = vec![
+            next_hop(2, vec![gateway("10.0.0.1")]),
             // Without a gateway: the link itself.
-            next_hop(3, &[]),
-            next_hop(4, &attribute(RTA_GATEWAY, &[10, 0, 1, 1])),
+            next_hop(3, Vec::new()),
+            next_hop(4, vec![gateway("10.0.1.1")]),
         ];
-        let attributes = [
-            attribute(RTA_TABLE, &254u32.to_ne_bytes()),
-            attribute(RTA_PRIORITY, &100u32.to_ne_bytes()),
-            attribute(RTA_MULTIPATH, &hops.concat()),
+        let attributes = vec![
+            RouteAttribute::Table(254),
+            RouteAttribute::Priority(100),
+            RouteAttribute::MultiPath(hops),
         ];
-        let route = read(
-            Family::Ipv4Unicast,
-            &message(Family::Ipv4Unicast, 0, &attributes),
-        );
-        let route = route.unwrap();
+        let route = read(v4, &message(v4, 0, attributes)).unwrap();
         assert_eq!((route.is_default, route.metric), (true, 100));
         assert_eq!(shown(&route), ["10.0.0.1", "10.0.1.1"]);
 
-        let one = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).octets();
-        let gateway = attribute(RTA_GATEWAY, &one);
-        let hops = [next_hop(2, &gateway), next_hop(3, &gateway)].concat();
-        let several = message(Family::Ipv6Unicast, 48, &[attribute(RTA_MULTIPATH, &hops)]);
-        let several = read(Family::Ipv6Unicast, &several).unwrap();
+        let hops = [2, 3].map(|link| next_hop(link, vec![gateway("fe80::1")]));
+        let several = vec![RouteAttribute::MultiPath(hops.into())];
+        let several = read(v6, &message(v6, 48, several)).unwrap();
         assert!(!several.is_default);
         assert_eq!(shown(&several), ["fe80::1%eth2", "fe80::1%eth3"]);
-        let single = [gateway, attribute(RTA_OIF, &7u32.to_ne_bytes())];
-        let single = read(
-            Family::Ipv6Unicast,
-            &message(Family::Ipv6Unicast, 0, &single),
-        );
-        assert_eq!(shown(&single.unwrap()), ["fe80::1%eth7"]);
+        let single = vec![gateway("fe80::1"), RouteAttribute::Oif(7)];
+        let single = read(v6, &message(v6, 0, single)).unwrap();
+        assert_eq!(shown(&single), ["fe80::1%eth7"]);
     }
 
     #[test]
     fn what_is_no_way_over_a_gateway_of_the_main_table_is_none() {
-        let family = Family::Ipv4Unicast;
-        let gateway = attribute(RTA_GATEWAY, &[10, 0, 0, 1]);
-        assert!(read(family, &message(family, 24, &[])).is_none());
-        let other = attribute(RTA_TABLE, &1000u32.to_ne_bytes());
-        assert!(read(family, &message(family, 0, &[other, gateway.clone()])).is_none());
-        let mut blackhole = message(family, 0, std::slice::from_ref(&gateway));
-        blackhole[7] = 6;
-        assert!(read(family, &blackhole).is_none());
-        assert!(read(Family::Ipv6Unicast, &message(family, 0, &[gateway])).is_none());
-    }
-
-    #[test]
-    fn cut_anywhere_it_is_read_without_a_panic_and_to_an_end() {
-        let hop = next_hop(2, &attribute(RTA_GATEWAY, &[10, 0, 0, 1]));
-        let whole = message(Family::Ipv4Unicast, 0, &[attribute(RTA_MULTIPATH, &hop)]);
-        for length in 0..whole.len() {
-            read(Family::Ipv4Unicast, &whole[..length]);
-        }
-        for place in 0..whole.len() {
-            for value in [0, 1, 3, 255] {
-                let mut changed = whole.clone();
-                changed[place] = value;
-                read(Family::Ipv4Unicast, &changed);
-                let mut rest = &changed[..];
-                while next_message(&mut rest).is_some() {}
-            }
-        }
+        let (v4, v6) = (Family::Ipv4Unicast, Family::Ipv6Unicast);
+        let over = |attributes| message(v4, 0, attributes);
+        assert!(read(v4, &message(v4, 24, Vec::new())).is_none());
+        let other = vec![RouteAttribute::Table(1000), gateway("10.0.0.1")];
+        assert!(read(v4, &over(other)).is_none());
+        let mut blackhole = over(vec![gateway("10.0.0.1")]);
+        blackhole.header.kind = RouteType::BlackHole;
+        assert!(read(v4, &blackhole).is_none());
+        let mut cached = over(vec![gateway("10.0.0.1")]);
+        cached.header.flags = RouteFlags::Cloned;
+        assert!(read(v4, &cached).is_none());
+        assert!(read(v6, &over(vec![gateway("10.0.0.1")])).is_none());
+        assert!(read(v4, &over(vec![gateway("2001:db8::1")])).is_none());
     }
 
     #[test]
