@@ -5,6 +5,10 @@
 //! for has said End-of-RIB, or its time is over. Own routes are in the table meanwhile, and peers hold
 //! on to what they heard before the restart.
 //!
+//! Only whoever was asked to keep our routes holds on to any. So those are waited for from the start,
+//! be they there or not, and without one of them nothing is deferred. Of the others only those are
+//! waited for that are there before it is over: one that cannot be reached delays nobody.
+//!
 //! One for all shards of an engine. Invariant: once it is over it stays over; it is over when nobody
 //! is waited for and the first neighbors have been dealt out.
 
@@ -63,6 +67,16 @@ impl Deferral {
         }
     }
 
+    /// A peer is there that is waited for, unless it is over. True: it was counted.
+    fn expect_one_more(&self) -> bool {
+        let more = |peers| (peers > 0).then_some(peers + 1);
+        self.0.as_ref().is_some_and(|waiting| {
+            let peers = &waiting.peers;
+            let counted = peers.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+            counted.is_ok()
+        })
+    }
+
     /// The first neighbors have been counted. True: nobody is waited for, it is over.
     pub fn begin(&self) -> bool {
         match &self.0 {
@@ -85,11 +99,11 @@ impl Deferral {
 }
 
 impl Neighbor {
-    /// Whether what it says is waited for after our restart: it is taken, and has an end.
+    /// Whether it is waited for after our restart, be it there or not: it may keep our routes, and
+    /// what it says is taken.
     pub fn is_awaited(&self) -> bool {
-        let settings = &self.graceful_restart;
-        self.import != Import::None
-            && (settings.enabled || settings.helper)
+        self.graceful_restart.enabled
+            && self.import != Import::None
             && !matches!(self.password, Password::Missing(_))
     }
 }
@@ -119,23 +133,44 @@ impl Shard {
             && peer.neighbor.is_awaited()
         {
             let time = peer.neighbor.graceful_restart.selection_deferral;
-            peer.awaited = Some(now + time);
+            let before = peer.awaited.replace(now + time);
+            // It was counted as one that was there.
+            self.released += usize::from(before.is_some());
             self.peers.arm(id);
         }
     }
 
     // RFC-DONE 4724 §4.1: a peer that restarted itself, or knows no End-of-RIB, is not waited for.
     /// A session is up.
+    pub(super) fn look_whether_to_wait(&mut self, now: Time, id: PeerId) {
+        if self.deferral.is_over() {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let graceful = (peer.established.as_ref()).and_then(|up| up.negotiated.graceful.as_ref());
+        if graceful.is_none_or(|graceful| graceful.restarting) {
+            self.stop_waiting(id);
+        } else if peer.awaited.is_none()
+            && peer.neighbor.import != Import::None
+            && self.deferral.expect_one_more()
+        {
+            let time = peer.neighbor.graceful_restart.selection_deferral;
+            peer.awaited = Some(now + time);
+        }
+    }
+
+    /// A session is down: who was waited for only because it was there is not any more.
     pub(super) fn end_waiting_for_session(&mut self, id: PeerId) {
         let peer = self.peers.get(id);
-        let graceful =
-            peer.and_then(|peer| peer.established.as_ref()?.negotiated.graceful.as_ref());
-        if graceful.is_none_or(|graceful| graceful.restarting) {
+        if peer.is_some_and(|peer| peer.dynamic.is_some() || !peer.neighbor.is_awaited()) {
             self.stop_waiting(id);
         }
     }
 
-    // RFC-DONE 4724 §4.1: selection waits for End-of-RIB of all peers.
+    // RFC-DONE 4724 §4.1: selection waits for End-of-RIB of peers: from the start of those that were asked
+    // to keep our routes, of others only while they are there.
     /// A peer said all that it has of a family.
     pub(super) fn note_end_of_rib(&mut self, id: PeerId, family: Family) {
         let peer = self.peers.get_mut(id);

@@ -53,8 +53,11 @@ impl Shard {
                 for neighbor in neighbors {
                     match self.peers.find(id, neighbor.address) {
                         Some(peer) => {
-                            self.make_static(now, peer);
+                            let was_dynamic = self.make_static(peer);
                             self.change_peer(now, peer, neighbor);
+                            if was_dynamic {
+                                self.expect(now, peer);
+                            }
                             changed.push(peer);
                         }
                         None => self.add_peer(now, id, neighbor),

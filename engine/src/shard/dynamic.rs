@@ -141,14 +141,16 @@ impl Shard {
         true
     }
 
-    /// A neighbor has the address for itself from now on.
-    pub(super) fn make_static(&mut self, now: Time, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id)
-            && let Some(prefix) = peer.dynamic.take()
-        {
+    /// A neighbor has the address for itself from now on. True: it had a dynamic peer's before.
+    pub(super) fn make_static(&mut self, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return false;
+        };
+        let prefix = peer.dynamic.take();
+        if let Some(prefix) = prefix {
             self.dynamic_peers.leave(peer.instance, prefix);
-            self.expect(now, id);
         }
+        prefix.is_some()
     }
 
     /// A dynamic peer without a connection is no more.

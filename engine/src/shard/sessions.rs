@@ -168,7 +168,7 @@ impl Shard {
         self.adopt(id, place);
         // What it had before it restarted was judged by what was so then.
         self.reconsider_all(id);
-        self.end_waiting_for_session(id);
+        self.look_whether_to_wait(now, id);
     }
 
     /// A peer that restarted has paths already: what it is told instead of those of its own that are
@@ -214,6 +214,7 @@ impl Shard {
             instance.end_import(&established);
             instance.tear_down(established.source, established.adj_rib_in, true);
         }
+        self.end_waiting_for_session(id);
     }
 
     /// What a peer whose session is up is told, as far as it changes bytes.

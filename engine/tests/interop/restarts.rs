@@ -523,3 +523,32 @@ fn the_end_of_the_process_is_no_notification_to_who_keeps_our_routes() {
         assert!(peer.withdrawn.is_empty(), "{:?}", peer.withdrawn);
     }
 }
+
+/// Killed and started again with nobody who was asked to keep our routes: a neighbor that cannot be
+/// reached delays no other one, however long it would be waited for.
+#[test]
+fn after_a_crash_a_neighbor_that_is_away_delays_nobody_where_none_keeps_our_routes() {
+    let addresses = Addresses::new();
+    let waits = "import: all, gracefulRestart: {selectionDeferralSeconds: 3600}";
+    let neighbors = [PEER, PEER + 1].map(|number| addresses.neighbor(number, waits));
+    let config = config(RINGBGP_ASN, &addresses.options(), &neighbors);
+    let manifests = [
+        ("config.yaml", &*config),
+        ("policy.yaml", &*policy("ours", &OURS)),
+    ];
+    let mut daemon = Daemon::start_keeping(None, &manifests, true);
+    eventually("the state is written", || {
+        match daemon.state().join("state").exists() {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
+    });
+    daemon.crash_and_restart();
+    let mut peer = Peer::establish(addresses, PEER);
+    peer.wait_for_prefixes(&OURS);
+    assert!(
+        daemon.log().contains("this is a restart"),
+        "{}",
+        daemon.log()
+    );
+}

@@ -96,6 +96,41 @@ fn who_restarted_too_or_knows_no_end_is_not_waited_for() {
     }
 }
 
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn who_was_not_asked_to_keep_our_routes_is_waited_for_only_once_it_is_there() {
+    assert!(!helper().is_awaited(), "it may not be there at all");
+    assert!(keeper().is_awaited());
+    let (mut bed, deferral) = restarted(helper(), 1);
+    bed.pass(Duration::from_secs(1));
+    bed.establish(graceful(&RESTARTS));
+    // The one that is waited for from the start is done.
+    assert!(!deferral.release() && !deferral.is_over());
+    bed.announce(0..3);
+    assert_eq!(bed.heard, ["open", "keepalive"]);
+    bed.end_of_rib();
+    assert!(deferral.is_over());
+    assert_eq!(bed.heard[2..], ["update", "end"]);
+
+    // It comes too late to be waited for.
+    let (mut bed, deferral) = restarted(helper(), 0);
+    bed.establish(graceful(&RESTARTS));
+    assert!(deferral.is_over());
+    assert_eq!(bed.heard[2..], ["update", "end"]);
+}
+
+#[test]
+fn who_goes_again_is_waited_for_only_if_it_may_keep_our_routes() {
+    for neighbor in [helper(), keeper()] {
+        let may_keep = neighbor.is_awaited();
+        let (mut bed, deferral) = restarted(neighbor, 1 + usize::from(may_keep));
+        bed.establish(graceful(&RESTARTS));
+        bed.lose();
+        assert_eq!(deferral.release(), !may_keep, "another one is done");
+        assert_eq!(deferral.is_over(), !may_keep);
+    }
+}
+
 #[test]
 fn a_neighbor_that_is_removed_is_not_waited_for() {
     let (mut bed, deferral) = restarted(keeper(), 1);
