@@ -41,7 +41,6 @@ pub fn shard_over(rib: &Arc<Rib>, shard: u8, router_id: Ipv4Addr) -> Shard {
         listen: Vec::new(),
         memory_max: u64::MAX,
         rpki: Arc::default(),
-        originates: false,
     };
     shard.handle_command(
         now,

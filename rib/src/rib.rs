@@ -22,7 +22,7 @@ use crate::path::{Path, PathBuffer, Paths};
 use crate::reclaim::Cycle;
 use crate::slot::Snapshot;
 use crate::sources::{SourceInfo, SourceKind, Sources};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::table::{Table, key_of};
 use crate::trie::{Key, WINDOW};
 use crate::writer::RibWriter;
@@ -55,6 +55,8 @@ pub struct Rib {
     collector_is_default: bool,
     /// Shards whose writer was handed out.
     writers: AtomicU64,
+    /// Paths of our own may be in the table, or were.
+    pub(crate) originated: AtomicBool,
 }
 
 impl Rib {
@@ -96,6 +98,7 @@ impl Rib {
             collector,
             collector_is_default,
             writers: AtomicU64::new(0),
+            originated: AtomicBool::new(false),
         })
     }
 
@@ -126,6 +129,13 @@ impl Rib {
     /// What the table was made for.
     pub fn options(&self) -> RibOptions {
         self.options
+    }
+
+    /// Whether a shard has put in paths of our own at some time. Whoever takes the mark of such a path
+    /// finds it so, whichever shard that was: the table says it, as a message from elsewhere may come
+    /// later than the path.
+    pub fn has_originated(&self) -> bool {
+        self.originated.load(Ordering::Acquire)
     }
 
     pub(crate) fn pinned<'g>(&self, guard: &'g Guard) -> Pinned<'g> {

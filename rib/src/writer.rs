@@ -449,6 +449,13 @@ impl RibWriter {
         fence(Ordering::SeqCst);
     }
 
+    /// Says that paths of our own come; before the first of them. It stays said.
+    pub fn begin_originating(&mut self) {
+        if !self.rib.has_originated() {
+            self.rib.originated.store(true, Ordering::Release);
+        }
+    }
+
     /// The other shards that want marks of some family.
     pub fn other_subscribers(&self) -> ShardMask {
         let families = Family::ALL.map(|family| self.rib.subscribers(family));

@@ -37,8 +37,6 @@ pub struct InstanceSettings {
     pub memory_max: u64,
     /// The caches by whose data origins are validated (RFC 8210).
     pub rpki: Arc<Rpki>,
-    /// Whether it originates anything.
-    pub originates: bool,
 }
 
 /// One step from an old desired state towards a new one.
@@ -166,7 +164,6 @@ impl Instance {
             listen: self.listen.clone(),
             memory_max: self.memory_max,
             rpki: Arc::clone(&self.rpki),
-            originates: !self.origins.is_empty(),
         }
     }
 }

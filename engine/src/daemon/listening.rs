@@ -75,7 +75,6 @@ mod tests {
             listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
             memory_max: u64::MAX,
             rpki: Arc::default(),
-            originates: false,
         };
         let mut signed = neighbor("10.0.0.6");
         signed.password = Password::Key(Arc::from(*b"key"));

@@ -146,12 +146,6 @@ impl Instance {
             .is_some_and(|settings| settings.enabled)
     }
 
-    /// Whether we originate anything.
-    pub(super) fn has_origins(&self) -> bool {
-        let settings = self.settings.as_ref();
-        settings.is_some_and(|settings| settings.originates)
-    }
-
     /// Queues changes of own routes.
     pub(super) fn originate(&mut self, changes: Box<[OriginChange]>, open: Option<OpenChange>) {
         self.originations.push_back(Origination {
@@ -457,6 +451,7 @@ impl Instance {
     }
 
     fn originate_some(&mut self, changes: &[OriginChange]) {
+        self.writer.begin_originating();
         // Routes of one change mostly share their attributes: intern them once.
         let mut last: Option<(Arc<OriginAttributes>, AttributeId)> = None;
         let mut full = false;
@@ -610,11 +605,10 @@ impl Instance {
 
     /// Where an own route came or went, what peers say of the prefix is judged anew.
     fn note_own_changes(&mut self) {
-        let has_origins = self.has_origins();
-        if !has_origins && self.echoes.iter().all(IdSet::is_empty) {
+        let rib = self.writer.rib();
+        if !rib.has_originated() {
             return;
         }
-        let rib = self.writer.rib();
         let guard = rib.guard();
         for (family, id) in &self.dirty {
             let paths = rib.paths(*family, *id, &guard);

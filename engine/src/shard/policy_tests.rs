@@ -188,28 +188,23 @@ impl Bed {
     }
 
     fn own(&mut self, prefix: &str, there: bool) {
-        let settings = crate::config::InstanceSettings {
-            name: "default".into(),
-            enabled: true,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
-            listen: vec![],
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
-            originates: there,
-        };
-        self.rig.tell(Delta::Instance(INSTANCE, Arc::new(settings)));
-        let attributes = Arc::new(OriginAttributes {
-            communities: vec![],
-            large_communities: vec![],
-            local_preference: 100,
-        });
-        let change = OriginChange {
-            prefix: ip(prefix),
-            attributes: there.then_some(attributes),
-            kinds: Sources::POD_CIDR,
-        };
+        let change = own_change(prefix, there);
         self.rig.tell(Delta::Origins(INSTANCE, Box::new([change])));
         self.read();
+    }
+}
+
+/// A route of our own comes or goes.
+fn own_change(prefix: &str, there: bool) -> OriginChange {
+    let attributes = Arc::new(OriginAttributes {
+        communities: vec![],
+        large_communities: vec![],
+        local_preference: 100,
+    });
+    OriginChange {
+        prefix: ip(prefix),
+        attributes: there.then_some(attributes),
+        kinds: Sources::POD_CIDR,
     }
 }
 
@@ -560,4 +555,36 @@ fn an_echo_is_one_only_while_we_originate_the_prefix() {
     bed.own("50.0.0.0/24", false);
     assert_eq!(bed.rejected_by(), [None]);
     assert_eq!(bed.told("50.0.0.0/24").unwrap().as_path, [65001, 65002]);
+}
+
+/// A shard without sessions.
+struct Nobody;
+
+impl crate::group::Outbox for Nobody {
+    fn send(&mut self, _: MemberId, _: bytes::Bytes) {}
+
+    fn backlog(&self, _: MemberId) -> usize {
+        0
+    }
+}
+
+#[test]
+fn what_another_shard_originates_is_an_echo_whatever_this_one_was_told_by_then() {
+    let mut bed = Bed::new(|_| {});
+    let mut other = Instance::new(bed.rig.rib.writer(ShardId(1)), 0);
+    let mut own = |bed: &mut Bed, prefix, there| {
+        other.originate(Box::new([own_change(prefix, there)]), None);
+        other.work(bed.rig.now, &mut Nobody, false);
+        bed.rig.turn();
+    };
+    bed.announce("50.0.0.0/24", |_| {});
+    own(&mut bed, "50.0.0.0/24", true);
+    own(&mut bed, "50.0.1.0/24", true);
+    bed.announce("50.0.1.0/24", |_| {});
+    let is_echo =
+        |why: &Option<String>| why.as_ref().is_some_and(|why| why.contains("ownPrefixes"));
+    assert!(bed.rejected_by().iter().all(is_echo) && bed.rejected_by().len() == 2);
+    own(&mut bed, "50.0.0.0/24", false);
+    own(&mut bed, "50.0.1.0/24", false);
+    assert_eq!(bed.rejected_by(), [None, None]);
 }

@@ -22,6 +22,8 @@ type Announced = (String, Vec<u32>, Option<u32>);
 
 /// The shard, and what it asked of its driver.
 pub(super) struct Rig {
+    /// Its table, which another shard may have a part in.
+    pub(super) rib: Arc<Rib>,
     pub(super) shard: Shard,
     pub(super) now: Time,
     /// Connections that are not closed, with what was sent on them and not looked at.
@@ -54,7 +56,7 @@ pub(super) fn neighbor(address: &str) -> Neighbor {
 impl Rig {
     pub(super) fn new() -> Rig {
         let rib = Rib::new(RibOptions {
-            shards: 1,
+            shards: 2,
             selection: Selection::default(),
         });
         let mut shard = Shard::new(ShardOptions {
@@ -73,6 +75,7 @@ impl Rig {
             ShardCommand::Instance(INSTANCE, rib.writer(ShardId(0))),
         );
         let mut rig = Rig {
+            rib,
             shard,
             now,
             open: BTreeMap::new(),
@@ -89,7 +92,6 @@ impl Rig {
                 listen: vec![],
                 memory_max: u64::MAX,
                 rpki: Arc::default(),
-                originates: false,
             }),
         ));
         rig

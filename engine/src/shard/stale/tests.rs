@@ -165,7 +165,6 @@ impl Bed {
             listen: vec![],
             memory_max: u64::MAX,
             rpki: Arc::default(),
-            originates: false,
         });
         shard.handle_command(
             now,

@@ -64,7 +64,6 @@ impl Bed {
             listen: vec![],
             memory_max: u64::MAX,
             rpki: Arc::default(),
-            originates: false,
         };
         let writer = rib.writer(ShardId(0));
         shard.handle_command(now, ShardCommand::Instance(INSTANCE, writer));

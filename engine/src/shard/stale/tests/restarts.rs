@@ -495,7 +495,6 @@ fn what_ends_a_session_for_good_is_a_hard_reset_and_keeps_no_routes() {
             listen: vec![],
             memory_max: u64::MAX,
             rpki: Arc::default(),
-            originates: false,
         };
         ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings)))
     };
