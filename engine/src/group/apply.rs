@@ -33,6 +33,8 @@ struct Run {
     settled: bool,
     /// How many of them were not announced before, and are not counted yet.
     fresh: u32,
+    /// How many there are beyond the first, which policy was not asked about.
+    alike: u32,
 }
 
 /// By how much the announced prefixes of each source grew; few sources change at a time.
@@ -106,6 +108,8 @@ impl Group {
                     self.evaluate(writer, guard, (family, *id), path)
                 });
                 (run.entry, run.settled) = (Entry::of(advert), settled);
+            } else {
+                run.alike += 1;
             }
             if self.adj_rib_out[family.index()][id.0 as usize] != AdvertId::NONE
                 || !self.lagging.is_empty()
@@ -123,6 +127,10 @@ impl Group {
     }
 
     fn end_run(&mut self, run: &mut Run, counts: &mut Counts) {
+        let alike = std::mem::take(&mut run.alike);
+        if let (Some(policy), Some(_)) = (&mut self.policy, run.key) {
+            policy.count_alike(u64::from(alike));
+        }
         let fresh = std::mem::take(&mut run.fresh);
         if fresh > 0 {
             let advert = run.entry.first;

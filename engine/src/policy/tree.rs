@@ -103,6 +103,8 @@ pub struct Evaluator {
 struct Hits {
     counts: Vec<u64>,
     touched: Vec<u16>,
+    /// Where the last route was counted, in order.
+    last: Vec<u16>,
 }
 
 /// What becomes of one attribute set.
@@ -147,6 +149,7 @@ impl Evaluator {
             hits: Hits {
                 counts: vec![0; statements + 1],
                 touched: Vec::new(),
+                last: Vec::new(),
             },
         }
     }
@@ -175,14 +178,25 @@ impl Evaluator {
         judged
     }
 
-    /// Counts routes beyond the first that met what the last one did.
-    pub fn count_alike(&mut self, verdict: &Verdict, more: u64) {
-        self.hits.add(self.place(verdict.statement), more);
+    /// The statements that the last route met, in order; the last of them decided, if one did.
+    pub fn met(&self) -> impl Iterator<Item = u16> {
+        let statements = self.applied.policy.spec().statements.len();
+        let places = self.hits.last.iter().copied();
+        places.filter(move |place| usize::from(*place) < statements)
+    }
+
+    /// Counts routes beyond the last one that met what it did.
+    pub fn count_alike(&mut self, more: u64) {
+        for place in &self.hits.last {
+            self.hits.counts[usize::from(*place)] += more;
+        }
     }
 
     /// Adds what was counted to the policy's hits.
     pub fn flush(&mut self) {
-        let Hits { counts, touched } = &mut self.hits;
+        let Hits {
+            counts, touched, ..
+        } = &mut self.hits;
         for place in touched.drain(..) {
             let routes = std::mem::take(&mut counts[usize::from(place)]);
             let statement = usize::from(place) < self.applied.policy.spec().statements.len();
@@ -227,13 +241,14 @@ impl Evaluator {
     #[inline(always)]
     fn run(&mut self, tree: &mut Tree, subject: &Subject<'_>, prefix: IpPrefix) -> (Verdict, bool) {
         let class = self.applied.policy.trie.class_of(prefix);
+        self.hits.last.clear();
         let mut settled = true;
         let mut at = 0;
         loop {
             let open = match &tree.nodes[at as usize] {
                 Node::Open(open) => open,
                 Node::Ended(verdict) => {
-                    self.hits.add(self.place(verdict.statement), 1);
+                    self.hits.add(self.place(verdict.statement));
                     return (verdict.clone(), settled);
                 }
             };
@@ -241,7 +256,7 @@ impl Evaluator {
             let of = (open.class, open.from, class);
             let step = self.steps.step(&self.applied, &self.classes, of);
             for passed in &step.passed {
-                self.hits.add(*passed, 1);
+                self.hits.add(*passed);
             }
             let stop = step.stop;
             let way = (at, stop.unwrap_or(NONE));
@@ -260,7 +275,7 @@ impl Evaluator {
             };
             // The one that decides is counted with the verdict.
             if let (Some(stop), Node::Open(_)) = (stop, &tree.nodes[at as usize]) {
-                self.hits.add(stop, 1);
+                self.hits.add(stop);
             }
         }
     }
@@ -327,12 +342,14 @@ fn ended(accepted: bool, statement: Option<u16>, form: Form) -> Node {
 }
 
 impl Hits {
-    fn add(&mut self, place: u16, routes: u64) {
+    #[inline]
+    fn add(&mut self, place: u16) {
         let count = &mut self.counts[usize::from(place)];
         if *count == 0 {
             self.touched.push(place);
         }
-        *count += routes;
+        *count += 1;
+        self.last.push(place);
     }
 }
 

@@ -460,6 +460,46 @@ fn own_routes_are_told_by_what_asks_for_them() {
     assert_eq!(bed.table.len(), 1);
 }
 
+#[test]
+fn hits_count_routes_on_export_as_on_import() {
+    let counting = || {
+        policy(vec![
+            statement("seen", Action::Next, |_| {}),
+            statement("twenties", Action::Accept, |s| within(s, "20.0.0.0/8")),
+            statement("rest", Action::Accept, |_| {}),
+        ])
+    };
+    // With the middle statement every prefix is asked about; without it all share one answer.
+    for prefixes_matter in [true, false] {
+        let of = || match prefixes_matter {
+            true => counting(),
+            false => policy(vec![
+                statement("seen", Action::Next, |_| {}),
+                statement("rest", Action::Accept, |_| {}),
+            ]),
+        };
+        let (import, export) = (of(), of());
+        let mut bed = Bed::new(|[one, two]| {
+            one.import = Import::Policy(Arc::clone(&import));
+            one.export = Export::None;
+            two.export = Export::Policy(Arc::clone(&export));
+        });
+        let prefixes: Vec<codec::Ipv4Prefix> = (0..100u8)
+            .map(|n| codec::Ipv4Prefix::masked([20 + n % 2, 0, n, 0].into(), 24))
+            .collect();
+        bed.announce_many(&prefixes);
+        assert_eq!(bed.table.len(), 100);
+        let hits =
+            |policy: &Policy| -> Vec<u64> { policy.hits().into_iter().map(|of| of.hits).collect() };
+        let expected: &[u64] = match prefixes_matter {
+            true => &[100, 50, 50, 0],
+            false => &[100, 100, 0],
+        };
+        assert_eq!(hits(&import), expected);
+        assert_eq!(hits(&export), expected);
+    }
+}
+
 // RFC-SHOWN 8326 §4.2
 #[test]
 fn a_route_that_is_about_to_go_is_the_last_choice() {
