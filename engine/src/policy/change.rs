@@ -147,7 +147,11 @@ fn set_next_hop(
             None => return Some(NextHopChoice::Own),
             Some(own) => own[family.index()]?,
         },
-        SetNextHop::PeerAddress => of_family(applied.peer?, family)?,
+        // Nobody is told itself as next hop (RFC 4271 §5.1.3): on export it is our end of the session.
+        SetNextHop::PeerAddress => match applied.peer {
+            None => return Some(NextHopChoice::Own),
+            Some(peer) => of_family(peer, family)?,
+        },
         SetNextHop::Address(address) => of_family(address, family)?,
     };
     match (family, address) {

@@ -207,7 +207,7 @@ pub struct Applied {
     neighbors: Option<Arc<[u64]>>,
     /// Ourselves as next hop by family, where a policy on import sets that.
     pub(super) own: Option<[Option<NextHop>; Family::ALL.len()]>,
-    /// The peer's address, where the policy sets that.
+    /// The peer's address, where a policy on import sets that.
     pub(super) peer: Option<IpAddr>,
 }
 
@@ -218,25 +218,21 @@ impl Applied {
         neighbor: &Neighbor<'_>,
         own: [Option<NextHop>; Family::ALL.len()],
     ) -> Applied {
-        let own = policy.uses.own_address.then_some(own);
-        Applied::new(policy, neighbor, own)
+        Applied {
+            own: policy.uses.own_address.then_some(own),
+            peer: policy.uses.peer_address.then_some(neighbor.address),
+            ..Applied::on_export(policy, neighbor)
+        }
     }
 
-    /// For what a neighbor is told: there the next hop `Self` is the last step's, not the policy's.
+    /// For what a neighbor is told: there the next hops `Self` and `PeerAddress`, our end of the
+    /// session, are the last step's, not the policy's.
     pub fn on_export(policy: &Arc<Policy>, neighbor: &Neighbor<'_>) -> Applied {
-        Applied::new(policy, neighbor, None)
-    }
-
-    fn new(
-        policy: &Arc<Policy>,
-        neighbor: &Neighbor<'_>,
-        own: Option<[Option<NextHop>; Family::ALL.len()]>,
-    ) -> Applied {
         Applied {
             policy: Arc::clone(policy),
             neighbors: policy.uses.neighbors.then(|| answers(policy, neighbor)),
-            own,
-            peer: policy.uses.peer_address.then_some(neighbor.address),
+            own: None,
+            peer: None,
         }
     }
 

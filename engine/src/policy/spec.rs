@@ -281,7 +281,8 @@ pub enum SetNextHop {
     Own,
     /// As it came, whatever the neighbor's `nextHopSelf`.
     Unchanged,
-    /// The peer's address.
+    /// The address of the peer that said the route; on export, where that would tell a peer itself
+    /// as next hop, ourselves.
     PeerAddress,
     /// This address. A route of the other family keeps its next hop.
     Address(IpAddr),

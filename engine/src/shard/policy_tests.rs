@@ -500,6 +500,17 @@ fn hits_count_routes_on_export_as_on_import() {
     }
 }
 
+#[test]
+fn nobody_is_told_itself_as_next_hop() {
+    let peer_address = policy(vec![statement("peer", Action::Accept, |s| {
+        s.set.next_hop = Some(SetNextHop::PeerAddress);
+    })]);
+    let mut bed = Bed::new(|[_, two]| two.export = Export::Policy(peer_address));
+    bed.announce("20.0.1.0/24", |_| {});
+    let told = bed.told("20.0.1.0/24").unwrap();
+    assert_eq!(told.next_hop, Some(Ipv4Addr::new(10, 0, 0, 5)));
+}
+
 // RFC-SHOWN 8326 §4.2
 #[test]
 fn a_route_that_is_about_to_go_is_the_last_choice() {

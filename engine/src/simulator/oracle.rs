@@ -213,7 +213,7 @@ fn export_key(peering: &Peering<'_>) -> impl Ord + use<> {
         Export::All => (1, None),
         Export::None => (2, None),
         Export::Policy(policy) => {
-            let key = policy::sharing_key(policy, peering.neighbor.address.ip(), peering.asn);
+            let key = policy::sharing_key(policy, peering.asn);
             (3, Some(key))
         }
     }

@@ -89,24 +89,11 @@ pub(super) fn plain(policy: &Policy) -> Option<PlainPolicy> {
     Some(PlainPolicy::of(number.parse().ok()?))
 }
 
-/// What of a policy is different for routers: which rules are about the AS of one, and its address
-/// where that is set.
-pub(super) fn sharing_key(
-    policy: &Policy,
-    peer: IpAddr,
-    asn: u32,
-) -> (String, Vec<bool>, Option<IpAddr>) {
+/// What of an export policy is different for routers: which rules are about the AS of one.
+pub(super) fn sharing_key(policy: &Policy, asn: u32) -> (String, Vec<bool>) {
     let rules = plain(policy).map_or_else(Vec::new, |plain| plain.rules);
     let holds = |rule: &Rule| rule.asn.is_none_or(|wanted| wanted == asn);
-    let sets_peer = rules
-        .iter()
-        .any(|rule| rule.next_hop == Some(NextHop::Peer));
-    let named = policy.name().to_string();
-    (
-        named,
-        rules.iter().map(holds).collect(),
-        sets_peer.then_some(peer),
-    )
+    (policy.name().to_string(), rules.iter().map(holds).collect())
 }
 
 impl Judged {
@@ -261,12 +248,13 @@ impl Rule {
             (None, _) => {}
             (Some(NextHop::Unchanged), _) => judged.next_hop_is_own = Some(false),
             (Some(NextHop::Own), Some(own)) => route.next_hop = own,
-            (Some(NextHop::Own), None) => judged.next_hop_is_own = Some(true),
-            (Some(NextHop::Peer), _) if fits(&seen.peer) => {
+            // Nobody is told itself as next hop.
+            (Some(NextHop::Own | NextHop::Peer), None) => judged.next_hop_is_own = Some(true),
+            (Some(NextHop::Peer), Some(_)) if fits(&seen.peer) => {
                 route.next_hop = seen.peer;
                 judged.next_hop_is_own = Some(false);
             }
-            (Some(NextHop::Peer), _) => {}
+            (Some(NextHop::Peer), Some(_)) => {}
         }
     }
 

@@ -13,7 +13,7 @@ use super::resource::{Body, Key, Kind, NeighborSpec};
 use super::store::InForce;
 use super::view::View;
 use crate::config::{DesiredState, Export, Import, Instance, Neighbor};
-use crate::policy::Policy;
+use crate::policy::{Action, Policy, SetNextHop};
 
 /// The policies that there are, and those that are in force.
 pub(crate) struct Policies<'a> {
@@ -99,6 +99,23 @@ pub fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor
     each.chain(dynamic)
 }
 
+/// On export `PeerAddress` cannot mean the receiver, which would refuse itself as next hop.
+fn peer_address_told(view: &View<'_>, spec: &NeighborSpec, policy: &Policy) -> Option<Fault> {
+    let mut statements = policy.spec().statements.iter();
+    let sets = statements.find(|statement| {
+        statement.set.next_hop == Some(SetNextHop::PeerAddress)
+            && statement.action != Action::Reject
+    })?;
+    let why = format!(
+        "RoutePolicy {}, statement {} sets nextHop: PeerAddress, which on export is this speaker's \
+         own address, as no router takes itself for a next hop: write Self",
+        policy.name(),
+        sets.name
+    );
+    let at = (spec.line, format!("{}.export", spec.path));
+    Some(warning(view, at, why))
+}
+
 impl<'a> Policies<'a> {
     pub(crate) fn new(in_force: &'a InForce, state: &'a DesiredState) -> Policies<'a> {
         Policies {
@@ -130,7 +147,9 @@ impl<'a> Policies<'a> {
     ) -> Export {
         match &spec.export {
             Export::Policy(named) => {
-                Export::Policy(self.find(view, (spec, "export"), named.name(), warnings))
+                let policy = self.find(view, (spec, "export"), named.name(), warnings);
+                warnings.extend(peer_address_told(view, spec, &policy));
+                Export::Policy(policy)
             }
             other => other.clone(),
         }

@@ -762,6 +762,26 @@ fn route_policy(name: &str, preference: u32) -> String {
 }
 
 #[test]
+fn what_peer_address_means_on_export_is_said() {
+    let mut world = World::new("");
+    world.put(
+        "p.yaml",
+        &route_policy("out", 200).replace("localPreference: 200", "nextHop: PeerAddress"),
+    );
+    let under = |how: &str| {
+        config(&format!(
+            "neighbors: [{{peerAddress: 10.0.0.6, peerASN: 65001, {how}: out}}]\n"
+        ))
+    };
+    world.put("config.yaml", &under("import"));
+    assert!(!world.warnings.join("\n").contains("PeerAddress"));
+    world.put("config.yaml", &under("export"));
+    let said = world.warnings.join("\n");
+    let why = "export: RoutePolicy out, statement a sets nextHop: PeerAddress, which on export";
+    assert!(said.contains(why), "{said}");
+}
+
+#[test]
 fn a_route_policy_lives_as_long_as_a_neighbor_names_it() {
     let under = |import: &str| {
         config(&format!(
