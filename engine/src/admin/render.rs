@@ -10,8 +10,8 @@ use std::fmt::Write;
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 
 use super::model::{
-    Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Policy, Route, Segment, SegmentKind,
-    Source, WatchEvent,
+    Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Policy, PolicyStep, Route, Segment,
+    SegmentKind, Source, WatchEvent,
 };
 
 pub use rpki::rpki;
@@ -289,10 +289,37 @@ fn push_verdict(text: &mut String, peer: &PeerVerdict) {
         let _ = write!(text, "; {}", attributes(route));
     }
     text.push('\n');
-    for (what, policy) in [("its own path", &peer.import), ("export", &peer.export)] {
+    for (what, policy, steps) in [
+        ("its own path", &peer.import, &peer.import_steps),
+        ("export", &peer.export, &peer.export_steps),
+    ] {
         if let Some(policy) = policy {
             let _ = writeln!(text, "    {what}: {policy}");
         }
+        push_steps(text, steps);
+    }
+}
+
+/// A route's way through a policy, unless the one statement that decided is all of it.
+fn push_steps(text: &mut String, steps: &[PolicyStep]) {
+    if let [only] = steps
+        && only.set.is_empty()
+    {
+        return;
+    }
+    for step in steps {
+        text.push_str("      ");
+        let _ = match &step.statement {
+            Some(statement) => write!(text, "statement {statement}: "),
+            None => write!(text, "defaultAction: "),
+        };
+        if !step.set.is_empty() {
+            let _ = write!(text, "set {}; ", step.set.join(", "));
+        }
+        let _ = match step.action.as_str() {
+            "Next" => writeln!(text, "went on"),
+            action => writeln!(text, "{action}"),
+        };
     }
 }
 
@@ -588,7 +615,19 @@ mod tests {
                 advertised: false,
                 reason: "no path".to_owned(),
                 import: None,
-                export: Some("accepted by RoutePolicy out, statement a".to_owned()),
+                import_steps: Vec::new(),
+                export: Some("accepted by RoutePolicy out, statement b".to_owned()),
+                export_steps: [
+                    ("a", vec!["med 5".to_owned()], "Next"),
+                    ("b", vec![], "Accept"),
+                ]
+                .map(|(statement, set, action)| PolicyStep {
+                    policy: "out".to_owned(),
+                    statement: Some(statement.to_owned()),
+                    set,
+                    action: action.to_owned(),
+                })
+                .into(),
                 route: None,
             }],
         });
@@ -600,7 +639,8 @@ mod tests {
              Note: guard.maxPrefixes holds it back\n\
              Own routes near it: 10.0.1.0/24\n\
              Peers\n  10.0.0.6 (established): not told, no path\n    \
-             export: accepted by RoutePolicy out, statement a\n"
+             export: accepted by RoutePolicy out, statement b\n      \
+             statement a: set med 5; went on\n      statement b: Accept\n"
         );
     }
 

@@ -58,7 +58,7 @@ use pace::Pace;
 pub use pace::REST_A_MEMBER;
 pub use pack::fits as fits_message;
 use paths::PathLists;
-pub use policy::{Tables, export_path, origin_rules, policy_words};
+pub use policy::{Tables, export_path, origin_rules, walk_policy};
 pub use reflect::PathSource;
 pub use view::{ExportView, Interfaces, Otc, own_next_hop};
 #[cfg(test)]

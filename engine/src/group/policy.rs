@@ -9,7 +9,7 @@ use rib::{AttributeId, Attributes, Guard, Path, Rib, RibWriter, SourceInfo, Sour
 use super::export::{Refusal, export};
 use super::reflect::PathSource;
 use super::view::ExportView;
-use crate::policy::{Applied, Evaluator, Form, Key, Sources, Subject, Validation, Verdict};
+use crate::policy::{Applied, Evaluator, Form, Key, Sources, Subject, Validation, Verdict, Walk};
 use crate::rpki::{VrpTable, route_origin};
 
 /// Routes as they are, under a guard, and what is valid of them (RFC 6811).
@@ -58,21 +58,24 @@ impl<'g> Asked<'g> {
         }
     }
 
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            family: self.prefix.family(),
+            sources: self.sources(),
+            validation: self.validation(),
+            attributes: self.attributes.bytes,
+        }
+    }
+
     /// What a policy makes of it, and whether it does the same whatever the prefix.
     pub(super) fn judge(&self, evaluator: &mut Evaluator) -> (Verdict, bool) {
-        let family = self.prefix.family();
+        let subject = self.subject();
         let key = Key {
             attributes: self.path.attributes.bits(),
             generation: self.attributes.generation,
-            family,
-            sources: self.sources(),
-            validation: self.validation(),
-        };
-        let subject = Subject {
-            family,
-            sources: key.sources,
-            validation: key.validation,
-            attributes: self.attributes.bytes,
+            family: subject.family,
+            sources: subject.sources,
+            validation: subject.validation,
         };
         let (verdict, settled) = evaluator.judge(key, &subject, self.prefix);
         // A state is one of a prefix.
@@ -131,7 +134,7 @@ pub fn export_path(
     let Some(applied) = &view.policy else {
         return export(view, prefix.family(), said, octets, out);
     };
-    let (verdict, _) = asked.judge(&mut Evaluator::new(applied.clone()));
+    let verdict = Walk::new(applied.clone(), &asked.subject(), prefix).verdict;
     if !verdict.accepted {
         return Err(Refusal::Statement(verdict.statement));
     }
@@ -140,21 +143,16 @@ pub fn export_path(
     export(view, prefix.family(), said, octets, out)
 }
 
-/// What the policy of `view` says of a path, for people; none: there is no policy.
-pub fn policy_words(
+/// How a path goes through the policy of `view`; none: there is no policy.
+pub fn walk_policy(
     view: &ExportView,
     tables: Tables<'_>,
     prefix: IpPrefix,
     path: &Path,
-) -> Option<String> {
+) -> Option<Walk> {
     let applied = view.policy.as_ref()?;
     let asked = Asked::of(view, tables, prefix, path);
-    let (verdict, _) = asked.judge(&mut Evaluator::new(applied.clone()));
-    let by = applied.policy().words(verdict.statement);
-    Some(match verdict.accepted {
-        true => format!("accepted by {by}"),
-        false => format!("rejected by {by}"),
-    })
+    Some(Walk::new(applied.clone(), &asked.subject(), prefix))
 }
 
 /// What of a verdict the rest of export goes on with.

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use codec::{Family, IpPrefix};
 use serde::{Deserialize, Serialize};
 
-pub use policy::{Policy, PrefixSet, Statement};
+pub use policy::{Policy, PolicyStep, PrefixSet, Statement};
 
 use crate::config::{PeerAddress, RouteSource};
 use crate::watcher;
@@ -441,9 +441,13 @@ pub struct PeerVerdict {
     /// What became of what the peer itself says of the prefix; none: it says nothing, or nothing is
     /// kept of it.
     pub import: Option<String>,
+    /// The statements of its import policy that this met, in order.
+    pub import_steps: Vec<PolicyStep>,
     /// What its export policy says of the path that it would be told; none: its `export` names no
     /// policy, or there is no path.
     pub export: Option<String>,
+    /// The statements of its export policy that the path met, in order.
+    pub export_steps: Vec<PolicyStep>,
     /// The route as told; none if it is not.
     pub route: Option<Route>,
 }

@@ -53,8 +53,62 @@ pub struct Statement {
     pub set: Vec<String>,
     /// `Accept`, `Reject` or `Next`.
     pub action: String,
-    /// Routes that met it, since the policy is in force in this form.
+    /// Routes that met it, since the policy is in force in this form: a route counts each time that it
+    /// is judged, on export once for each update group.
     pub hits: u64,
+}
+
+/// A statement that a route met on its way through a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStep {
+    /// The policy's name.
+    pub policy: String,
+    /// The statement's name; none: `defaultAction`, since no statement decided.
+    pub statement: Option<String>,
+    /// What it changed on the route.
+    pub set: Vec<String>,
+    /// `Accept`, `Reject` or `Next`: the route went on.
+    pub action: String,
+}
+
+impl PolicyStep {
+    /// The steps of a walk, the one that decided last. Of a policy that is not there, none.
+    pub fn of(walk: &policy::Walk) -> Vec<PolicyStep> {
+        if walk.policy.is_missing() {
+            return Vec::new();
+        }
+        let spec = walk.policy.spec();
+        let step = |statement, set, action: String| PolicyStep {
+            policy: spec.name.to_string(),
+            statement,
+            set,
+            action,
+        };
+        let met = walk.met.iter();
+        let met = met.filter_map(|place| spec.statements.get(usize::from(*place)));
+        let met = met.map(|statement| {
+            let set = match statement.action {
+                policy::Action::Reject => Vec::new(),
+                policy::Action::Accept | policy::Action::Next => {
+                    policy::Keys::of(spec, statement).set
+                }
+            };
+            let name = statement.name.to_string();
+            step(Some(name), set, format!("{:?}", statement.action))
+        });
+        let default = walk.verdict.statement.is_none().then(|| {
+            let action = default_action(spec).to_owned();
+            step(None, Vec::new(), action)
+        });
+        met.chain(default).collect()
+    }
+}
+
+fn default_action(spec: &policy::RoutePolicy) -> &'static str {
+    match spec.default_accepts {
+        true => "Accept",
+        false => "Reject",
+    }
 }
 
 impl Policy {
@@ -89,10 +143,7 @@ impl Policy {
             trie_nodes: nodes as u64,
             trie_prefixes: prefixes as u64,
             statements: statements.collect(),
-            default_action: match spec.default_accepts {
-                true => "Accept".to_owned(),
-                false => "Reject".to_owned(),
-            },
+            default_action: default_action(spec).to_owned(),
             default_hits: hits_of(spec.statements.len()),
         }
     }

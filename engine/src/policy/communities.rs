@@ -4,6 +4,7 @@
 //! number as it is written in decimal: `65000:9*` is every community of AS 65000 whose second half
 //! begins with a 9. Extended communities are compared as the text in which they are shown.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 /// A pattern over communities of one kind.
@@ -13,6 +14,12 @@ pub(super) trait Pattern {
 
     /// Whether it means this one.
     fn matches(&self, value: Self::Value) -> bool;
+
+    /// As people write it.
+    fn text(&self) -> String;
+
+    /// One community as people write it.
+    fn text_of(value: Self::Value) -> String;
 }
 
 /// A pattern over one number.
@@ -45,6 +52,16 @@ impl Part {
             Part::Any => true,
             Part::Exactly(wanted) => *wanted == number,
             Part::Like(pattern) => like(pattern, &number.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Any => f.write_str("*"),
+            Part::Exactly(number) => number.fmt(f),
+            Part::Like(pattern) => f.write_str(pattern),
         }
     }
 }
@@ -87,6 +104,15 @@ impl Pattern for Standard {
         let [high, low] = &self.0;
         high.matches(value >> 16) && low.matches(value & 0xffff)
     }
+
+    fn text(&self) -> String {
+        let [high, low] = &self.0;
+        format!("{high}:{low}")
+    }
+
+    fn text_of(value: u32) -> String {
+        Standard::exactly(value).text()
+    }
 }
 
 /// A pattern over RFC 8092 communities.
@@ -108,6 +134,15 @@ impl Pattern for Large {
     fn matches(&self, value: [u32; 3]) -> bool {
         let pairs = self.0.iter().zip(value);
         pairs.into_iter().all(|(part, number)| part.matches(number))
+    }
+
+    fn text(&self) -> String {
+        let [global, first, second] = &self.0;
+        format!("{global}:{first}:{second}")
+    }
+
+    fn text_of(value: [u32; 3]) -> String {
+        Large(value.map(Part::Exactly)).text()
     }
 }
 
@@ -143,6 +178,17 @@ impl Pattern for Extended {
             Extended::Exactly(wanted) => *wanted == value,
             Extended::Like(pattern) => like(pattern, &extended_text(value)),
         }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Extended::Exactly(value) => extended_text(*value),
+            Extended::Like(pattern) => pattern.to_string(),
+        }
+    }
+
+    fn text_of(value: [u8; 8]) -> String {
+        extended_text(value)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which keys a statement has, in a few words each: for people.
 
+use super::communities::Pattern;
 use super::spec::{
     CommunityMatch, CommunitySet, Match, RoutePolicy, Set, SetMed, SetNextHop, Statement,
 };
@@ -108,12 +109,38 @@ fn changes(set: &Set) -> Vec<String> {
     changes
 }
 
-fn edits<V, P>(kind: &str, set: &CommunitySet<V, P>, changes: &mut Vec<String>) {
+fn edits<P: Pattern>(kind: &str, set: &CommunitySet<P::Value, P>, changes: &mut Vec<String>) {
     if let Some(values) = &set.replace {
-        changes.push(format!("{kind} communities replaced by {}", values.len()));
+        let values = values.iter().map(|value| P::text_of(*value));
+        let list = first_of(values.collect());
+        changes.push(match list.is_empty() {
+            true => format!("no {kind} communities"),
+            false => format!("{kind} communities {list} instead of all"),
+        });
     }
-    if !set.remove.is_empty() || !set.add.is_empty() {
-        let (more, less) = (set.add.len(), set.remove.len());
-        changes.push(format!("{kind} communities +{more} -{less}"));
+    let less = set
+        .remove
+        .iter()
+        .map(|pattern| format!("-{}", pattern.text()));
+    let more = set
+        .add
+        .iter()
+        .map(|value| format!("+{}", P::text_of(*value)));
+    let edits: Vec<String> = less.chain(more).collect();
+    if !edits.is_empty() {
+        changes.push(format!("{kind} communities {}", first_of(edits)));
     }
+}
+
+/// Past this many the rest of a list is counted.
+const TOLD_MAX: usize = 6;
+
+fn first_of(mut list: Vec<String>) -> String {
+    let more = list.len().saturating_sub(TOLD_MAX);
+    list.truncate(TOLD_MAX);
+    let mut text = list.join(" ");
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
 }

@@ -2,7 +2,7 @@
 //! attributes.
 //!
 //! `spec` is what a policy says; `compile` makes it a [`Policy`]; [`Applied`] is one as a neighbor
-//! meets it; an [`Evaluator`] runs that over routes. Knows attributes and prefixes, and no tables,
+//! meets it; an [`Evaluator`] runs that over routes, a [`Walk`] over one for people. Knows attributes and prefixes, and no tables,
 //! sessions or groups: evaluation is a function of the policy, the neighbor, the attributes and the
 //! prefix, and of nothing else.
 //!
@@ -26,6 +26,7 @@ mod statements;
 mod tests;
 mod tree;
 mod trie;
+mod walk;
 mod warnings;
 
 pub use as_path::AsPathRegex;
@@ -41,6 +42,7 @@ pub use spec::{
     internet_bogons,
 };
 pub use tree::{Evaluator, Form, Key, NextHopChoice, Subject, Verdict};
+pub use walk::Walk;
 pub use warnings::never_matching;
 
 pub use change::with_local_preference;

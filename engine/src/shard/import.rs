@@ -17,7 +17,7 @@ use super::instance::Instance;
 use super::peer::Established;
 use crate::config::{Import, Neighbor, Role};
 use crate::policy::{
-    Applied, Evaluator, GRACEFUL_SHUTDOWN, Key, Sources, Subject, Validation, Verdict,
+    Applied, Evaluator, GRACEFUL_SHUTDOWN, Key, Sources, Subject, Validation, Verdict, Walk,
     with_local_preference,
 };
 use crate::rpki::route_origin;
@@ -453,38 +453,27 @@ pub(super) fn explain(
     if neighbor.builtin_filters.own_prefixes && instance.originated(prefix).is_some() {
         return Some(Rejection::OwnPrefix);
     }
-    let verdict = verdict(instance, (neighbor, established), prefix, received)?;
-    let (policy, verdict) = verdict;
-    (!verdict.accepted).then(|| Rejection::Policy(policy.words(verdict.statement)))
+    let walk = walk(instance, (neighbor, established), prefix, received)?;
+    (!walk.verdict.accepted).then(|| Rejection::Policy(walk.by()))
 }
 
-/// What import policy makes of a route; nothing is remembered or counted.
-pub(super) fn verdict(
+/// How a route goes through the neighbor's import policy; none: there is no policy.
+pub(super) fn walk(
     instance: &Instance,
     (neighbor, established): (&Neighbor, &Established),
     prefix: IpPrefix,
     received: &[u8],
-) -> Option<(Arc<crate::policy::Policy>, Verdict)> {
+) -> Option<Walk> {
     let applied = instance.imports.get(established.import?)?.applied().clone();
-    let policy = Arc::clone(applied.policy());
     let origin = route_origin(&AttributeSet::new(received).as_path(), neighbor.local_asn);
     let state = instance.vrps.state(prefix, origin);
-    let family = prefix.family();
-    let key = Key {
-        attributes: 0,
-        generation: 0,
-        family,
+    let subject = Subject {
+        family: prefix.family(),
         sources: Sources::RECEIVED,
         validation: state.unwrap_or(Validation::NotFound),
-    };
-    let subject = Subject {
-        family,
-        sources: key.sources,
-        validation: key.validation,
         attributes: received,
     };
-    let (verdict, _) = Evaluator::new(applied).judge(key, &subject, prefix);
-    Some((policy, verdict))
+    Some(Walk::new(applied, &subject, prefix))
 }
 
 fn is_shutting_down(canonical: &[u8]) -> bool {

@@ -461,6 +461,56 @@ fn own_routes_are_told_by_what_asks_for_them() {
 }
 
 #[test]
+fn explain_walks_a_route_through_both_policies() {
+    let walked = || {
+        policy(vec![
+            statement("elsewhere", Action::Reject, |s| within(s, "99.0.0.0/8")),
+            statement("looked-at", Action::Next, |s| within(s, "20.0.0.0/8")),
+            statement("tagged", Action::Next, |s| {
+                s.set.med = Some(SetMed::Value(5));
+                s.set.standard.add = vec![standard("65001:1").unwrap()];
+            }),
+            statement("tens", Action::Accept, |s| within(s, "20.0.1.0/24")),
+        ])
+    };
+    let mut bed = Bed::new(|[one, two]| {
+        one.import = Import::Policy(walked());
+        two.export = Export::Policy(walked());
+    });
+    bed.announce("20.0.1.0/24", |_| {});
+    bed.announce("30.0.1.0/24", |_| {});
+    bed.announce("99.0.1.0/24", |_| {});
+    let words = |steps: Vec<crate::model::PolicyStep>| -> Vec<String> {
+        let words = steps.into_iter().map(|step| {
+            assert_eq!(step.policy, "p");
+            let by = step.statement.unwrap_or_default();
+            format!("{by} [{}] {}", step.set.join(", "), step.action)
+        });
+        words.collect()
+    };
+    let tagged = "tagged [med 5, standard communities +65001:1] Next";
+    let accepted = ["looked-at [] Next", tagged, "tens [] Accept"];
+    assert_eq!(
+        words(bed.verdict(ONE, "20.0.1.0/24").import_steps),
+        accepted
+    );
+    assert_eq!(
+        words(bed.verdict(TWO, "20.0.1.0/24").export_steps),
+        accepted
+    );
+    let undecided = [tagged, " [] Reject"];
+    assert_eq!(
+        words(bed.verdict(ONE, "30.0.1.0/24").import_steps),
+        undecided
+    );
+    let rejected = ["elsewhere [] Reject"];
+    assert_eq!(
+        words(bed.verdict(ONE, "99.0.1.0/24").import_steps),
+        rejected
+    );
+}
+
+#[test]
 fn hits_count_routes_on_export_as_on_import() {
     let counting = || {
         policy(vec![

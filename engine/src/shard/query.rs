@@ -14,14 +14,15 @@ use super::peer::{Established, Peer, client_of};
 use super::{Shard, TOO_LONG_WORDS, import, receive};
 use crate::config::{Client, Import, InstanceId, PeerAddress};
 use crate::group::{
-    ExportView, Group, Refusal, Tables, ToldPath, export_path, fits_message, policy_words,
-    split_form,
+    ExportView, Group, Refusal, Tables, ToldPath, export_path, fits_message, split_form,
+    walk_policy,
 };
 use crate::model::attributes;
 use crate::model::{
-    self, FamilyCounts, PeerState, PeerVerdict, ROUTES_PAGE, Route, RoutesCursor, RoutesKind,
-    RoutesQuery, RoutesReply,
+    self, FamilyCounts, PeerState, PeerVerdict, PolicyStep, ROUTES_PAGE, Route, RoutesCursor,
+    RoutesKind, RoutesQuery, RoutesReply,
 };
+use crate::policy::Walk;
 use crate::session::State;
 use crate::time::Time;
 
@@ -503,7 +504,7 @@ impl Table<'_> {
     }
 
     /// What became of what the peer says of a prefix.
-    fn import_words(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<String> {
+    fn import(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<Judged> {
         let (peer, established) = self.established?;
         let paths = self.rib.paths(prefix.family(), id?, self.guard);
         let own = paths
@@ -512,18 +513,20 @@ impl Table<'_> {
         let received = self.instance.writer.received(own.attributes);
         let received = self.rib.attributes(received, self.guard).bytes;
         let of = (&*peer.neighbor, established);
-        if let Some(rejection) = import::explain(self.instance, of, prefix, received) {
-            return Some(format!("rejected by {}", rejection.words()));
-        }
-        let verdict = import::verdict(self.instance, of, prefix, received);
-        Some(match verdict {
-            Some((policy, verdict)) => format!("accepted by {}", policy.words(verdict.statement)),
-            None => "accepted, its import is all".to_owned(),
+        let rejection = import::explain(self.instance, of, prefix, received);
+        // What is refused before policy is asked never got there.
+        let asked = matches!(rejection, None | Some(import::Rejection::Policy(_)));
+        let walk = || import::walk(self.instance, of, prefix, received);
+        let walk = asked.then(walk).flatten();
+        Some(match (walk, rejection) {
+            (Some(walk), _) => judged(&walk),
+            (None, Some(rejection)) => (format!("rejected by {}", rejection.words()), Vec::new()),
+            (None, None) => ("accepted, its import is all".to_owned(), Vec::new()),
         })
     }
 
     /// What export policy says of the path that a peer would be told.
-    fn export_words(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<String> {
+    fn export_policy(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<Judged> {
         let (_, established) = self.established?;
         let (id, family) = (id?, prefix.family());
         let group = self.instance.group(established.group)?;
@@ -535,7 +538,7 @@ impl Table<'_> {
             ranked.find(|path| path.source != established.source)
         };
         let path = told.or_else(refused)?;
-        policy_words(group.view(), self.tables(), prefix, &path)
+        walk_policy(group.view(), self.tables(), prefix, &path).map(|walk| judged(&walk))
     }
 
     fn tables(&self) -> Tables<'_> {
@@ -549,6 +552,13 @@ impl Table<'_> {
     }
 }
 
+/// What became of a route, and the statements of a policy that it met on its way.
+type Judged = (String, Vec<PolicyStep>);
+
+fn judged(walk: &Walk) -> Judged {
+    (walk.words(), PolicyStep::of(walk))
+}
+
 /// Whether what a peer is to be told of a prefix fits in a message that it takes.
 fn fits(told: &ToldPath, established: &Established) -> bool {
     let max_len = established.negotiated.wire.max_len();
@@ -557,14 +567,20 @@ fn fits(told: &ToldPath, established: &Established) -> bool {
 
 /// Why a peer is told a prefix, or not.
 fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefix) -> PeerVerdict {
-    let told = |advertised, reason: &str, route| PeerVerdict {
-        peer_address: peer.neighbor.address.to_string(),
-        state: state(peer.session.state()),
-        advertised,
-        reason: reason.to_owned(),
-        import: table.import_words(id, prefix),
-        export: table.export_words(id, prefix),
-        route,
+    let told = |advertised, reason: &str, route| {
+        let (import, import_steps) = table.import(id, prefix).unzip();
+        let (export, export_steps) = table.export_policy(id, prefix).unzip();
+        PeerVerdict {
+            peer_address: peer.neighbor.address.to_string(),
+            state: state(peer.session.state()),
+            advertised,
+            reason: reason.to_owned(),
+            import,
+            import_steps: import_steps.unwrap_or_default(),
+            export,
+            export_steps: export_steps.unwrap_or_default(),
+            route,
+        }
     };
     let family = prefix.family();
     let Some((_, established)) = table.established else {
