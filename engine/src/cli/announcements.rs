@@ -42,8 +42,21 @@ pub(super) struct Receiver {
     pub(super) announced: bool,
     /// None if not announced, or if only the session will tell.
     pub(super) next_hop: Option<String>,
+    /// The policy and statement that set the next hop; none: the neighbor's settings do.
+    pub(super) next_hop_by: Option<String>,
     /// Why it is not announced.
     pub(super) reason: Option<String>,
+    /// All that it lacks is a next hop, which a policy may set.
+    #[serde(skip)]
+    pub(super) lacks_next_hop: bool,
+}
+
+/// Why a neighbor is told no own routes of a family.
+enum Untold {
+    /// Its settings.
+    Never(String),
+    /// There is no next hop for them.
+    NoNextHop(&'static str),
 }
 
 /// Every own route, by instance and prefix.
@@ -93,15 +106,20 @@ fn announcement(
 fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Arc<[Receiver]> {
     neighbors(instance)
         .map(|(peer_address, neighbor)| {
-            let (announced, next_hop, reason) = match told(neighbor, family, interfaces) {
+            let told = told(neighbor, family, interfaces);
+            let lacks_next_hop = matches!(told, Err(Untold::NoNextHop(_)));
+            let (announced, next_hop, reason) = match told {
                 Ok(next_hop) => (true, next_hop, None),
-                Err(reason) => (false, None, Some(reason)),
+                Err(Untold::Never(reason)) => (false, None, Some(reason)),
+                Err(Untold::NoNextHop(reason)) => (false, None, Some(reason.to_owned())),
             };
             Receiver {
                 peer_address,
                 announced,
                 next_hop,
+                next_hop_by: None,
                 reason,
+                lacks_next_hop,
             }
         })
         .collect()
@@ -113,15 +131,16 @@ fn told(
     neighbor: &Neighbor,
     family: Family,
     interfaces: &dyn Interfaces,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, Untold> {
     if !neighbor.families.contains(family) {
-        return Err(format!("{family} is not among its families"));
+        let why = format!("{family} is not among its families");
+        return Err(Untold::Never(why));
     }
     if neighbor.export == Export::None {
-        return Err("its export is none".to_owned());
+        return Err(Untold::Never("its export is none".to_owned()));
     }
     if let Password::Missing(why) = &neighbor.password {
-        return Err(format!("its session stays idle: {why}"));
+        return Err(Untold::Never(format!("its session stays idle: {why}")));
     }
     let local = neighbor
         .local_address
@@ -137,7 +156,8 @@ fn told(
         // The session's IPv6 address if the peer takes that (RFC 8950), else an IPv4 address.
         return Ok(None);
     }
-    let next_hop = own_next_hop(family, neighbor, local, false, interfaces)?;
+    let next_hop = own_next_hop(family, neighbor, local, false, interfaces);
+    let next_hop = next_hop.map_err(Untold::NoNextHop)?;
     Ok(Some(next_hop.address().to_string()))
 }
 
@@ -190,9 +210,11 @@ fn push(announcement: &Announcement, text: &mut String) {
     }
     for peer in announcement.peers.iter() {
         let address = &peer.peer_address;
+        let by = peer.next_hop_by.as_ref();
+        let by = by.map_or_else(String::new, |by| format!(" (set by {by})"));
         let _ = match (&peer.reason, &peer.next_hop) {
             (Some(reason), _) => writeln!(text, "  not to {address}: {reason}"),
-            (None, Some(next_hop)) => writeln!(text, "  to {address}, next hop {next_hop}"),
+            (None, Some(next_hop)) => writeln!(text, "  to {address}, next hop {next_hop}{by}"),
             (None, None) => writeln!(text, "  to {address}"),
         };
     }
@@ -280,6 +302,45 @@ mod tests {
         instance.origins.retain(|prefix, _| prefix.length() == 48);
         let shown = text(&announcements(&desired, &NoInterfaces));
         assert!(!shown.contains("statement no"), "{shown}");
+    }
+
+    #[test]
+    fn a_next_hop_that_policy_sets_is_the_one_that_is_shown() {
+        let neighbors = "[{peerAddress: 127.0.0.2, peerASN: 65001, localAddress: 127.0.0.1, \
+                         export: out}]";
+        let desired = desired_under(
+            neighbors,
+            "{statements: [\
+             {name: v4, action: Next, set: {nextHop: 192.0.2.9}}, \
+             {name: v6, action: Next, match: {families: [{afi: ipv6, safi: unicast}]}, \
+             set: {nextHop: '2001:db8::9'}}, \
+             {name: own, action: Next, match: {prefixes: ['10.0.2.0/24']}, set: {nextHop: Self}}, \
+             {name: rest, action: Accept, set: {med: {value: 5}}}]}",
+        );
+        let announcements = announcements(&desired, &NoInterfaces);
+        let shown = text(&announcements);
+        for line in [
+            "to 127.0.0.2, next hop 192.0.2.9 (set by RoutePolicy out, statement v4)\n",
+            // Without the policy there would be none, and the route would not be announced.
+            "to 127.0.0.2, next hop 2001:db8::9 (set by RoutePolicy out, statement v6)\n",
+        ] {
+            assert!(shown.contains(line), "{line} is not in\n{shown}");
+        }
+        let json = serde_json::to_value(&announcements).unwrap();
+        assert_eq!(
+            json[1]["peers"][0]["nextHopBy"],
+            "RoutePolicy out, statement v6"
+        );
+        let neighbors = "[{peerAddress: 127.0.0.2, peerASN: 65001, localAddress: 127.0.0.1, \
+                         export: out, families: [{afi: ipv4, safi: unicast}]}]";
+        let desired = desired_under(
+            neighbors,
+            "{statements: [{name: set, action: Next, set: {nextHop: 192.0.2.9}}, \
+             {name: own, action: Accept, set: {nextHop: Self}}]}",
+        );
+        let shown = text(&self::announcements(&desired, &NoInterfaces));
+        let line = "to 127.0.0.2, next hop 127.0.0.1\n";
+        assert!(shown.contains(line), "{shown}");
     }
 
     #[test]

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use codec::{IpPrefix, PeerKind};
+use codec::{AttributeSet, IpPrefix, PeerKind};
 
 use super::announcements::Receiver;
 use crate::config::{Export, Instance, Neighbor, Origin, PeerAsn};
-use crate::policy::{self, Applied, Evaluator, Key, Policy, Subject, Validation};
+use crate::policy::{
+    self, Applied, Evaluator, Key, NextHopChoice, Policy, SetNextHop, Subject, Validation,
+};
 use crate::watcher::neighbors;
 
 /// The export policy of each neighbor, in their order.
@@ -48,23 +50,53 @@ impl Policies {
             attributes: &attributes,
         };
         let judged = peers.iter().zip(&mut self.0).map(|(peer, evaluator)| {
-            let evaluator = evaluator.as_mut().filter(|_| peer.announced);
-            let words = evaluator.and_then(|evaluator| {
-                let (verdict, _) = evaluator.judge(key, &subject, prefix);
-                let words = evaluator.applied().policy().words(verdict.statement);
-                (!verdict.accepted).then_some(words)
-            });
-            match words {
-                Some(words) => Receiver {
-                    announced: false,
-                    next_hop: None,
-                    reason: Some(format!("rejected by {words}")),
-                    ..peer.clone()
-                },
+            let asked = peer.announced || peer.lacks_next_hop;
+            match evaluator.as_mut().filter(|_| asked) {
+                Some(evaluator) => judge(evaluator, (key, &subject), prefix, peer),
                 None => peer.clone(),
             }
         });
         judged.collect()
+    }
+}
+
+/// What a neighbor is told of one route, by its policy and, if that does not say, by its settings.
+fn judge(
+    evaluator: &mut Evaluator,
+    (key, subject): (Key, &Subject<'_>),
+    prefix: IpPrefix,
+    peer: &Receiver,
+) -> Receiver {
+    let (verdict, _) = evaluator.judge(key, subject, prefix);
+    let policy = evaluator.applied().policy();
+    if !verdict.accepted {
+        let words = policy.words(verdict.statement);
+        return Receiver {
+            announced: false,
+            next_hop: None,
+            reason: Some(format!("rejected by {words}")),
+            ..peer.clone()
+        };
+    }
+    let attributes = verdict.form.attributes.as_deref();
+    let attributes = AttributeSet::new(attributes.unwrap_or(subject.attributes));
+    let is_set = verdict.form.next_hop == NextHopChoice::Unchanged;
+    // An own route has no next hop but from a policy.
+    let Some(next_hop) = attributes.next_hop().filter(|_| is_set) else {
+        return peer.clone();
+    };
+    let next_hop = next_hop.address();
+    let sets = |place: &u16| {
+        let statement = policy.spec().statements.get(usize::from(*place));
+        statement.is_some_and(|by| by.set.next_hop == Some(SetNextHop::Address(next_hop)))
+    };
+    let by = evaluator.met().filter(sets).last();
+    Receiver {
+        announced: true,
+        next_hop: Some(next_hop.to_string()),
+        next_hop_by: Some(policy.words(by)),
+        reason: None,
+        ..peer.clone()
     }
 }
 
