@@ -11,6 +11,7 @@ use codec::{AsPath, AttributeWriter, Family, NextHop, Origin, WireFormat};
 
 use crate::clock;
 use crate::network::Observer;
+use crate::output::remark;
 use crate::random::Random;
 use crate::script::{Pieces, Script};
 use crate::sink::Sink;
@@ -130,7 +131,7 @@ impl Observer for Blast {
     fn script_written(&mut self, router: usize) {
         self.written += 1;
         let seconds = (clock::now() - self.started_at).as_secs_f64();
-        eprintln!("router {router} has written its table after {seconds:.3} s");
+        remark!("router {router} has written its table after {seconds:.3} s");
     }
 
     fn turn(&mut self, now: Instant) -> Option<u8> {

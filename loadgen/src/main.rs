@@ -16,6 +16,7 @@ mod latency;
 mod ledger;
 mod mrt;
 mod network;
+mod output;
 mod plot;
 mod poll;
 mod prefix_ids;
@@ -46,6 +47,7 @@ use codec::{Family, FamilySet};
 
 use crate::blast::{Announcer, Blast, DOCUMENTATION_NEXT_HOP, Table};
 use crate::network::{Meeting, Network, Observer, RouterConfig};
+use crate::output::remark;
 use crate::plot::Figure;
 use crate::relay::Relay;
 use crate::rounds::{Rounds, Side};
@@ -231,7 +233,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("ringbgp-loadgen: {error}");
+            remark!("ringbgp-loadgen: {error}");
             ExitCode::FAILURE
         }
     }

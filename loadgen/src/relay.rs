@@ -19,6 +19,7 @@ use codec::FamilySet;
 
 use crate::clock;
 use crate::network::listen;
+use crate::output::remark;
 use crate::poll::{Poller, Readiness};
 use crate::speaker::{Event, Over, Speaker, SpeakerConfig};
 
@@ -114,7 +115,7 @@ impl Relay {
     fn accept(&mut self) {
         while let Ok((socket, _)) = self.listener.accept() {
             if let Err(error) = self.add(socket) {
-                eprintln!("a connection could not be taken: {error}");
+                remark!("a connection could not be taken: {error}");
             }
         }
     }
@@ -177,7 +178,7 @@ impl Relay {
 
     fn close(&mut self, token: u64, over: &Over) {
         if self.sessions.remove(&token).is_some() && over.is_refusal {
-            eprintln!("a router gets no session: {}", over.words);
+            remark!("a router gets no session: {}", over.words);
         }
         if self.sessions.is_empty() {
             self.log = Log::default();

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::output::say;
+
 /// Running totals over all routers.
 #[derive(Default)]
 pub(crate) struct Totals {
@@ -88,19 +90,19 @@ impl Report {
     /// Prints the results on standard output.
     pub(crate) fn print(&self, json: bool) {
         if json {
-            println!("{}", serde_json::json!(self));
+            say!("{}", serde_json::json!(self));
             return;
         }
-        println!("routers          {:>12}", self.routers);
-        println!("  established    {:>12}", self.established);
-        println!("prefixes held    {:>12}", self.prefixes);
-        println!("UPDATE messages  {:>12}", self.updates);
-        println!("  octets         {:>12}", self.octets);
-        println!("  announced      {:>12}", self.announced);
-        println!("  withdrawn      {:>12}", self.withdrawn);
-        println!("  NLRI an UPDATE {:>12.1}", self.nlri_per_update);
-        println!("End-of-RIB       {:>12}", self.end_of_rib);
-        println!("transfer seconds {:>12.4}", self.transfer_seconds);
-        println!("seconds          {:>12.4}", self.seconds);
+        say!("routers          {:>12}", self.routers);
+        say!("  established    {:>12}", self.established);
+        say!("prefixes held    {:>12}", self.prefixes);
+        say!("UPDATE messages  {:>12}", self.updates);
+        say!("  octets         {:>12}", self.octets);
+        say!("  announced      {:>12}", self.announced);
+        say!("  withdrawn      {:>12}", self.withdrawn);
+        say!("  NLRI an UPDATE {:>12.1}", self.nlri_per_update);
+        say!("End-of-RIB       {:>12}", self.end_of_rib);
+        say!("transfer seconds {:>12.4}", self.transfer_seconds);
+        say!("seconds          {:>12.4}", self.seconds);
     }
 }

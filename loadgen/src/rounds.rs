@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::clock;
 use crate::holdings::fingerprint;
 use crate::network::Observer;
+use crate::output::{remark, say};
 use crate::sink::Sink;
 
 /// One text, and what every router holds while it is in force.
@@ -133,11 +134,11 @@ impl Rounds {
             "updatesPerRouter": [self.updates.min(), self.updates.max()],
         });
         if self.json {
-            println!("{line}");
+            say!("{line}");
             return;
         }
         for (name, value) in line.as_object().into_iter().flatten() {
-            println!("{name:<22} {value}");
+            say!("{name:<22} {value}");
         }
     }
 }
@@ -161,7 +162,7 @@ impl Observer for Rounds {
 
     fn down(&mut self, router: usize, why: &str) {
         self.sink.down(router, why);
-        eprintln!("router {router} is down: {why}");
+        remark!("router {router} is down: {why}");
     }
 
     fn failed(&mut self, router: usize, why: &str) {
@@ -174,7 +175,7 @@ impl Observer for Rounds {
             if now.duration_since(since) < ROUND_MAX {
                 return None;
             }
-            eprintln!(
+            remark!(
                 "not every router holds the {} prefixes asked for, the poorest {}: given up \
                  after {ROUND_MAX:?}",
                 self.sides[side].prefixes,
@@ -194,7 +195,7 @@ impl Observer for Rounds {
             return Some(0);
         }
         if let Err(error) = self.write(1 - side) {
-            eprintln!("cannot write {}: {error}", self.file.display());
+            remark!("cannot write {}: {error}", self.file.display());
             return Some(1);
         }
         None

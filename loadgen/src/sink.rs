@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::clock;
 use crate::holdings::Holdings;
 use crate::network::Observer;
+use crate::output::{remark, say};
 use crate::report::Totals;
 
 /// What a sink does with what it is told, and when it ends.
@@ -140,9 +141,9 @@ impl Sink {
                     if self.options.json {
                         let prefix = prefix.to_string();
                         let line = json!({"event": "withdraw", "router": name, "prefix": prefix});
-                        println!("{line}");
+                        say!("{line}");
                     } else {
-                        println!("{name} withdraw {prefix}");
+                        say!("{name} withdraw {prefix}");
                     }
                 }
             }
@@ -156,9 +157,9 @@ impl Sink {
         }
         let name = &self.names[router];
         if self.options.json {
-            println!("{}", json!({"event": event, "router": name, "why": why}));
+            say!("{}", json!({"event": event, "router": name, "why": why}));
         } else {
-            println!("{name} {event} {why}");
+            say!("{name} {event} {why}");
         }
     }
 }
@@ -222,7 +223,7 @@ impl Observer for Sink {
             && elapsed >= patience
         {
             let seconds = patience.as_secs();
-            eprintln!("ringbgp-loadgen: no session came up in {seconds} s: {why}");
+            remark!("ringbgp-loadgen: no session came up in {seconds} s: {why}");
             return Some(TARGET_DEAD);
         }
         if elapsed < self.options.timeout? {
@@ -266,7 +267,7 @@ fn print_announce(router: &str, prefix: &str, attributes: AttributeSet<'_>, json
             "communities": communities,
             "largeCommunities": large,
         });
-        println!("{line}");
+        say!("{line}");
         return;
     }
     let mut line = format!("{router} announce {prefix}");
@@ -281,7 +282,7 @@ fn print_announce(router: &str, prefix: &str, attributes: AttributeSet<'_>, json
     add("med", attributes.med().map(|v| v.to_string()));
     add("communities", Some(communities.join(",")));
     add("large-communities", Some(large.join(",")));
-    println!("{line}");
+    say!("{line}");
 }
 
 fn community(value: u32) -> String {

@@ -30,6 +30,7 @@ use results::Results;
 pub(crate) use run::raise_file_limit;
 use run::{Failure, Run};
 
+use crate::output::say;
 use crate::truth::Party;
 
 /// A scenario with its arguments.
@@ -79,9 +80,9 @@ impl Scenario {
     pub(crate) fn print_neighbors(&self) -> u8 {
         match self.parties() {
             Ok(parties) => {
-                let line = |party: &Party| format!("{} {}\n", party.address, party.asn);
-                let lines: String = parties.iter().map(line).collect();
-                print!("{lines}");
+                for party in parties {
+                    say!("{} {}", party.address, party.asn);
+                }
                 0
             }
             Err(failure) => failure.report(),

@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::{Common, Failure};
 use crate::mrt::{Dump, DumpPeer, Record};
+use crate::output::remark;
 use crate::script::{Pieces, Script};
 use crate::space::is_given_out;
 use crate::truth::{Party, Truth};
@@ -92,7 +93,7 @@ impl Recording {
                 Ok(None) => break,
                 Err(corrupt) if lenient => {
                     let records = dump.records().min(corrupt.number - 1);
-                    eprintln!("{name}: {corrupt}; the {records} records before it are used");
+                    remark!("{name}: {corrupt}; the {records} records before it are used");
                     break;
                 }
                 Err(corrupt) => {

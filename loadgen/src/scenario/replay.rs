@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::options::routers;
 use super::recording::Recording;
 use super::{Common, Failure, Results, Run};
+use crate::output::remark;
 use crate::truth::Party;
 
 /// Arguments of `replay`.
@@ -33,7 +34,7 @@ pub(crate) struct ReplayArgs {
 /// Runs `replay`.
 pub(super) fn replay(args: &ReplayArgs) -> Result<Results, Failure> {
     let recording = args.read()?;
-    eprintln!("{}", recording.summary());
+    remark!("{}", recording.summary());
     let parties = args.parties(recording.senders());
     let senders = recording.senders();
     let expected = recording.expected();

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::latency::Percentiles;
+use crate::output::say;
 use crate::process::Usage;
 use crate::receivers::Counts;
 
@@ -88,7 +89,7 @@ impl Results {
             {
                 object.extend(results);
             }
-            println!("{object}");
+            say!("{object}");
             return;
         }
         let mut table = Table::new();
@@ -99,9 +100,9 @@ impl Results {
         if let Some(figures) = table.column_mut(1) {
             figures.set_cell_alignment(CellAlignment::Right);
         }
-        println!("{scenario}\n{table}");
+        say!("{scenario}\n{table}");
         if self.loadgen.bottleneck {
-            println!("The load generator was the bottleneck: the target may well be faster.");
+            say!("The load generator was the bottleneck: the target may well be faster.");
         }
     }
 

@@ -10,6 +10,7 @@ use super::{Common, results};
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::latency::Percentiles;
+use crate::output::remark;
 use crate::plot;
 use crate::process::{self, ProcessMeter, Usage};
 use crate::progress::Progress;
@@ -39,7 +40,7 @@ impl Failure {
 
     /// Says it on standard error; the exit code of the process.
     pub(crate) fn report(&self) -> u8 {
-        eprintln!("ringbgp-loadgen: {}", self.words());
+        remark!("ringbgp-loadgen: {}", self.words());
         match self {
             Failure::Missing(_) => 1,
             Failure::Usage(_) => 2,
@@ -266,9 +267,9 @@ impl<'c> Run<'c> {
             }
             if quiet >= GIVE_UP_AFTER_QUIET {
                 self.verified = Some(false);
-                eprintln!("{} differences, the first of them:", differences.count);
+                remark!("{} differences, the first of them:", differences.count);
                 for line in differences.first {
-                    eprintln!("  {line}");
+                    remark!("  {line}");
                 }
                 return Ok(());
             }

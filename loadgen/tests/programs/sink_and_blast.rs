@@ -1,5 +1,8 @@
 //! The two halves of the load generator against each other, as programs.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::support::{Running, free_port, json, loadgen};
@@ -96,4 +99,29 @@ fn a_wrong_as_is_told_in_words() {
     let output = loadgen(&sink).output().expect("sink runs");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("Bad Peer AS"), "{text}");
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_without_a_word() {
+    let port = free_port();
+    let sink = format!("sink --address 127.0.0.7 --listen {port} --asn 65001");
+    let blast =
+        format!("blast --address 127.0.0.9 --connect 127.0.0.7:{port} --asn 65101 --prefixes 5000");
+    let endless = [
+        ("neighbors peers --peers 100000", None),
+        (sink.as_str(), Some(&blast)),
+    ];
+    for (command, other) in endless {
+        let mut child = loadgen(command)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("loadgen starts");
+        let _other = other.map(|other| Running(loadgen(other).spawn().expect("blast starts")));
+        let mut reader = BufReader::new(child.stdout.take().expect("standard output"));
+        reader.read_line(&mut String::new()).expect("a line");
+        drop(reader);
+        let output = child.wait_with_output().expect("loadgen ends");
+        assert_eq!(output.status.code(), Some(141), "{command}: {output:?}");
+        assert!(output.stderr.is_empty(), "{command}: {output:?}");
+    }
 }
