@@ -357,6 +357,7 @@ impl RouterArgs {
         let options = SinkOptions {
             count,
             json: self.json,
+            dials: self.connect.is_some(),
             expect,
             timeout: self.timeout.map(Duration::from_secs_f64),
         };

@@ -441,6 +441,8 @@ fn is_passing(error: &io::Error) -> bool {
 const READ_OCTETS: usize = 256 * 1024;
 /// How often timers are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How long a target that no session came up with is dialled again.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a router waits before it dials again.
 const DIAL_AGAIN: Duration = Duration::from_millis(300);
 /// Connections that may wait to be accepted; the kernel takes net.core.somaxconn if that is less.

@@ -170,6 +170,14 @@ impl Observer for Rounds {
     }
 
     fn turn(&mut self, now: Instant) -> Option<u8> {
+        if let Some(code) = self.sink.give_up_on_target(now) {
+            return Some(code);
+        }
+        if self.sink.is_out_of_time(now) {
+            let done = self.latency.len();
+            remark!("{done} rounds were done in time, {} are left", self.left);
+            return Some(1);
+        }
         let (side, since) = self.written.unwrap_or((0, self.started_at));
         if !self.sink.all_hold(self.sides[side].fingerprint) {
             if now.duration_since(since) < ROUND_MAX {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::clock;
 use crate::holdings::Holdings;
-use crate::network::Observer;
+use crate::network::{Observer, PATIENCE};
 use crate::output::{remark, say};
 use crate::report::Totals;
 
@@ -18,6 +18,8 @@ pub(crate) struct SinkOptions {
     pub(crate) count: bool,
     /// JSON instead of text.
     pub(crate) json: bool,
+    /// The routers dial a target, rather than wait for who comes.
+    pub(crate) dials: bool,
     /// End well once every router holds at least so many prefixes.
     pub(crate) expect: Option<usize>,
     /// End after so long, badly if something was expected.
@@ -39,11 +41,11 @@ pub(crate) struct Sink {
     failure: Option<String>,
 }
 
+/// What is known of a target that neither refuses nor answers.
+pub(crate) const SILENT: &str = "nobody answers there";
+
 /// The exit code where the target is dead or refuses.
 const TARGET_DEAD: u8 = 3;
-
-/// Without `--timeout`: how long a target that no session came up with is asked again.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Sink {
     /// Sinks for routers of these names.
@@ -76,6 +78,31 @@ impl Sink {
     pub(crate) fn all_hold(&self, fingerprint: u64) -> bool {
         let hold = |router| self.holdings.fingerprint(router) == fingerprint;
         self.up.iter().all(|up| *up) && (0..self.names.len()).all(hold)
+    }
+
+    /// Says so, if no session came up in time: the exit code.
+    pub(crate) fn give_up_on_target(&self, now: Instant) -> Option<u8> {
+        let patience = match (self.options.timeout, &self.failure) {
+            (Some(timeout), _) if self.options.dials => timeout.min(PATIENCE),
+            (Some(timeout), _) => timeout,
+            (None, None) if !self.options.dials => return None,
+            (None, _) => PATIENCE,
+        };
+        if self.was_up || now.duration_since(self.started_at) < patience {
+            return None;
+        }
+        let seconds = patience.as_secs_f64();
+        let why = self.failure.as_deref().unwrap_or(SILENT);
+        remark!("ringbgp-loadgen: no session came up in {seconds} s: {why}");
+        Some(TARGET_DEAD)
+    }
+
+    /// Whether the time given by `--timeout` has passed.
+    pub(crate) fn is_out_of_time(&self, now: Instant) -> bool {
+        let elapsed = now.duration_since(self.started_at);
+        self.options
+            .timeout
+            .is_some_and(|timeout| elapsed >= timeout)
     }
 
     /// Counts so far.
@@ -217,16 +244,10 @@ impl Observer for Sink {
             self.print_report();
             return Some(0);
         }
-        let elapsed = now.duration_since(self.started_at);
-        let patience = self.options.timeout.unwrap_or(PATIENCE);
-        if let Some(why) = self.failure.as_ref().filter(|_| !self.was_up)
-            && elapsed >= patience
-        {
-            let seconds = patience.as_secs();
-            remark!("ringbgp-loadgen: no session came up in {seconds} s: {why}");
-            return Some(TARGET_DEAD);
+        if let Some(code) = self.give_up_on_target(now) {
+            return Some(code);
         }
-        if elapsed < self.options.timeout? {
+        if !self.is_out_of_time(now) {
             return None;
         }
         self.print_report();

@@ -10,12 +10,14 @@ use super::{Common, results};
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::latency::Percentiles;
+use crate::network::PATIENCE;
 use crate::output::remark;
 use crate::plot;
 use crate::process::{self, ProcessMeter, Usage};
 use crate::progress::Progress;
 use crate::receivers::{Counts, Receivers};
 use crate::script::Pieces;
+use crate::sink::SILENT;
 use crate::truth::{Differences, Party, Truth};
 use crate::workload::Announcer;
 
@@ -26,7 +28,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// What was expected did not come.
     Missing(String),
-    /// The target is dead, refuses, or does not speak BGP.
+    /// The target is dead, refuses, is silent, or does not speak BGP.
     Target(String),
 }
 
@@ -64,6 +66,8 @@ pub(crate) struct Run<'c> {
     parties: Vec<Party>,
     counting: Vec<usize>,
     give_up_at: Instant,
+    /// When the run ends if no session stands by then.
+    expected_at: Instant,
     established: Established,
     released_at: Instant,
     own_cpu_began: f64,
@@ -114,6 +118,7 @@ impl<'c> Run<'c> {
             give_up_at: now
                 .checked_add(common.timeout())
                 .unwrap_or(now + Duration::from_secs(1 << 30)),
+            expected_at: now + PATIENCE,
             established: Established::default(),
             released_at: now,
             own_cpu_began: 0.0,
@@ -147,6 +152,7 @@ impl<'c> Run<'c> {
 
     /// All routers begin to dial.
     pub(crate) fn dial_all(&mut self) {
+        self.expected_at = clock::now() + self.patience();
         (0..self.parties.len()).for_each(|router| self.fleet.dial(router));
     }
 
@@ -317,8 +323,10 @@ impl<'c> Run<'c> {
 
     /// Runs the routers until something happens, at most until `until`.
     pub(crate) fn step(&mut self, until: Instant) -> Result<(), Failure> {
-        if clock::now() >= self.give_up_at {
-            return Err(Failure::Missing(self.what_is_missing()));
+        let now = clock::now();
+        let is_silent = self.receivers.standing() == 0 && now >= self.expected_at;
+        if is_silent || now >= self.give_up_at {
+            return Err(self.what_is_missing());
         }
         let until = self.give_up_at.min(until);
         self.fleet.turn(until, &mut self.receivers)?;
@@ -398,19 +406,28 @@ impl<'c> Run<'c> {
         })
     }
 
-    fn what_is_missing(&self) -> String {
-        let seconds = self.common.timeout;
-        let standing = self.receivers.standing();
-        if standing < self.parties.len() {
-            return format!(
-                "{standing} of {} sessions stand after {seconds} s",
-                self.parties.len()
-            );
+    /// How long a target may take for its first session.
+    fn patience(&self) -> Duration {
+        PATIENCE.min(self.common.timeout())
+    }
+
+    fn what_is_missing(&self) -> Failure {
+        let (target, seconds) = (self.common.target, self.common.timeout);
+        let (standing, routers) = (self.receivers.standing(), self.parties.len());
+        if standing == 0 {
+            let seconds = self.patience().as_secs_f64();
+            let words = format!("{target}: no session came up in {seconds} s: {SILENT}");
+            return Failure::Target(words);
+        }
+        if standing < routers {
+            let words =
+                format!("{target}: {standing} of {routers} sessions stand after {seconds} s");
+            return Failure::Target(words);
         }
         let missing = self
             .receivers
             .missing(|router| self.parties[router].address.to_string());
-        format!("{missing} after {seconds} s")
+        Failure::Missing(format!("{missing} after {seconds} s"))
     }
 }
 

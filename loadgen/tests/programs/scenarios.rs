@@ -109,6 +109,48 @@ fn blast_and_sink_say_once_that_nobody_is_there() {
     }
 }
 
+/// The kernel takes the connections; nobody ever says OPEN.
+#[test]
+fn a_target_that_takes_connections_and_says_nothing_is_said_to_be_silent() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let target = listener.local_addr().expect("its address");
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = directory.path().join("text");
+    std::fs::write(&text, "10.0.0.0/8").expect("a file");
+    let (text, file) = (text.display(), directory.path().join("file"));
+    let rounds = format!(
+        "rounds --first {text} --second {text} --file {}",
+        file.display()
+    );
+    for command in [
+        "load --prefixes 10",
+        "fanout --prefixes 10",
+        "churn --prefixes 10",
+        "flap --prefixes 10",
+        "peers --peers 2",
+        "reload --clients 2 --command true",
+        "blast --prefixes 10",
+        "sink",
+        "sink --expect 5",
+        &rounds,
+    ] {
+        let is_scenario = !["blast", "sink", "rounds"].contains(&first_word(command));
+        let dials = if is_scenario { "--target" } else { "--connect" };
+        let output = run(&format!("{command} {dials} {target} --timeout 0.5"));
+        assert_eq!(output.status.code(), Some(3), "{command}: {output:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            words.contains("no session came up in 0.5 s: nobody answers there"),
+            "{command}: {words}"
+        );
+        assert_eq!(words.lines().count(), 1, "{command}: {words}");
+    }
+}
+
+fn first_word(command: &str) -> &str {
+    command.split(' ').next().unwrap_or_default()
+}
+
 #[test]
 fn a_target_that_dies_in_the_middle_is_said_to_be_dead() {
     let relay = Relay::start();
