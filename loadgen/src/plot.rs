@@ -1,7 +1,7 @@
 //! Pictures of results, as SVG.
 //!
-//! Two kinds: what one run received over time, and the figures of many runs side by side: bars, or
-//! lines where the runs differ in a number.
+//! Two kinds: what one run received over time, and how long single things took where that was timed;
+//! and the figures of many runs side by side: bars, or lines where the runs differ in a number.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use serde_json::Value;
 
@@ -34,18 +35,43 @@ struct Entry {
     figure: f64,
 }
 
-/// Draws what a run has received over time: seconds and counts.
+/// A chart of lines. Its axes begin at 0.
+struct Chart<'a> {
+    title: &'a str,
+    x: &'a str,
+    y: &'a str,
+    x_words: fn(f64) -> String,
+    series: &'a [Series],
+}
+
+/// Draws what a run has received over time, in seconds and counts, and below it the curve of its
+/// latencies, in nines of a percentile and seconds.
 ///
 /// # Errors
 /// If the file cannot be written, in words.
-pub(crate) fn draw_timeline(
+pub(crate) fn draw_run(
     path: &Path,
     title: &str,
-    points: Vec<(f64, f64)>,
+    timeline: Vec<(f64, f64)>,
+    latencies: Option<Vec<(f64, f64)>>,
 ) -> Result<(), String> {
-    let series = [(String::new(), points)];
-    draw_lines(path, title, "seconds", "NLRI received", &series)
-        .map_err(|error| format!("{}: {error}", path.display()))
+    let timeline = [(String::new(), timeline)];
+    let latencies = latencies.map(|curve| [(String::new(), curve)]);
+    let mut charts = vec![Chart {
+        title,
+        x: "seconds",
+        y: "NLRI received",
+        x_words: short,
+        series: &timeline,
+    }];
+    charts.extend(latencies.as_ref().map(|latencies| Chart {
+        title: "latency",
+        x: "percentile",
+        y: "seconds",
+        x_words: percentile,
+        series: latencies,
+    }));
+    draw_charts(path, &charts).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Draws a figure of results, which stand in files with one JSON object a line.
@@ -70,14 +96,14 @@ pub(crate) fn draw_results(files: &[PathBuf], figure: Figure, path: &Path) -> Re
     }
     let drawn = match varying_argument(&entries) {
         Some(argument) => {
-            let series = series_over(&entries, &argument);
-            draw_lines(
-                path,
-                &scenarios(&entries),
-                &argument,
-                figure.name(),
-                &series,
-            )
+            let chart = Chart {
+                title: &scenarios(&entries),
+                x: &argument,
+                y: figure.name(),
+                x_words: short,
+                series: &series_over(&entries, &argument),
+            };
+            draw_charts(path, &[chart])
         }
         None => draw_bars(path, figure, &entries),
     };
@@ -152,18 +178,27 @@ fn scenarios(entries: &[Entry]) -> String {
     names.join(", ")
 }
 
-fn draw_lines(
-    path: &Path,
-    title: &str,
-    x: &str,
-    y: &str,
-    series: &[Series],
-) -> Result<(), Box<dyn Error>> {
-    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+/// Charts below each other.
+fn draw_charts(path: &Path, charts: &[Chart<'_>]) -> Result<(), Box<dyn Error>> {
+    let size = (SIZE.0, SIZE.1 * charts.len() as u32);
+    let root = SVGBackend::new(path, size).into_drawing_area();
     root.fill(&WHITE)?;
+    for (area, chart) in root.split_evenly((charts.len(), 1)).iter().zip(charts) {
+        draw_lines(area, chart)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn draw_lines(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    chart: &Chart<'_>,
+) -> Result<(), Box<dyn Error>> {
+    let Chart { x, y, series, .. } = *chart;
     let points = || series.iter().flat_map(|(_, points)| points);
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 20))
+    let x_words = chart.x_words;
+    let mut chart = ChartBuilder::on(area)
+        .caption(chart.title, ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(80)
@@ -177,7 +212,7 @@ fn draw_lines(
         .y_desc(y)
         .max_light_lines(0)
         .bold_line_style(BLACK.mix(0.1))
-        .x_label_formatter(&|value| short(*value))
+        .x_label_formatter(&|value| x_words(*value))
         .y_label_formatter(&|value| short(*value))
         .draw()?;
     for (number, (label, points)) in series.iter().enumerate() {
@@ -192,7 +227,6 @@ fn draw_lines(
         let mut legend = chart.configure_series_labels();
         legend.background_style(WHITE.mix(0.8)).draw()?;
     }
-    root.present()?;
     Ok(())
 }
 
@@ -238,6 +272,14 @@ fn short(value: f64) -> String {
     } else {
         rounded(value).to_string()
     }
+}
+
+/// A percentile by its number of nines: 0 %, 90 %, 99 %.
+fn percentile(nines: f64) -> String {
+    let left = 0.1f64.powf(nines);
+    let digits = 10f64.powf(nines.floor() + 1.0);
+    let rounded = ((1.0 - left) * 100.0 * digits).round() / digits;
+    format!("{rounded} %")
 }
 
 /// The end of an axis: a little above the largest value, and above nothing.
@@ -318,7 +360,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_with_latencies_has_two_charts() {
+        let directory = tempfile::tempdir().unwrap();
+        let svg = directory.path().join("picture.svg");
+        let timeline = vec![(0.1, 5.0), (0.2, 10.0)];
+        for (latencies, charts) in [(None, 1), (Some(vec![(0.0, 0.01), (2.0, 0.5)]), 2)] {
+            draw_run(&svg, "3 routers", timeline.clone(), latencies).unwrap();
+            let drawn = fs::read_to_string(&svg).unwrap();
+            let size = format!("height=\"{}\"", 480 * charts);
+            assert!(drawn.contains(&size), "{drawn}");
+            assert_eq!(drawn.matches("NLRI received").count(), 1);
+            assert_eq!(drawn.contains("percentile"), charts == 2);
+            assert_eq!(drawn.contains("90 %"), charts == 2);
+        }
+    }
+
+    #[test]
     fn numbers_on_an_axis_are_short() {
+        let words = [0.0, 0.5, 1.0, 2.0, 3.0].map(percentile);
+        assert_eq!(words, ["0 %", "68.4 %", "90 %", "99 %", "99.9 %"]);
         let words = [0.25, 40.0, 80_000.0, 1_500_000.0].map(short);
         assert_eq!(words, ["0.25", "40", "80k", "1.5M"]);
     }

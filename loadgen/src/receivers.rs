@@ -11,7 +11,7 @@ use codec::{IpPrefix, Nlri, WireFormat};
 use crate::clock;
 use crate::fleet::Ear;
 use crate::glance::Glance;
-use crate::latency::Schedule;
+use crate::latency::{Schedule, Told};
 use crate::ledger::Ledger;
 use crate::prefix_ids::PrefixIds;
 use crate::speaker::Over;
@@ -147,9 +147,9 @@ impl Receivers {
         self.schedule = Some(schedule);
     }
 
-    /// What the way of changes came to.
-    pub(crate) fn schedule(&self) -> Option<&Schedule> {
-        self.schedule.as_ref()
+    /// What the way of changes came to, which is not timed any more.
+    pub(crate) fn take_schedule(&mut self) -> Option<Schedule> {
+        self.schedule.take()
     }
 
     /// A router refuses its own routes, known by its AS number and identifier.
@@ -299,11 +299,14 @@ impl Receivers {
         self.counts.octets += octets as u64;
         self.counts.announced += announced.count;
         self.counts.withdrawn += withdrawn;
-        if let Some(schedule) = &mut self.schedule
-            && let Some(first) = announced.first
-            && let Some(version) = glance.communities().find_map(workload::version)
-        {
-            schedule.arrived(version, first, announced.count, read_at);
+        if let Some(schedule) = &mut self.schedule {
+            let told = Told {
+                version: glance.communities().find_map(workload::version),
+                first: announced.first,
+                announced: announced.count,
+                withdrawn,
+            };
+            schedule.arrived(&told, read_at);
         }
         self.settle(router, read_at);
     }

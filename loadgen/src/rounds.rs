@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::clock;
 use crate::holdings::fingerprint;
+use crate::latency::Latencies;
 use crate::network::Observer;
 use crate::output::{remark, say};
 use crate::sink::Sink;
@@ -41,7 +42,7 @@ pub(crate) struct Rounds {
     last_read_at: Instant,
     started_at: Instant,
     updates_before: u64,
-    latency: Histogram<u64>,
+    latencies: Latencies,
     /// UPDATEs that a router was told in a round, rounded up.
     updates: Histogram<u64>,
 }
@@ -79,10 +80,6 @@ impl Rounds {
         count: usize,
         json: bool,
     ) -> Rounds {
-        let histogram = || {
-            Histogram::new_with_bounds(1, ROUND_NANOS_MAX, 3)
-                .expect("the bounds are constant and valid")
-        };
         Rounds {
             sink,
             routers,
@@ -94,8 +91,9 @@ impl Rounds {
             last_read_at: clock::now(),
             started_at: clock::now(),
             updates_before: 0,
-            latency: histogram(),
-            updates: histogram(),
+            latencies: Latencies::new(),
+            updates: Histogram::new_with_bounds(1, UPDATES_MAX, 3)
+                .expect("the bounds are constant and valid"),
         }
     }
 
@@ -109,12 +107,8 @@ impl Rounds {
     }
 
     fn record(&mut self, since: Instant) {
-        let nanos = self
-            .last_read_at
-            .saturating_duration_since(since)
-            .as_nanos();
-        self.latency
-            .saturating_record(u64::try_from(nanos).unwrap_or(u64::MAX));
+        let latency = self.last_read_at.saturating_duration_since(since);
+        self.latencies.record(latency, 1);
         let updates = self.sink.totals().updates - self.updates_before;
         self.updates
             .saturating_record(updates.div_ceil(self.routers as u64));
@@ -122,18 +116,21 @@ impl Rounds {
     }
 
     fn print(&self) {
-        let micros = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1000.0;
-        let line = json!({
-            "rounds": self.latency.len(),
+        let micros = |seconds: f64| (seconds * 1e9).round() / 1e3;
+        let percentiles = self.latencies.percentiles().unwrap_or_default();
+        let histogram = self.latencies.histogram();
+        let mut line = json!({
+            "rounds": self.latencies.count(),
             "routers": self.routers,
             "prefixes": [self.sides[0].prefixes, self.sides[1].prefixes],
-            "p50Micros": micros(0.5),
-            "p90Micros": micros(0.9),
-            "p99Micros": micros(0.99),
-            "maxMicros": micros(1.0),
+            "p50Micros": micros(percentiles.p50),
+            "p90Micros": micros(percentiles.p90),
+            "p99Micros": micros(percentiles.p99),
+            "maxMicros": micros(percentiles.max),
             "updatesPerRouter": [self.updates.min(), self.updates.max()],
         });
         if self.json {
+            line["histogram"] = json!(histogram);
             say!("{line}");
             return;
         }
@@ -174,7 +171,7 @@ impl Observer for Rounds {
             return Some(code);
         }
         if self.sink.is_out_of_time(now) {
-            let done = self.latency.len();
+            let done = self.latencies.count();
             remark!("{done} rounds were done in time, {} are left", self.left);
             return Some(1);
         }
@@ -221,7 +218,8 @@ fn parse_prefix(word: &str) -> Option<IpPrefix> {
 
 /// A round that takes longer ends the run.
 const ROUND_MAX: Duration = Duration::from_secs(30);
-const ROUND_NANOS_MAX: u64 = 60_000_000_000;
+/// More UPDATEs than a router is told in a round.
+const UPDATES_MAX: u64 = 60_000_000_000;
 /// Looked at as often as the network has its timers looked at.
 const REST: Duration = Duration::from_millis(20);
 

@@ -80,11 +80,10 @@ pub(super) fn churn(args: &ChurnArgs) -> Result<Results, Failure> {
     } else {
         run.receivers.want(Wanted::Version(args.rounds));
         run.release();
-        let schedule = Schedule::new(clock::now(), ranks(&workload), rate);
+        let schedule = Schedule::in_rounds(clock::now(), ranks(&workload), rate);
         run.receivers.keep_schedule(schedule);
         as_due(&mut run, dues)?;
-        let latency = run.receivers.schedule().and_then(Schedule::percentiles);
-        run.set_latency(latency);
+        run.set_latency_of_schedule();
     }
     if args.common.verify {
         let truth = truth(args, &workload, &sender, run.truth(workload.prefixes.len()));
@@ -124,7 +123,7 @@ fn step_by_step(run: &mut Run<'_>, dues: Vec<Due>) -> Result<(), Failure> {
         run.wait_until_complete()?;
         latencies.record(clock::now() - began, 1);
     }
-    run.set_latency(latencies.percentiles());
+    run.set_latency(latencies.latency());
     Ok(())
 }
 

@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Common, Failure, Results, Run};
+use crate::clock;
+use crate::latency::Schedule;
 use crate::receivers::Wanted;
 use crate::script::{Pieces, Script};
 use crate::truth::{Party, Truth};
@@ -80,6 +82,7 @@ pub(super) fn flap(args: &FlapArgs) -> Result<Results, Failure> {
         FlapMode::Replace => run.receivers.want(Wanted::Version(version(SURVIVOR))),
     }
     run.release();
+    run.receivers.keep_schedule(Schedule::at_once(clock::now()));
     run.kill(DYING);
     if args.same_as {
         // Nothing need change at the receiver: it is over when nothing moves.
@@ -87,6 +90,7 @@ pub(super) fn flap(args: &FlapArgs) -> Result<Results, Failure> {
     } else {
         run.wait_until_complete()?;
     }
+    run.set_latency_of_schedule();
     if args.common.verify {
         run.verify(&truth(args, &workload, &run, &[SURVIVOR]))?;
     }

@@ -66,7 +66,8 @@ pub(crate) struct Common {
     /// One JSON object on standard output instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Draw what the receivers were told over time.
+    /// Draw what the receivers were told over time, and latencies by percentile where a scenario
+    /// measures them.
     #[arg(long)]
     pub(crate) svg: Option<PathBuf>,
     /// No progress bar, not even on a terminal.

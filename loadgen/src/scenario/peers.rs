@@ -60,7 +60,7 @@ pub(super) fn peers(args: &PeersArgs) -> Result<Results, Failure> {
     for up_at in run.receivers.up_at() {
         latencies.record(up_at.saturating_duration_since(began), 1);
     }
-    run.set_latency(latencies.percentiles());
+    run.set_latency(latencies.latency());
     if each > 0 {
         run.wait_until_complete()?;
     }

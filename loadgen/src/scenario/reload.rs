@@ -139,7 +139,7 @@ fn note_figures(run: &mut Run<'_>, began: Instant) {
         completions.record(complete_at.saturating_duration_since(began), 1);
         stalls.record(stall, 1);
     }
-    run.set_latency(stalls.percentiles());
+    run.set_latency(stalls.latency());
     if let Some(completion) = completions.percentiles() {
         run.add_phase("complete p50", completion.p50);
         run.add_phase("complete p99", completion.p99);

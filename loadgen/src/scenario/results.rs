@@ -4,7 +4,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::latency::Percentiles;
+use crate::latency::Latency;
 use crate::output::say;
 use crate::process::Usage;
 use crate::receivers::Counts;
@@ -19,7 +19,7 @@ pub(crate) struct Results {
     pub(crate) loadgen: LoadgenUsage,
     pub(crate) established: Established,
     pub(crate) receivers: Received,
-    pub(crate) latency: Option<Percentiles>,
+    pub(crate) latency: Option<Latency>,
     /// Whether the tables were compared and are right; `None`: not compared.
     pub(crate) verified: Option<bool>,
     pub(crate) phases: Vec<Phase>,
@@ -117,10 +117,11 @@ impl Results {
             row(&format!("  {}", phase.name), seconds(phase.seconds));
         }
         if let Some(latency) = &self.latency {
-            row("latency p50", seconds(latency.p50));
-            row("  p90", seconds(latency.p90));
-            row("  p99", seconds(latency.p99));
-            row("  max", seconds(latency.max));
+            let percentiles = &latency.percentiles;
+            row("latency p50", seconds(percentiles.p50));
+            row("  p90", seconds(percentiles.p90));
+            row("  p99", seconds(percentiles.p99));
+            row("  max", seconds(percentiles.max));
         }
         row("sessions", self.established.sessions.to_string());
         row("  up after", seconds(self.established.seconds));

@@ -9,7 +9,7 @@ use super::results::{Established, LoadgenUsage, Phase, Results};
 use super::{Common, results};
 use crate::clock;
 use crate::fleet::Fleet;
-use crate::latency::Percentiles;
+use crate::latency::Latency;
 use crate::network::PATIENCE;
 use crate::output::remark;
 use crate::plot;
@@ -77,7 +77,7 @@ pub(crate) struct Run<'c> {
     used: Option<(Option<Usage>, f64)>,
     killed: Vec<usize>,
     verified: Option<bool>,
-    latency: Option<Percentiles>,
+    latency: Option<Latency>,
     phases: Vec<Phase>,
     progress: Progress,
     /// What had been received when, where that will be drawn: from the release, in seconds.
@@ -250,8 +250,14 @@ impl<'c> Run<'c> {
     }
 
     /// How long it took for single things.
-    pub(crate) fn set_latency(&mut self, latency: Option<Percentiles>) {
+    pub(crate) fn set_latency(&mut self, latency: Option<Latency>) {
         self.latency = latency;
+    }
+
+    /// The way of changes is what took how long; more that come do not count.
+    pub(crate) fn set_latency_of_schedule(&mut self) {
+        let schedule = self.receivers.take_schedule();
+        self.set_latency(schedule.and_then(|schedule| schedule.latencies().latency()));
     }
 
     /// Compares the tables of all routers that live with what they should be, if that was asked
@@ -366,7 +372,7 @@ impl<'c> Run<'c> {
         }
     }
 
-    /// Draws what was received over time, if that was asked for.
+    /// Draws what was received over time, and how long single things took, if that was asked for.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -377,7 +383,8 @@ impl<'c> Run<'c> {
         timeline.retain(|point| point.0 <= seconds);
         timeline.push((seconds, (counts.announced + counts.withdrawn) as f64));
         let title = format!("{} routers at {}", self.parties.len(), self.common.target);
-        plot::draw_timeline(path, &title, timeline).map_err(Failure::Missing)
+        let curve = self.latency.as_ref().map(|latency| latency.curve.clone());
+        plot::draw_run(path, &title, timeline, curve).map_err(Failure::Missing)
     }
 
     /// What was measured; the routers hang up.
@@ -400,7 +407,7 @@ impl<'c> Run<'c> {
             },
             established: self.established,
             receivers: counts.into(),
-            latency: self.latency,
+            latency: self.latency.take(),
             verified: self.verified,
             phases: std::mem::take(&mut self.phases),
         })

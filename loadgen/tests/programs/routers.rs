@@ -76,6 +76,9 @@ fn our_own_daemon_tells_what_it_should() {
         if results["receivers"]["nlri"].as_u64() > Some(0) {
             assert!(results["seconds"].as_f64() > Some(0.0), "{results}");
         }
+        if scenario.starts_with("flap") && !scenario.contains("--same-as") {
+            assert_eq!(results["latency"]["count"], 2000, "{results}");
+        }
     }
 }
 

@@ -212,7 +212,13 @@ fn churn_and_reconnecting_peers_go_through_a_relay() {
         assert!(output.status.success(), "{arguments}: {output:?}");
         let results = json(&output);
         assert_eq!(results["receivers"]["nlri"], nlri, "{arguments}");
-        assert!(results["latency"]["p50"].as_f64() > Some(0.0), "{results}");
+        let latency = &results["latency"];
+        assert!(latency["p50"].as_f64() > Some(0.0), "{results}");
+        let buckets = latency["histogram"].as_array().expect("buckets");
+        let counts = buckets.iter().map(|bucket| bucket["count"].as_u64());
+        assert_eq!(counts.sum::<Option<u64>>(), latency["count"].as_u64());
+        let longest = buckets.last().map(|bucket| bucket["upTo"].as_f64());
+        assert!(longest >= Some(latency["max"].as_f64()), "{results}");
     }
 }
 
