@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass
 
 from .measure import DONE
-from .scenarios import RATIOS, Scenario
+from .scenarios import PAIRS, PAIRS_CLOSE, RATIOS, RELAY_SECONDS, Scenario, is_close
 from .subjects import Subject
 
 # One run's figures, with the names of its scenario, phase and subject and the number of its round.
@@ -41,6 +41,8 @@ class Verdict:
     against: str | None = None
     # DUT CPU over the relay's CPU, for ratios to the relay.
     cpu: Spread | None = None
+    # What the figure lacks of the rule for ratios, in words.
+    lacks: str | None = None
 
 
 def done(runs: list[Run], subject: str, phase: str | None = None) -> list[Run]:
@@ -65,16 +67,18 @@ def best_of_others(runs: list[Run], subjects: list[Subject], key: str) -> str | 
     return min(medians, key=medians.get, default=None)
 
 
+def round_sums(runs: list[Run], subject: str, phase: str, key: str) -> dict[int, float]:
+    """The figure of each whole round; repeats are added."""
+    rounds: dict[int, list[float]] = {}
+    for run in done(runs, subject, phase):
+        rounds.setdefault(run["round"], []).append(run[key])
+    repeats = max((len(figures) for figures in rounds.values()), default=0)
+    return {number: sum(figures) for number, figures in rounds.items() if len(figures) == repeats}
+
+
 def ratios(runs: list[Run], phase: str, subject: str, other: str, key: str) -> list[float]:
     """The figure of one over the figure of another, round by round; repeats of a round are added."""
-    def by_round(name: str) -> dict[int, float]:
-        sums: dict[int, list[float]] = {}
-        for run in done(runs, name, phase):
-            sums.setdefault(run["round"], []).append(run[key])
-        repeats = max((len(figures) for figures in sums.values()), default=0)
-        return {number: sum(figures) for number, figures in sums.items()
-                if len(figures) == repeats}
-    mine, theirs = by_round(subject), by_round(other)
+    mine, theirs = (round_sums(runs, name, phase, key) for name in (subject, other))
     return [mine[number] / theirs[number] for number in sorted(mine.keys() & theirs.keys())
             if theirs[number] > 0]
 
@@ -87,7 +91,7 @@ def judge(scenario: Scenario, runs: list[Run], subjects: list[Subject]) -> list[
 
 def verdict(scenario: Scenario, goal: str, limit: float, name: str, runs: list[Run],
             subjects: list[Subject]) -> Verdict:
-    against = cpu = None
+    against = cpu = lacks = None
     if goal in RATIOS:
         reference, key = RATIOS[goal]
         phase = "main"
@@ -99,13 +103,30 @@ def verdict(scenario: Scenario, goal: str, limit: float, name: str, runs: list[R
         else:
             against = best_of_others(runs, subjects, key)
         figure = Spread.of(ratios(runs, phase, name, against, key)) if against else None
+        if figure:
+            lacks = lacking(limit, figure, runs, phase, against if reference == "relay" else None)
     else:
         figure = Spread.of(plain(scenario, goal, name, runs))
     at_least = goal == "nlriPerUpdate"
     met = None
     if figure:
         met = figure.median >= limit if at_least else figure.median <= limit
-    return Verdict(scenario.name, goal, limit, name, figure, met, against, cpu)
+    return Verdict(scenario.name, goal, limit, name, figure, met, against, cpu, lacks)
+
+
+def lacking(limit: float, figure: Spread, runs: list[Run], phase: str,
+            relay: str | None) -> str | None:
+    """What a ratio lacks of the rule: 15 pairs, and a relay that takes 2 s, where it comes out near 1
+    or is to be; else 5 pairs."""
+    close = is_close(limit) or is_close(figure.median)
+    wanted = PAIRS_CLOSE if close else PAIRS
+    if figure.count < wanted:
+        return f"fewer pairs than the rule: {figure.count} of {wanted}"
+    if close and relay:
+        seconds = statistics.median(round_sums(runs, relay, phase, "seconds").values())
+        if seconds < RELAY_SECONDS:
+            return f"smaller than the rule: the relay took {seconds:.2f} s, not {RELAY_SECONDS:g}"
+    return None
 
 
 def plain(scenario: Scenario, goal: str, name: str, runs: list[Run]) -> list[float]:

@@ -103,7 +103,7 @@ def goals(scenarios: list[Scenario], verdicts: list[Verdict], quick: bool) -> li
             sign = "≥" if goal == "nlriPerUpdate" else "≤"
             row = [scenario.title, f"{what} {sign} {bound(goal, limit)} {unit}".strip()]
             for name in names:
-                row += [judged(of_goal[name]), mark(None if quick else of_goal[name].met)]
+                row += [judged(of_goal[name]), "–" if quick else mark(of_goal[name])]
             rows.append(row)
     header = ["scenario", "goal"]
     for name in names:
@@ -123,8 +123,10 @@ def judged(verdict: Verdict) -> str:
     return text
 
 
-def mark(met: bool | None) -> str:
-    return {True: "yes", False: "**no**", None: "–"}[met]
+def mark(verdict: Verdict) -> str:
+    """Whether a goal is met, and what that rests on if it is too little."""
+    met = {True: "yes", False: "**no**", None: "–"}[verdict.met]
+    return f"{met} ({verdict.lacks})" if verdict.lacks else met
 
 
 def one_scenario(scenario: Scenario, arguments: str, subjects: list[Subject],

@@ -4,7 +4,8 @@ A scenario is a command of ringbgp-loadgen, the kind of session it needs, and wh
 
   arguments   what is measured, for every subject
   quick       the same, small: for a look and for CI
-  sized       for a ratio to the relay under 1.5: so large that the relay takes 2 s or more
+  sized       for a ratio to the relay of 1.5 or less: so large that the relay takes 2 s or more, where
+              that is larger than `arguments`
   repeat      so many runs of `sized`, added up, are one figure, where it can't be made larger
   relay       what the relay runs instead: the same bytes, where it can't run `arguments`; "none"
               where nothing is comparable
@@ -14,6 +15,7 @@ A scenario is a command of ringbgp-loadgen, the kind of session it needs, and wh
 """
 
 import json
+import math
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +27,17 @@ KIND_OPTIONS = {"external": [], "internal": ["--internal"], "route-server": ["--
 # Goals by which a ratio to the relay or to the best of the others is judged.
 RATIOS = {"wallOfRelay": ("relay", "seconds"), "wallOfBest": ("best", "seconds"),
           "cpuOfBest": ("best", "cpuSeconds")}
-# Of ratios under this one, more pairs are needed to tell them from noise.
+# Of ratios up to this one, either way, more pairs are needed to tell them from noise, and a relay that
+# takes so many seconds.
 CLOSE = 1.5
 PAIRS_CLOSE = 15
 PAIRS = 5
+RELAY_SECONDS = 2.0
+
+
+def is_close(ratio: float) -> bool:
+    """Whether a ratio is near enough to 1 to need more pairs."""
+    return 1 / CLOSE < ratio <= CLOSE
 
 
 @dataclass(frozen=True)
@@ -52,13 +61,22 @@ class Scenario:
         words = [word.replace("{reload}", reload) for word in shlex.split(arguments)]
         return words + KIND_OPTIONS[self.kind] + ["--family", self.family]
 
+    @property
+    def is_close(self) -> bool:
+        """Whether a ratio to the relay is the goal that few pairs can't tell from noise."""
+        return is_close(self.goals.get("wallOfRelay", math.inf))
+
+    @property
+    def pairs(self) -> int:
+        """The rounds that its goals need."""
+        return PAIRS_CLOSE if self.is_close else PAIRS
+
     def phases(self, quick: bool, pairs: int | None) -> list["Phase"]:
         """What is run for this scenario, in order."""
         if quick:
             relay = None if self.relay else self.quick
             return [Phase("main", self.quick, relay, pairs or 2, pairs or 2)]
-        close = self.goals.get("wallOfRelay", CLOSE) < CLOSE
-        own = PAIRS_CLOSE if close and not self.sized else PAIRS
+        own = PAIRS_CLOSE if self.is_close and not self.sized else PAIRS
         relay = None if self.relay == "none" else self.relay or self.arguments
         phases = [Phase("main", self.arguments, relay, pairs or own, pairs or PAIRS)]
         if self.sized:
