@@ -62,7 +62,8 @@ def markdown(result: dict, scenarios: list[Scenario], subjects: list[Subject],
         "",
         f"{machine['cores']} cores ({machine['cpu']}), {machine['memoryMB']:,} MB, "
         f"{machine['kernel']}, somaxconn {machine['somaxconn']}; daemon, senders and receivers "
-        f"share the cores. {result['took']} By `{result['command']}`.",
+        f"share the cores. {result['took']} By `{result['command']}`."
+        + (f" {result['buildWords']}" if result["buildWords"] else ""),
         "",
         "Figures are medians with [lowest–highest]. Ratios are of runs next to each other, pair by "
         "pair. *Best* is the best of the daemons that are neither ringbgp nor the null relay, in "

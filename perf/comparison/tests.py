@@ -1,9 +1,12 @@
 """Tests of what can be wrong without a daemon: cd perf && python3 -m unittest comparison.tests"""
 
+import os
+import tempfile
 import unittest
+from pathlib import Path
 from unittest import mock
 
-from . import judge, plot, report, rounds, scenarios, subjects
+from . import judge, machine, plot, report, rounds, scenarios, subjects
 from .measure import CUT_OFF, DONE, UNAVAILABLE
 from .scenarios import Phase, Scenario
 from .subjects import Subject
@@ -129,6 +132,37 @@ class Rounds(unittest.TestCase):
     def test_the_relay_stays_out_where_nothing_is_comparable(self):
         order = self.measure(self.alike, Phase("baseline", "load", None, 2, 0))
         self.assertEqual(order, ["ringbgp", "ringbgp"])
+
+
+class Building(unittest.TestCase):
+    """The commit of a result is the daemon's own, whatever the tree says."""
+
+    def build(self, changed: str, age_of_change: float):
+        with tempfile.TemporaryDirectory() as directory:
+            root = Path(directory)
+            binary, source = root / "ringbgp", root / "main.rs"
+            binary.write_text("#!/bin/sh\necho 'ringbgp 0.1.0 (0123456789ab)'\n")
+            binary.chmod(0o755)
+            source.write_text("")
+            then = binary.stat().st_mtime - age_of_change
+            os.utime(source, (then, then))
+            said = {"rev-parse": "fedcba9876", "status": changed}
+            with (mock.patch.object(machine, "PERF", root / "perf"),
+                  mock.patch.object(machine, "git", lambda command, *_: said[command])):
+                return machine.build(binary)
+
+    def test_a_daemon_of_another_commit_says_so(self):
+        build = self.build("", 0)
+        self.assertEqual((build.commit, build.tree), ("0123456789", "fedcba9876"))
+        self.assertIn("the tree is at fedcba9876", build.words)
+
+    def test_what_was_changed_before_the_build_may_be_in_it(self):
+        self.assertEqual(self.build(" M main.rs", 60).commit, "0123456789+")
+        self.assertEqual(self.build(" D gone.rs", 60).commit, "0123456789+")
+        self.assertIn("may not be", self.build(" M main.rs", 60).words)
+
+    def test_what_was_changed_after_the_build_is_not_in_it(self):
+        self.assertEqual(self.build(" M main.rs", -60).commit, "0123456789")
 
 
 class Files(unittest.TestCase):
