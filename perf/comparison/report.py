@@ -79,8 +79,8 @@ def markdown(result: dict, scenarios: list[Scenario], subjects: list[Subject],
         lines += [f"![{picture}]({picture})", ""]
     lines += ["## Goals", ""] + goals(scenarios, verdicts, result["quick"])
     for scenario in scenarios:
-        lines += one_scenario(scenario, scenario.quick if result["quick"] else scenario.arguments,
-                              subjects, [run for run in runs if run["scenario"] == scenario.name])
+        lines += one_scenario(scenario, scenario.measured(result["quick"]), subjects,
+                              [run for run in runs if run["scenario"] == scenario.name])
     return "\n".join(lines)
 
 
@@ -134,6 +134,10 @@ def one_scenario(scenario: Scenario, arguments: str, subjects: list[Subject],
                  runs: list[Run]) -> list[str]:
     """The figures of all subjects in one scenario."""
     lines = [f"## {scenario.title}", "", f"`{' '.join(scenario.command(arguments, 'RELOAD'))}`", ""]
+    if not scenario.timed:
+        return lines + table(["subject", "tables"], [
+            [subject.name, verification(runs, subject.name)] for subject in subjects
+            if not subject.is_relay], 2)
     rows = []
     for subject in subjects:
         mine = [run for run in runs if run["subject"] == subject.name and run["phase"] == "main"]

@@ -9,6 +9,7 @@ A scenario is a command of ringbgp-loadgen, the kind of session it needs, and wh
   repeat      so many runs of `sized`, added up, are one figure, where it can't be made larger
   relay       what the relay runs instead: the same bytes, where it can't run `arguments`; "none"
               where nothing is comparable
+  timed       false: only the untimed run that compares tables
   baseline    what peak memory is compared with: `rssOfBaseline`, `rssKiBPerPeer`
 
 `{reload}` in a command stands for the driver's command that changes the daemon's policy.
@@ -55,6 +56,7 @@ class Scenario:
     repeat: int = 1
     relay: str | None = None
     baseline: str | None = None
+    timed: bool = True
 
     def command(self, arguments: str, reload: str = "true") -> list[str]:
         """The arguments of ringbgp-loadgen for one of this scenario's commands."""
@@ -71,8 +73,14 @@ class Scenario:
         """The rounds that its goals need."""
         return PAIRS_CLOSE if self.is_close else PAIRS
 
+    def measured(self, quick: bool) -> str:
+        """The arguments that are measured, and with which tables are compared."""
+        return self.quick if quick else self.arguments
+
     def phases(self, quick: bool, pairs: int | None) -> list["Phase"]:
-        """What is run for this scenario, in order."""
+        """What is timed for this scenario, in order."""
+        if not self.timed:
+            return []
         if quick:
             relay = None if self.relay else self.quick
             return [Phase("main", self.quick, relay, pairs or 2, pairs or 2)]

@@ -174,6 +174,15 @@ class Files(unittest.TestCase):
                 judged = phases.get("sized", phases["main"])
                 self.assertEqual(judged.pairs, scenarios.PAIRS_CLOSE, scenario.name)
 
+    def test_what_is_only_compared_is_in_a_table_of_its_own(self):
+        [scenario] = [one for one in scenarios.load() if not one.timed]
+        self.assertIn("--same-as", scenario.arguments)
+        self.assertEqual(scenario.phases(False, 5), [])
+        runs = [{"scenario": scenario.name, "phase": "verify", "subject": "bird", "status": DONE}]
+        lines = report.one_scenario(scenario, scenario.arguments, EVERY, runs)
+        self.assertIn("| bird | as expected |", lines)
+        self.assertIn("| frr | – |", lines)
+
     def test_the_policy_change_is_one_word(self):
         scenario = next(one for one in scenarios.load() if "reload" in one.arguments)
         words = scenario.command(scenario.arguments, "driver reload /some where")
