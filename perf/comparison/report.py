@@ -80,8 +80,15 @@ def markdown(result: dict, scenarios: list[Scenario], subjects: list[Subject],
     lines += ["## Goals", ""] + goals(scenarios, verdicts, result["quick"])
     for scenario in scenarios:
         lines += one_scenario(scenario, scenario.measured(result["quick"]), subjects,
-                              [run for run in runs if run["scenario"] == scenario.name])
+                              [run for run in runs if run["scenario"] == scenario.name],
+                              absent(result))
     return "\n".join(lines)
+
+
+def absent(result: dict) -> dict[str, str]:
+    """By the name of each subject that isn't on the machine, why."""
+    return {name: told["missing"].removeprefix(f"{name.partition(':')[0]}: ")
+            for name, told in result["subjects"].items() if "missing" in told}
 
 
 def described(result: dict, subject: Subject) -> list[str]:
@@ -130,23 +137,26 @@ def mark(verdict: Verdict) -> str:
     return f"{met} ({verdict.lacks})" if verdict.lacks else met
 
 
-def one_scenario(scenario: Scenario, arguments: str, subjects: list[Subject],
-                 runs: list[Run]) -> list[str]:
-    """The figures of all subjects in one scenario."""
+def one_scenario(scenario: Scenario, arguments: str, subjects: list[Subject], runs: list[Run],
+                 missing: dict[str, str]) -> list[str]:
+    """The figures of all subjects in one scenario; who is missing has a row that says so."""
     lines = [f"## {scenario.title}", "", f"`{' '.join(scenario.command(arguments, 'RELOAD'))}`", ""]
     if not scenario.timed:
         return lines + table(["subject", "tables"], [
-            [subject.name, verification(runs, subject.name)] for subject in subjects
+            [subject.name, missing.get(subject.name) or verification(runs, subject.name)]
+            for subject in subjects
             if not subject.is_relay], 2)
     rows = []
     for subject in subjects:
         mine = [run for run in runs if run["subject"] == subject.name and run["phase"] == "main"]
         if mine:
             rows.append(row_of(subject.name, mine, verification(runs, subject.name)))
+        elif subject.name in missing:
+            rows.append([subject.name, "0", missing[subject.name], "–", "–", "–", "–"])
     lines += table(["subject", "runs", "wall s", "CPU s", "peak RSS MB", "NLRI an UPDATE",
                     "tables"], rows)
     if scenario.sized and any(run["phase"] == "sized" for run in runs):
-        lines += sized(scenario, subjects, runs)
+        lines += sized(scenario, subjects, runs, missing)
     return lines
 
 
@@ -180,7 +190,8 @@ def verification(runs: list[Run], name: str) -> str:
     return "–"
 
 
-def sized(scenario: Scenario, subjects: list[Subject], runs: list[Run]) -> list[str]:
+def sized(scenario: Scenario, subjects: list[Subject], runs: list[Run],
+          missing: dict[str, str]) -> list[str]:
     """The larger runs of which the ratio to the relay comes."""
     rows = []
     for subject in subjects:
@@ -189,6 +200,8 @@ def sized(scenario: Scenario, subjects: list[Subject], runs: list[Run]) -> list[
             rows.append([subject.name, str(len(mine)),
                          spread(Spread.of(judge.values(mine, "seconds"))),
                          spread(Spread.of(judge.values(mine, "cpuSeconds")))])
+        elif subject.name in missing and not subject.is_other:
+            rows.append([subject.name, "0", missing[subject.name], "–"])
     times = f", {scenario.repeat} runs added up" if scenario.repeat > 1 else ""
     return [f"For the ratio to the relay, `{scenario.sized}`{times}:", ""] + table(
         ["subject", "runs", "wall s", "CPU s"], rows)

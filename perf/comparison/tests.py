@@ -179,9 +179,23 @@ class Files(unittest.TestCase):
         self.assertIn("--same-as", scenario.arguments)
         self.assertEqual(scenario.phases(False, 5), [])
         runs = [{"scenario": scenario.name, "phase": "verify", "subject": "bird", "status": DONE}]
-        lines = report.one_scenario(scenario, scenario.arguments, EVERY, runs)
+        lines = report.one_scenario(scenario, scenario.arguments, EVERY, runs,
+                                    {"frr": "not installed"})
         self.assertIn("| bird | as expected |", lines)
-        self.assertIn("| frr | – |", lines)
+        self.assertIn("| frr | not installed |", lines)
+        self.assertIn("| ringbgp | – |", lines)
+
+    def test_every_table_says_who_is_not_installed(self):
+        result = {"subjects": {"relay": {}, "bird": {"missing": "bird: not installed"},
+                               "bird:3": {"missing": "bird: /opt/bird is not a program"},
+                               "ringbgp": {"missing": "ringbgp: not installed"}}}
+        missing = report.absent(result)
+        self.assertEqual(missing["bird:3"], "/opt/bird is not a program")
+        scenario = Scenario("s", "S", "load", "load", {}, sized="load --prefixes 9")
+        runs = [a_run(RELAY, 0, 1.0), a_run(RELAY, 0, 2.0, "sized")]
+        lines = report.one_scenario(scenario, scenario.arguments, EVERY, runs, missing)
+        self.assertIn("| bird | 0 | not installed | – | – | – | – |", lines)
+        self.assertIn("| ringbgp | 0 | not installed | – |", lines)
 
     def test_the_policy_change_is_one_word(self):
         scenario = next(one for one in scenarios.load() if "reload" in one.arguments)
