@@ -157,8 +157,7 @@ impl Receivers {
         self.books[router].own = Some(party);
     }
 
-    /// From now on only such announcements count; what is held does not any more, nor how long it
-    /// took.
+    /// From now on only such announcements count; what is held does not any more.
     pub(crate) fn want(&mut self, wanted: Wanted) {
         let now = clock::now();
         self.wanted = wanted;
@@ -166,9 +165,15 @@ impl Receivers {
             let book = &mut self.books[router];
             book.bits.fill(0);
             book.held = 0;
+            self.settle(router, now);
+        }
+    }
+
+    /// Whoever is told nothing stalls from now on, until it is complete.
+    pub(crate) fn time_stalls(&mut self, now: Instant) {
+        for book in &mut self.books {
             book.told_at = now;
             book.stall = Duration::ZERO;
-            self.settle(router, now);
         }
     }
 
@@ -572,6 +577,23 @@ mod tests {
         assert_eq!(receivers.progress(), (3, 6));
         say(&mut receivers, 1, everything);
         assert_eq!(receivers.progress(), (7, 6));
+    }
+
+    #[test]
+    fn a_stall_counts_from_when_it_is_timed() {
+        let mut receivers = receivers();
+        receivers.want(Wanted::Bare);
+        let longest = |receivers: &Receivers| receivers.completions().map(|(_, stall)| stall).max();
+        // What passes before the clock starts is no stall.
+        let began = clock::now() + Duration::from_secs(10);
+        receivers.time_stalls(began);
+        say(&mut receivers, 0, |s| announce(&[], &[1], &[0, 1, 2], s));
+        assert_eq!(longest(&receivers), Some(Duration::ZERO));
+        // What passes behind it is one.
+        receivers.want(Wanted::Bare);
+        receivers.time_stalls(clock::now() - Duration::from_secs(10));
+        say(&mut receivers, 0, |s| announce(&[], &[1], &[0, 1, 2], s));
+        assert!(longest(&receivers) >= Some(Duration::from_secs(10)));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! be told everything anew.
 //!
 //! The command makes the target strip all standard communities from what it exports; a client has
-//! coped once it holds every prefix without any. What it was told in the longest pause before that
-//! is its stall.
+//! coped once it holds every prefix without any. The longest time from the start of the command until
+//! then in which it was told nothing is its stall.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -80,6 +80,7 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Results, Failure> {
         began: clock::now(),
         said: 0,
     };
+    run.receivers.time_stalls(churn.began);
     let mut command = spawn(&args.command)?;
     while !run.receivers.are_complete() {
         churn.say_what_is_due(&workload, &mut run);
