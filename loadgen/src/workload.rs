@@ -5,6 +5,7 @@
 //! of (seed, sender, run, version) alone, so that who checks what arrived computes them again
 //! instead of remembering them. One seed gives the same octets everywhere.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -77,6 +78,8 @@ pub(crate) struct Variant {
     pub(crate) version: u16,
     /// The number of AS numbers in the path, where that decides who wins.
     pub(crate) path_length: Option<usize>,
+    /// Without any standard community, not even the mark.
+    pub(crate) bare: bool,
 }
 
 /// The attributes of a run, as their sender means them.
@@ -192,6 +195,9 @@ impl Workload {
         let mut communities: Vec<u32> = communities.collect();
         communities.sort_unstable();
         communities.dedup();
+        if variant.bare {
+            communities.clear();
+        }
         RouteSet {
             path,
             med: (random.below(8) == 0).then(|| random.below(1000) as u32),
@@ -221,6 +227,27 @@ impl Workload {
             set.encode(&mut octets);
             let prefixes = self.prefixes_of(*run).iter().copied();
             script.announce(&octets, &set.next_hop, prefixes);
+        }
+    }
+
+    /// The same with runs of equal attributes together, in as few UPDATEs as they fit: as a speaker
+    /// packs that has all at hand.
+    pub(crate) fn announce_packed(
+        &self,
+        runs: &[u32],
+        who: &Announcer,
+        variant: Variant,
+        script: &mut Script,
+    ) {
+        let mut by_attributes: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+        for run in runs {
+            let mut octets = Vec::new();
+            self.attributes(*run, who, variant).encode(&mut octets);
+            by_attributes.entry(octets).or_default().push(*run);
+        }
+        for (octets, runs) in by_attributes {
+            let prefixes = runs.iter().flat_map(|run| self.prefixes_of(*run));
+            script.announce(&octets, &who.next_hop, prefixes.copied());
         }
     }
 }
@@ -353,6 +380,7 @@ mod tests {
             let variant = Variant {
                 version,
                 path_length: None,
+                ..Variant::default()
             };
             workload.attributes(run, &announcer(router, false), variant)
         };

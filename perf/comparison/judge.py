@@ -41,6 +41,8 @@ class Verdict:
     against: str | None = None
     # DUT CPU over the relay's CPU, for ratios to the relay.
     cpu: Spread | None = None
+    # The octets that its receivers were told over those of the relay's, where the relay ran another command.
+    octets: Spread | None = None
     # What the figure lacks of the rule for ratios, in words.
     lacks: str | None = None
 
@@ -91,7 +93,7 @@ def judge(scenario: Scenario, runs: list[Run], subjects: list[Subject]) -> list[
 
 def verdict(scenario: Scenario, goal: str, limit: float, name: str, runs: list[Run],
             subjects: list[Subject]) -> Verdict:
-    against = cpu = lacks = None
+    against = cpu = octets = lacks = None
     if goal in RATIOS:
         reference, key = RATIOS[goal]
         phase = "main"
@@ -100,6 +102,8 @@ def verdict(scenario: Scenario, goal: str, limit: float, name: str, runs: list[R
             if any(run["phase"] == "sized" for run in runs):
                 phase = "sized"
             cpu = Spread.of(ratios(runs, phase, name, against, "cpuSeconds")) if against else None
+            if scenario.relay and against:
+                octets = Spread.of(ratios(runs, phase, name, against, "octets"))
         else:
             against = best_of_others(runs, subjects, key)
         figure = Spread.of(ratios(runs, phase, name, against, key)) if against else None
@@ -111,7 +115,8 @@ def verdict(scenario: Scenario, goal: str, limit: float, name: str, runs: list[R
     met = None
     if figure:
         met = figure.median >= limit if at_least else figure.median <= limit
-    return Verdict(scenario.name, goal, limit, name, figure, met, against, cpu, lacks)
+    return Verdict(scenario.name, goal, limit, name, figure, met, against, cpu, octets,
+                   lacks)
 
 
 def lacking(limit: float, figure: Spread, runs: list[Run], phase: str,

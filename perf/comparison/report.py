@@ -128,6 +128,8 @@ def judged(verdict: Verdict) -> str:
         text += f", {pairs} pair{'s' if pairs > 1 else ''}"
     if verdict.cpu:
         text += f"; CPU {spread(verdict.cpu)} ×"
+    if verdict.octets:
+        text += f"; octets {verdict.octets.median:.2f} ×"
     return text
 
 

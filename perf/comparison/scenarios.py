@@ -7,8 +7,9 @@ A scenario is a command of ringbgp-loadgen, the kind of session it needs, and wh
   sized       for a ratio to the relay of 1.5 or less: so large that the relay takes 2 s or more, where
               that is larger than `arguments`
   repeat      so many runs of `sized`, added up, are one figure, where it can't be made larger
-  relay       what the relay runs instead: the same bytes, where it can't run `arguments`; "none"
-              where nothing is comparable
+  relay       what the relay runs instead, where it can't run `arguments`: as nearly the same octets to
+              the same receivers as can be, and the result says how nearly; "none" where nothing is
+              comparable
   timed       false: only the untimed run that compares tables
   baseline    what peak memory is compared with: `rssOfBaseline`, `rssKiBPerPeer`
 

@@ -73,6 +73,14 @@ class Judging(unittest.TestCase):
                                 [a_run(RELAY, 0, 2.0), a_run(OWN, 0, 2.2)], EVERY)
         self.assertEqual(report.mark(verdict), "yes (fewer pairs than the rule: 1 of 15)")
 
+    def test_octets_stand_beside_a_ratio_to_a_relay_that_ran_another_command(self):
+        runs = [a_run(RELAY, 0, 2.0, octets=1000), a_run(OWN, 0, 4.0, octets=900)]
+        other = Scenario("s", "S", "load", "load", {"wallOfRelay": 3}, relay="fanout")
+        [verdict] = judge.judge(other, runs, EVERY)
+        self.assertIn("; octets 0.90 ×", report.judged(verdict))
+        [verdict] = judge.judge(a_scenario(wallOfRelay=3), runs, EVERY)
+        self.assertNotIn("octets", report.judged(verdict))
+
     def test_a_goal_without_figures_is_neither_met_nor_missed(self):
         [verdict] = judge.judge(a_scenario(wallOfBest=0.2), [a_run(OWN, 0, 1.0)], EVERY)
         self.assertIsNone(verdict.met)

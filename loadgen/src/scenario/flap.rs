@@ -122,6 +122,7 @@ fn variant(args: &FlapArgs, run: u32, sender: usize) -> Variant {
     Variant {
         version: version(sender),
         path_length: Some(shorter + sender),
+        bare: false,
     }
 }
 

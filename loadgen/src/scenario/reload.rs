@@ -1,11 +1,12 @@
 //! `reload`: the target's policy changes while one router keeps announcing, and every client is to
 //! be told everything anew.
 //!
-//! The command makes the target strip all standard communities from what it exports; a client has
+//! A command makes the target strip all standard communities from what it exports; a client has
 //! coped once it holds every prefix without any. The longest time from the start of the command until
-//! then in which it was told nothing is its stall.
+//! then in which it was told nothing is its stall. With a target that has no policies, such as the
+//! relay, the clients announce everything again without communities: it has the same to tell.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,7 +17,7 @@ use super::{Common, Failure, Results, Run};
 use crate::clock;
 use crate::latency::Latencies;
 use crate::receivers::Wanted;
-use crate::script::Script;
+use crate::script::{Pieces, Script};
 use crate::truth::{Party, Truth};
 use crate::workload::{Variant, Workload};
 
@@ -31,8 +32,12 @@ pub(crate) struct ReloadArgs {
     #[arg(long, default_value_t = 500)]
     pub(crate) prefixes_each: usize,
     /// Shell command that makes the target strip all standard communities on export.
-    #[arg(long)]
-    pub(crate) command: String,
+    #[arg(long, required_unless_present = "by_clients")]
+    pub(crate) command: Option<String>,
+    /// In place of a command: each client announces everything again without communities, so that a
+    /// target without policies tells the same.
+    #[arg(long, conflicts_with = "command")]
+    pub(crate) by_clients: bool,
     /// Changes a second that the first client announces meanwhile; 0: none.
     #[arg(long, default_value_t = 1000)]
     pub(crate) churn: u32,
@@ -46,6 +51,7 @@ struct Churn {
     /// By run of the first client, the version announced last.
     versions: Vec<u16>,
     next: usize,
+    bare: bool,
     rate: u32,
     began: Instant,
     said: u64,
@@ -71,24 +77,33 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Results, Failure> {
     run.wait_until_complete()?;
     run.wait_until_idle(IDLE)?;
 
+    let bare = |client| bare_table(&workload, &run, client);
+    let bare_tables: Vec<Pieces> = (0..args.clients)
+        .filter(|_| args.by_clients)
+        .map(bare)
+        .collect();
     run.receivers.want(Wanted::Bare);
     run.release();
     let mut churn = Churn {
         versions: vec![0; workload.owned(CHURNING).len()],
         next: 0,
+        bare: args.by_clients,
         rate: args.churn,
         began: clock::now(),
         said: 0,
     };
     run.receivers.time_stalls(churn.began);
-    let mut command = spawn(&args.command)?;
+    let mut command = args.command.as_deref().map(spawn).transpose()?;
+    for (client, table) in bare_tables.iter().enumerate() {
+        run.say(client, table);
+    }
     while !run.receivers.are_complete() {
         churn.say_what_is_due(&workload, &mut run);
         run.step(clock::now() + CHURN_EVERY)?;
-        if let Some(status) = command.try_wait()?
-            && !status.success()
+        if let Some(command) = &mut command
+            && let Some(status) = command.try_wait()?
         {
-            return Err(Failure::Missing(format!("the command failed: {status}")));
+            succeeded(status)?;
         }
     }
     run.wait_until_complete()?;
@@ -97,11 +112,25 @@ pub(super) fn reload(args: &ReloadArgs) -> Result<Results, Failure> {
         run.verify(&truth(&workload, &run, &churn.versions))?;
     }
     let results = run.finish()?;
-    let status = command.wait()?;
-    if !status.success() {
-        return Err(Failure::Missing(format!("the command failed: {status}")));
+    if let Some(mut command) = command {
+        succeeded(command.wait()?)?;
     }
     Ok(results)
+}
+
+/// All that a client announces, as the target would tell it under its new policy.
+fn bare_table(workload: &Workload, run: &Run<'_>, client: usize) -> Pieces {
+    let mut script = Script::new(workload.family);
+    let (announcer, runs) = (run.announcer(client), workload.owned(client));
+    workload.announce_packed(runs, &announcer, variant(0, true), &mut script);
+    script.finish()
+}
+
+fn succeeded(status: ExitStatus) -> Result<(), Failure> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::Missing(format!("the command failed: {status}")))
 }
 
 impl ReloadArgs {
@@ -124,7 +153,7 @@ impl Churn {
             let place = self.next % runs.len();
             let version = self.versions[place].wrapping_add(1).max(1);
             self.versions[place] = version;
-            let variant = |_| variant(version);
+            let variant = |_| variant(version, self.bare);
             workload.announce(&runs[place..=place], &announcer, variant, &mut script);
             self.said += workload.ids_of(runs[place]).len() as u64;
             self.next += 1;
@@ -158,9 +187,10 @@ fn spawn(command: &str) -> Result<Child, Failure> {
     spawned.map_err(|error| Failure::Missing(format!("cannot run sh: {error}")))
 }
 
-fn variant(version: u16) -> Variant {
+fn variant(version: u16, bare: bool) -> Variant {
     Variant {
         version,
+        bare,
         ..Variant::default()
     }
 }
@@ -172,9 +202,8 @@ fn truth(workload: &Workload, routers: &Run<'_>, versions: &[u16]) -> Truth {
         let announcer = routers.announcer(client);
         for (place, run) in workload.owned(client).iter().enumerate() {
             let version = versions.get(place).filter(|_| client == CHURNING);
-            let variant = variant(version.copied().unwrap_or(0));
-            let mut set = workload.attributes(*run, &announcer, variant);
-            set.communities.clear();
+            let variant = variant(version.copied().unwrap_or(0), true);
+            let set = workload.attributes(*run, &announcer, variant);
             let set = truth.add_set(client, set.canonical());
             truth.add_routes(workload.ids_of(*run), &[set]);
         }

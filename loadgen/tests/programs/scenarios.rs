@@ -223,6 +223,21 @@ fn churn_and_reconnecting_peers_go_through_a_relay() {
 }
 
 #[test]
+fn clients_of_a_relay_strip_communities_themselves() {
+    let relay = Relay::start();
+    let arguments = "reload --clients 20 --prefixes-each 50 --by-clients --route-server --verify";
+    let output = run(&format!(
+        "{arguments} --json --churn 0 --target {}",
+        relay.address
+    ));
+    assert!(output.status.success(), "{output:?}");
+    let results = json(&output);
+    assert_eq!(results["verified"], true);
+    assert_eq!(results["receivers"]["nlri"], 20 * 19 * 50);
+    assert_eq!(results["latency"]["count"], 20);
+}
+
+#[test]
 fn people_get_a_table_and_a_picture() {
     let relay = Relay::start();
     let directory = tempfile::tempdir().expect("a directory");
@@ -259,6 +274,8 @@ fn what_makes_no_sense_is_refused() {
         "load --prefixes 2000000000",
         "churn --rate 0",
         "flap --same-as",
+        "reload",
+        "reload --command true --by-clients",
         "load --internal --route-server",
         "fanout --no-such-thing",
         "fanout --pid 999999999",
