@@ -77,7 +77,7 @@ fn audit_trie(table: &Table, family: Family, pinned: Pinned<'_>) -> Vec<bool> {
     let mut entered = vec![false; table.limit() as usize];
     let mut last: Option<Key> = None;
     let everything = Key { bits: 0, length: 0 };
-    table.trie.walk(everything, None, pinned, &mut |id, key| {
+    table.walk(everything, None, pinned, &mut |id, key| {
         let entered = entered
             .get_mut(id as usize)
             .expect("ids are below the limit");
@@ -86,11 +86,7 @@ fn audit_trie(table: &Table, family: Family, pinned: Pinned<'_>) -> Vec<bool> {
         assert!(last.is_none_or(|last| last < key), "{key:?} after {last:?}");
         last = Some(key);
         assert_eq!(key_of(table.prefix(id)), key, "prefix of {family} id {id}");
-        assert_eq!(
-            table.trie.lookup(key, pinned),
-            Some(id),
-            "lookup of {key:?}"
-        );
+        assert_eq!(table.lookup(key, pinned), Some(id), "lookup of {key:?}");
         ControlFlow::Continue(())
     });
     entered

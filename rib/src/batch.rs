@@ -206,8 +206,8 @@ impl RibWriter {
     ) {
         let family = window.family;
         let pinned = self.rib().pinned(guard);
-        let trie = &self.rib().table(family).trie;
-        let places = trie.find_all(&window.keys, pinned);
+        let table = self.rib().table(family);
+        let places = table.find_all(&window.keys, pinned);
         self.read_ahead(family, places.iter().filter_map(|place| place.id), pinned);
         let lanes = window.keys.iter().zip(places).zip(&window.what);
         for (at, ((key, place), path)) in lanes.enumerate() {
@@ -227,8 +227,8 @@ impl RibWriter {
     ) {
         let family = window.family;
         let pinned = self.rib().pinned(guard);
-        let trie = &self.rib().table(family).trie;
-        let places = trie.find_all(&window.keys, pinned);
+        let table = self.rib().table(family);
+        let places = table.find_all(&window.keys, pinned);
         self.read_ahead(family, places.iter().filter_map(|place| place.id), pinned);
         for (at, (place, path_id)) in places.iter().zip(&window.what).enumerate() {
             let id = place.id.map(PrefixId);

@@ -49,7 +49,7 @@ impl Rib {
             let table = self.table(family);
             let ids = table.limit();
             let used = (ids - table.free.count().min(ids)) as usize;
-            memory.tries += table.trie.octets(pinned);
+            memory.tries += table.trie_octets(pinned);
             memory.prefixes += used * table.prefix_octets();
             memory.slots += used * size_of::<Slot>();
             let slots = (0..ids).filter_map(|id| table.slot(id));

@@ -179,7 +179,7 @@ impl Rib {
     /// prefix's.
     pub fn lookup(&self, prefix: IpPrefix, guard: &Guard) -> Option<PrefixId> {
         let table = self.table(prefix.family());
-        let id = table.trie.lookup(key_of(prefix), self.pinned(guard))?;
+        let id = table.lookup(key_of(prefix), self.pinned(guard))?;
         Some(PrefixId(id))
     }
 
@@ -192,7 +192,7 @@ impl Rib {
                 .slot(id)
                 .is_some_and(|slot| !slot.load(pinned).is_empty())
         };
-        let id = table.trie.longest_match(key_of(prefix), pinned, has_path)?;
+        let id = table.longest_match(key_of(prefix), pinned, has_path)?;
         Some(PrefixId(id))
     }
 
@@ -315,7 +315,7 @@ impl Rib {
         let everything = Key { bits: 0, length: 0 };
         let within = within.map_or(everything, key_of);
         let mut left = limit;
-        table.trie.walk(
+        table.walk(
             within,
             after.map(key_of),
             self.pinned(guard),

@@ -1,13 +1,14 @@
 //! The table of one family: trie, prefix of each id, slot of each id.
 //!
 //! Invariants: an id is below `limit`; its prefix is stored, and its slot is there, before the trie
-//! names it, so whoever has an id from the trie or from a mark finds both. An id that the trie does
+//! names it, so whoever has an id from the trie or from a mark finds both. A prefix is stored only for
+//! an id that one writer alone has and that no guard is left to find: so the trie may compare the
+//! prefix of an id that it found, under the guard under which it did. An id that the trie does
 //! not name is a writer's spare (its slot is fresh), or given up (its slot is buried, or fresh once
 //! its memory was given back) and waiting for readers, free, or taken by a writer: it goes from each of these to the next, and to the trie, by
 //! one hand.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
 
@@ -17,13 +18,14 @@ use crate::ids::Full;
 use crate::segments::Segments;
 use crate::slot::Slot;
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use crate::trie::{Key, Place, SpareNode, Trie};
+use crate::trie::{Key, Keys, Place, SpareNodes, Trie, WINDOW};
 
-/// Ids that a family can have; far below what `u32` holds, so that racing claims cannot wrap.
-const MAX_PREFIXES: u32 = 1 << 31;
+/// Ids that a family can have; far below what the trie can tell from a node, so that racing claims
+/// stay below that too.
+const MAX_PREFIXES: u32 = 1 << 30;
 
 pub(crate) struct Table {
-    pub(crate) trie: Trie,
+    trie: Trie,
     prefixes: Prefixes,
     slots: Segments<Slot>,
     claimed: AtomicU32,
@@ -50,7 +52,7 @@ const IDS_AT_ONCE: u32 = if cfg!(loom) { 1 } else { 64 };
 /// What a writer claimed and did not use, because another was faster.
 #[derive(Default)]
 pub(crate) struct Spare {
-    node: SpareNode,
+    nodes: SpareNodes,
     id: Option<u32>,
     /// Free ids for the next prefixes, their slots buried still.
     free: Taken,
@@ -94,26 +96,42 @@ impl Table {
 
     /// The prefix of an id; for one that is not in the trie, what it had before or is to get.
     pub(crate) fn prefix(&self, id: u32) -> IpPrefix {
-        // Relaxed throughout: an id travels by release and acquire, and its prefix came before it.
-        // It is another prefix's only once no guard is left under which the trie named it.
-        match &self.prefixes {
-            Prefixes::V4(words) => {
-                let word = words.get(id).map_or(0, |word| word.load(Ordering::Relaxed));
-                let address = Ipv4Addr::from((word >> 8) as u32);
-                IpPrefix::V4(Ipv4Prefix::masked(address, word as u8))
-            }
-            Prefixes::V6 { bits, lengths } => {
-                let half = |half: u32| {
-                    let word = bits.get(2 * id + half);
-                    u128::from(word.map_or(0, |word| word.load(Ordering::Relaxed)))
-                };
-                let length = lengths
-                    .get(id)
-                    .map_or(0, |length| length.load(Ordering::Relaxed));
-                let address = Ipv6Addr::from(half(0) << 64 | half(1));
-                IpPrefix::V6(Ipv6Prefix::masked(address, length))
-            }
+        let Key { bits, length } = self.prefixes.key(id);
+        match self.prefixes {
+            Prefixes::V4(_) => Ipv4Prefix::from_left_aligned(bits, length).erase(),
+            Prefixes::V6 { .. } => Ipv6Prefix::from_left_aligned(bits, length).erase(),
         }
+    }
+
+    /// The id of exactly this prefix.
+    pub(crate) fn lookup(&self, key: Key, pinned: Pinned<'_>) -> Option<u32> {
+        self.trie.lookup(key, &self.prefixes, pinned)
+    }
+
+    /// As [`Trie::find_all`].
+    pub(crate) fn find_all(&self, sought: &[Key], pinned: Pinned<'_>) -> [Place; WINDOW] {
+        self.trie.find_all(sought, &self.prefixes, pinned)
+    }
+
+    /// As [`Trie::longest_match`].
+    pub(crate) fn longest_match(
+        &self,
+        key: Key,
+        pinned: Pinned<'_>,
+        accept: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        self.trie.longest_match(key, &self.prefixes, pinned, accept)
+    }
+
+    /// As [`Trie::walk`].
+    pub(crate) fn walk(
+        &self,
+        within: Key,
+        after: Option<Key>,
+        pinned: Pinned<'_>,
+        visit: &mut dyn FnMut(u32, Key) -> ControlFlow<()>,
+    ) {
+        self.trie.walk(within, after, &self.prefixes, pinned, visit);
     }
 
     /// The id of a prefix that the trie followed to `from`, a new one if it has none.
@@ -128,12 +146,13 @@ impl Table {
             return Ok(id);
         }
         let Spare {
-            node,
+            nodes,
             id: spare,
             free,
         } = spare;
         let mut offered = None;
-        let id = self.trie.insert(key, from, pinned, node, || {
+        let keys = &self.prefixes;
+        let id = self.trie.insert(key, from, keys, pinned, nodes, || {
             if let Some(id) = offered {
                 return Ok(id);
             }
@@ -141,7 +160,7 @@ impl Table {
                 Some(id) => id,
                 None => self.claim_id(free)?,
             };
-            self.store_prefix(id, key);
+            self.prefixes.store(id, key);
             offered = Some(id);
             Ok(id)
         })?;
@@ -167,22 +186,6 @@ impl Table {
         *free = Taken::run(id, self.at_once);
         self.slots.grow(free.pop().unwrap_or(id));
         Ok(id)
-    }
-
-    fn store_prefix(&self, id: u32, key: Key) {
-        // Relaxed: published by the block that names the id.
-        match &self.prefixes {
-            Prefixes::V4(words) => {
-                let word = ((key.bits >> 96) as u64) << 8 | u64::from(key.length);
-                words.grow(id).store(word, Ordering::Relaxed);
-            }
-            Prefixes::V6 { bits, lengths } => {
-                let (high, low) = ((key.bits >> 64) as u64, key.bits as u64);
-                bits.grow(2 * id).store(high, Ordering::Relaxed);
-                bits.grow(2 * id + 1).store(low, Ordering::Relaxed);
-                lengths.grow(id).store(key.length, Ordering::Relaxed);
-            }
-        }
     }
 
     /// Takes ids in that nothing can find any more. Where that leaves a block of ids that are all
@@ -213,7 +216,13 @@ impl Table {
     /// Takes an id whose slot was buried from its prefix, if nobody did so yet. Whoever comes upon
     /// one may help.
     pub(crate) fn unlink(&self, id: u32, pinned: Pinned<'_>) {
-        self.trie.remove(key_of(self.prefix(id)), id, pinned);
+        let keys = &self.prefixes;
+        self.trie.remove(keys.key(id), id, keys, pinned);
+    }
+
+    /// Octets of the trie.
+    pub(crate) fn trie_octets(&self, pinned: Pinned<'_>) -> usize {
+        self.trie.octets(pinned)
     }
 
     /// Octets of what is stored for each id, beside the slot.
@@ -223,6 +232,67 @@ impl Table {
             Prefixes::V6 { .. } => 2 * size_of::<u64>() + 1,
         }
     }
+}
+
+impl Prefixes {
+    fn store(&self, id: u32, key: Key) {
+        // Relaxed: published by the block that names the id, or by one above it.
+        match self {
+            Prefixes::V4(words) => {
+                words.grow(id).store(packed(key), Ordering::Relaxed);
+            }
+            Prefixes::V6 { bits, lengths } => {
+                let (high, low) = ((key.bits >> 64) as u64, key.bits as u64);
+                bits.grow(2 * id).store(high, Ordering::Relaxed);
+                bits.grow(2 * id + 1).store(low, Ordering::Relaxed);
+                lengths.grow(id).store(key.length, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Keys for Prefixes {
+    #[inline]
+    fn key(&self, id: u32) -> Key {
+        // Relaxed throughout: an id travels by release and acquire, and its prefix came before it.
+        // It is another prefix's only once no guard is left under which the trie named it.
+        match self {
+            Prefixes::V4(words) => {
+                let word = words.get(id).map_or(0, |word| word.load(Ordering::Relaxed));
+                Key {
+                    bits: u128::from(word >> 8) << 96,
+                    length: word as u8,
+                }
+            }
+            Prefixes::V6 { bits, lengths } => {
+                let half = |half: u32| {
+                    let word = bits.get(2 * id + half);
+                    u128::from(word.map_or(0, |word| word.load(Ordering::Relaxed)))
+                };
+                let length = lengths.get(id);
+                Key {
+                    bits: half(0) << 64 | half(1),
+                    length: length.map_or(0, |length| length.load(Ordering::Relaxed)),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn is(&self, id: u32, key: Key) -> bool {
+        match self {
+            Prefixes::V4(words) => words
+                .get(id)
+                .is_some_and(|word| word.load(Ordering::Relaxed) == packed(key)),
+            Prefixes::V6 { .. } => self.key(id) == key,
+        }
+    }
+}
+
+/// Bits and length of an IPv4 prefix in one word.
+#[inline]
+fn packed(key: Key) -> u64 {
+    ((key.bits >> 96) as u64) << 8 | u64::from(key.length)
 }
 
 impl<P: Prefix> From<P> for Key {

@@ -61,6 +61,26 @@ enum Step {
 }
 
 fn prefix() -> impl Strategy<Value = IpPrefix> {
+    prop_oneof![2 => nested(), 1 => apart()]
+}
+
+/// Prefixes that go the same way for any number of bits, and then not: few lie in one another.
+fn apart() -> impl Strategy<Value = IpPrefix> {
+    let lengths = prop::sample::select(vec![24, 31, 32, 48, 125, 128]);
+    (0..128u8, lengths, any::<bool>()).prop_map(|(at, length, v4)| {
+        let bits = 0x2a02_0d68_5555_cccc_u128 << 64 ^ 1 << at;
+        if v4 {
+            IpPrefix::V4(Ipv4Prefix::from_left_aligned(
+                bits ^ 1 << (96 + at / 4),
+                length,
+            ))
+        } else {
+            IpPrefix::V6(Ipv6Prefix::from_left_aligned(bits, length))
+        }
+    })
+}
+
+fn nested() -> impl Strategy<Value = IpPrefix> {
     // Few distinct bits, every length, so that prefixes nest and meet.
     let bits = prop::sample::select(vec![
         0u128,

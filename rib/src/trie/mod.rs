@@ -1,15 +1,19 @@
 //! The prefix trie of one family: prefix to id, ordered walks, longest match.
 //!
 //! A tree bitmap with a stride of five bits, so that a /24 and the four lengths above it share a
-//! node, and so do a /48 and those above it. Nodes are only ever added; prefixes go too. Knows nothing of paths;
-//! who owns an id and what is stored for it is `table`'s business.
+//! node, and so do a /48 and those above it. A prefix that is alone below a child's place needs no
+//! nodes there: the place names its id, as a *leaf*, until a second one comes. Nodes are only ever
+//! added; prefixes go too. Knows nothing of paths; who owns an id and what is stored for it is
+//! `table`'s business, which says by [`Keys`] what prefix an id is.
 //!
 //! Nodes at a depth of fifteen bits are also listed in a flat array by those bits, filled as they
 //! are made: most prefixes are longer, and find their node there without the levels above it.
 //!
 //! Invariants: node 0 is the root; each other node is the child of exactly one node; an id is
-//! entered at exactly one place. A prefix of length `n` ends in the node at depth `n / 5`. What the
-//! flat array names is reached from the root too.
+//! entered at exactly one place. A prefix of length `n` ends in the node at depth `n / 5`, or is a
+//! leaf at the last place on its way that there is. What the flat array names is reached from the
+//! root too. Whoever finds an id in a leaf under a guard may ask for its key under that guard: it
+//! was stored before the id was entered, and stays until no such guard is left (see [`Keys`]).
 
 #[allow(unsafe_code)]
 mod node;
@@ -20,7 +24,7 @@ use crate::epoch::Pinned;
 use crate::ids::Full;
 use crate::segments::Segments;
 use crate::sync::{AtomicU32, Ordering};
-use node::{Entry, Node, NodeCell, STRIDE};
+use node::{CHILDREN, Entry, Node, NodeCell, STRIDE};
 
 const ROOT: u32 = 0;
 /// Depth of the nodes that the flat array lists. (Less under the model checker, whose arrays are
@@ -28,8 +32,9 @@ const ROOT: u32 = 0;
 const FLAT_DEPTH: u8 = if cfg!(loom) { STRIDE } else { 3 * STRIDE };
 /// Keys that are looked for together, so that their cache misses overlap.
 pub(crate) const WINDOW: usize = 16;
-/// Nodes there can be; far below what numbers can tell apart, so that racing claims cannot wrap.
-const MAX_NODES: u32 = 1 << 31;
+/// Nodes there can be; far below what an entry can tell from an id, so that racing claims stay below
+/// that too.
+const MAX_NODES: u32 = 1 << 30;
 
 /// A prefix as the trie sees it: left-aligned bits and a length. Ordered as prefixes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +62,13 @@ impl Key {
         (self.length >= FLAT_DEPTH).then_some(place as u32)
     }
 
+    /// The bit of the prefix in the node at `depth`: its own if it ends there, else a child's.
+    #[inline]
+    fn bit(self, depth: u8) -> u32 {
+        self.end(depth)
+            .unwrap_or_else(|| CHILDREN + self.chunk(depth))
+    }
+
     /// The five bits at `depth`; zeroes past the end.
     #[inline]
     fn chunk(self, depth: u8) -> u32 {
@@ -76,6 +88,16 @@ impl Key {
     }
 }
 
+/// What prefix each id is.
+pub(crate) trait Keys {
+    /// The key of an id that the trie names, or named under the guard at hand. It is there before
+    /// the id is entered and no other before every guard is gone under which the id was found.
+    fn key(&self, id: u32) -> Key;
+
+    /// Whether it is this one. Asked for nearly every prefix that is looked for.
+    fn is(&self, id: u32, key: Key) -> bool;
+}
+
 pub(crate) struct Trie {
     nodes: Segments<NodeCell>,
     claimed: AtomicU32,
@@ -88,15 +110,16 @@ pub(crate) struct Trie {
 pub(crate) struct Place {
     number: u32,
     depth: u8,
-    /// The prefix's, if it was found.
+    /// The prefix's, if it was found: in this node, or as its leaf.
     pub(crate) id: Option<u32>,
 }
 
-/// A node number that lost a race, kept by its writer for the next time.
+/// Node numbers that a writer claimed and has not used, of empty nodes.
 #[derive(Default)]
-pub(crate) struct SpareNode {
-    lost: Option<u32>,
-    /// Numbers that this writer claimed and has not used, all of one cache line of cells.
+pub(crate) struct SpareNodes {
+    /// At hand: of races that were lost, no more than the nodes of one chain.
+    kept: Vec<u32>,
+    /// Not looked at yet, all of one cache line of cells.
     fresh: std::ops::Range<u32>,
 }
 
@@ -152,20 +175,25 @@ impl Trie {
     }
 
     /// The id of exactly this prefix.
-    pub(crate) fn lookup(&self, key: Key, pinned: Pinned<'_>) -> Option<u32> {
+    pub(crate) fn lookup(&self, key: Key, keys: &impl Keys, pinned: Pinned<'_>) -> Option<u32> {
         let mut place = self.start(key);
-        while !place.step(key, self.node(place.number, pinned)) {}
+        while !place.step(key, self.node(place.number, pinned), keys) {}
         place.id
     }
 
-    /// Follows up to [`WINDOW`] keys as far as they go, level by level, so that the cache misses of
-    /// one don't wait for those of another.
-    pub(crate) fn find_all(&self, keys: &[Key], pinned: Pinned<'_>) -> [Place; WINDOW] {
+    /// Follows up to [`WINDOW`] prefixes as far as they go, level by level, so that the cache misses
+    /// of one don't wait for those of another.
+    pub(crate) fn find_all(
+        &self,
+        sought: &[Key],
+        keys: &impl Keys,
+        pinned: Pinned<'_>,
+    ) -> [Place; WINDOW] {
         let mut places = [Place::default(); WINDOW];
-        for (place, key) in places.iter_mut().zip(keys) {
+        for (place, key) in places.iter_mut().zip(sought) {
             *place = self.start(*key);
         }
-        let mut open = (1u32 << keys.len().min(WINDOW)) - 1;
+        let mut open = (1u32 << sought.len().min(WINDOW)) - 1;
         let mut nodes = [Node::EMPTY; WINDOW];
         while open != 0 {
             // Nothing here depends on what another key's node holds.
@@ -173,7 +201,7 @@ impl Trie {
                 nodes[at] = self.node(places[at].number, pinned);
             }
             for at in bits(open) {
-                if places[at].step(keys[at], nodes[at]) {
+                if places[at].step(sought[at], nodes[at], keys) {
                     open &= !(1 << at);
                 }
             }
@@ -181,91 +209,128 @@ impl Trie {
         places
     }
 
-    /// The id of this prefix, which was followed to `from`. Where it has none, `id` is asked for
+    /// The id of this prefix, which was followed to `place`. Where it has none, `id` is asked for
     /// one, which is entered unless another writer is faster; an `id` that was asked for and not
     /// used is the caller's to keep.
     pub(crate) fn insert(
         &self,
         key: Key,
-        from: Place,
+        mut place: Place,
+        keys: &impl Keys,
         pinned: Pinned<'_>,
-        spare: &mut SpareNode,
+        spare: &mut SpareNodes,
         mut id: impl FnMut() -> Result<u32, Full>,
     ) -> Result<u32, Full> {
-        let Place {
-            mut number,
-            mut depth,
-            ..
-        } = from;
         loop {
-            let cell = self.cell(number);
-            let node = cell.load(pinned);
-            if let Some(bit) = key.end(depth) {
-                if let Some(id) = node.prefix(bit) {
-                    return Ok(id);
-                }
-                let id = id()?;
-                if cell.add(node, Entry::Prefix { bit, id }, pinned) {
-                    return Ok(id);
-                }
+            let node = self.node(place.number, pinned);
+            if !place.step(key, node, keys) {
                 continue;
             }
-            let bit = key.chunk(depth);
-            depth += STRIDE;
-            if let Some(child) = node.child(bit) {
-                number = child;
-                continue;
+            if let Some(id) = place.id {
+                return Ok(id);
             }
-            let child = self.claim_node(spare)?;
-            if cell.add(node, Entry::Child { bit, node: child }, pinned) {
-                self.list(key, depth, child);
-                number = child;
-            } else {
-                spare.lost = Some(child);
-                depth -= STRIDE;
+            let id = id()?;
+            let bit = key.bit(place.depth);
+            let entered = match node.id(bit) {
+                // A leaf, of another prefix.
+                Some(other) => {
+                    let both = [(key, id), (keys.key(other), other)];
+                    self.fork(place, node, both, pinned, spare)?
+                }
+                None => {
+                    let cell = self.cell(place.number);
+                    cell.set(node, bit, Entry::Id(id), pinned)
+                }
+            };
+            if entered {
+                return Ok(id);
             }
         }
     }
 
-    /// Takes out the prefix, if it still has this id.
-    pub(crate) fn remove(&self, key: Key, id: u32, pinned: Pinned<'_>) {
-        let mut place = self.start(key);
-        while !place.step(key, self.node(place.number, pinned)) {}
-        let Some(bit) = key.end(place.depth) else {
-            return;
-        };
+    /// Puts a node that has both prefixes where `node`, that of the place, has the second as a leaf;
+    /// a chain of nodes, if they go the same way further down. `false`: the node is another by now.
+    fn fork(
+        &self,
+        place: Place,
+        node: Node<'_>,
+        both: [(Key, u32); 2],
+        pinned: Pinned<'_>,
+        spare: &mut SpareNodes,
+    ) -> Result<bool, Full> {
+        let [(key, _), (other, _)] = both;
+        let first = place.depth + STRIDE;
+        let mut last = first;
+        while key.bit(last) == other.bit(last) {
+            last += STRIDE;
+        }
+        let depths = (first..=last).step_by(STRIDE.into());
+        self.claim_nodes(depths.len(), spare)?;
+        let kept = spare.kept.len() - depths.len();
+        let chain = &spare.kept[kept..];
+        // All are filled before the first of them is named.
+        for (at, depth) in depths.clone().enumerate() {
+            let cell = self.cell(chain[at]);
+            match chain.get(at + 1) {
+                Some(next) => cell.fill(&[(key.bit(depth), Entry::Node(*next))]),
+                None => cell.fill(&both.map(|(key, id)| (key.bit(depth), Entry::Id(id)))),
+            }
+        }
         let cell = self.cell(place.number);
+        let top = Entry::Node(chain[0]);
+        if !cell.set(node, key.bit(place.depth), top, pinned) {
+            for number in chain {
+                self.cell(*number).empty(pinned);
+            }
+            return Ok(false);
+        }
+        for (number, depth) in spare.kept.drain(kept..).zip(depths) {
+            self.list(key, depth, number);
+        }
+        Ok(true)
+    }
+
+    /// Takes out the prefix, if it still has this id.
+    pub(crate) fn remove(&self, key: Key, id: u32, keys: &impl Keys, pinned: Pinned<'_>) {
+        let mut place = self.start(key);
         loop {
-            let node = cell.load(pinned);
-            if node.prefix(bit) != Some(id) || cell.remove(node, bit, pinned) {
+            let node = self.node(place.number, pinned);
+            if !place.step(key, node, keys) {
+                continue;
+            }
+            // If the node is another by now, a leaf may have gone further down.
+            let cell = self.cell(place.number);
+            if place.id != Some(id) || cell.remove(node, key.bit(place.depth), pinned) {
                 return;
             }
         }
     }
 
-    /// A node number that nobody else has, of an empty node.
-    fn claim_node(&self, spare: &mut SpareNode) -> Result<u32, Full> {
-        if let Some(number) = spare.lost.take() {
-            return Ok(number);
+    /// Sees to it that the writer has so many node numbers at hand, which nobody else has, of empty
+    /// nodes.
+    fn claim_nodes(&self, count: usize, spare: &mut SpareNodes) -> Result<(), Full> {
+        while spare.kept.len() < count {
+            if spare.fresh.is_empty() {
+                // Relaxed: the number's cell is published by the block that names it.
+                if self.claimed.load(Ordering::Relaxed) >= MAX_NODES {
+                    return Err(Full::Prefixes);
+                }
+                let number = self.claimed.fetch_add(NODES_AT_ONCE, Ordering::Relaxed);
+                spare.fresh = number..number + NODES_AT_ONCE;
+            }
+            for number in spare.fresh.by_ref().take(count - spare.kept.len()) {
+                self.nodes.grow(number);
+                spare.kept.push(number);
+            }
         }
-        if let Some(number) = spare.fresh.next() {
-            self.nodes.grow(number);
-            return Ok(number);
-        }
-        // Relaxed: the number's cell is published by the block that names it.
-        if self.claimed.load(Ordering::Relaxed) >= MAX_NODES {
-            return Err(Full::Prefixes);
-        }
-        let number = self.claimed.fetch_add(NODES_AT_ONCE, Ordering::Relaxed);
-        spare.fresh = number + 1..number + NODES_AT_ONCE;
-        self.nodes.grow(number);
-        Ok(number)
+        Ok(())
     }
 
     /// The id of the longest prefix that contains `key` and that `accept` takes.
     pub(crate) fn longest_match(
         &self,
         key: Key,
+        keys: &impl Keys,
         pinned: Pinned<'_>,
         accept: impl Fn(u32) -> bool,
     ) -> Option<u32> {
@@ -277,14 +342,18 @@ impl Trie {
             let chunk = key.chunk(depth);
             let found = (0..=rest)
                 .rev()
-                .filter_map(|length| node.prefix(1 << length | chunk >> (STRIDE - length)))
+                .filter_map(|length| node.id(1 << length | chunk >> (STRIDE - length)))
                 .find(|id| accept(*id));
             longest = found.or(longest);
             if key.end(depth).is_some() {
                 return longest;
             }
-            match node.child(chunk) {
-                Some(child) => number = child,
+            match node.get(CHILDREN + chunk) {
+                Some(Entry::Node(child)) => number = child,
+                Some(Entry::Id(id)) => {
+                    let found = keys.key(id).contains(key) && accept(id);
+                    return found.then_some(id).or(longest);
+                }
                 None => return longest,
             }
             depth += STRIDE;
@@ -296,6 +365,7 @@ impl Trie {
         &self,
         within: Key,
         after: Option<Key>,
+        keys: &impl Keys,
         pinned: Pinned<'_>,
         visit: &mut dyn FnMut(u32, Key) -> ControlFlow<()>,
     ) {
@@ -303,6 +373,7 @@ impl Trie {
             trie: self,
             within,
             after,
+            keys,
             pinned,
         };
         // Broken off or done, there is nothing more to say.
@@ -328,17 +399,19 @@ impl Place {
     /// Goes one node further down, if this `node` of the place leads there. Whether it is the last:
     /// then the id is known, or the prefix has none.
     #[inline]
-    fn step(&mut self, key: Key, node: Node<'_>) -> bool {
-        if let Some(bit) = key.end(self.depth) {
-            self.id = node.prefix(bit);
-            return true;
-        }
-        let Some(child) = node.child(key.chunk(self.depth)) else {
-            return true;
+    fn step(&mut self, key: Key, node: Node<'_>, keys: &impl Keys) -> bool {
+        let bit = key.bit(self.depth);
+        self.id = match node.get(bit) {
+            Some(Entry::Node(child)) => {
+                self.number = child;
+                self.depth += STRIDE;
+                return false;
+            }
+            // One that ends here is the prefix; a leaf may be another.
+            Some(Entry::Id(id)) => (bit < CHILDREN || keys.is(id, key)).then_some(id),
+            None => None,
         };
-        self.number = child;
-        self.depth += STRIDE;
-        false
+        true
     }
 }
 
@@ -351,14 +424,15 @@ fn bits(mut word: u32) -> impl Iterator<Item = usize> {
     })
 }
 
-struct Walk<'t, 'g> {
+struct Walk<'t, 'g, K> {
     trie: &'t Trie,
+    keys: &'t K,
     within: Key,
     after: Option<Key>,
     pinned: Pinned<'g>,
 }
 
-impl Walk<'_, '_> {
+impl<K: Keys> Walk<'_, '_, K> {
     /// Preorder: a prefix comes before what lies within it. Depth is at most 26 nodes.
     fn node(
         &self,
@@ -374,16 +448,19 @@ impl Walk<'_, '_> {
             // lowest set bit, shortest first.
             let shortest = STRIDE.saturating_sub(chunk.trailing_zeros() as u8);
             for rest in shortest..STRIDE {
-                if let Some(id) = node.prefix(1 << rest | chunk >> (STRIDE - rest)) {
+                if let Some(id) = node.id(1 << rest | chunk >> (STRIDE - rest)) {
                     let length = depth + rest;
                     self.prefix(id, Key { bits, length }, visit)?;
                 }
             }
-            if let Some(child) = node.child(chunk) {
-                let length = depth + STRIDE;
-                if self.overlaps(Key { bits, length }) {
+            let length = depth + STRIDE;
+            match node.get(CHILDREN + chunk) {
+                Some(Entry::Node(child)) if self.overlaps(Key { bits, length }) => {
                     self.node(child, bits, length, visit)?;
                 }
+                // Alone below this chunk, so it comes where all that is below would.
+                Some(Entry::Id(id)) => self.prefix(id, self.keys.key(id), visit)?,
+                _ => {}
             }
         }
         ControlFlow::Continue(())

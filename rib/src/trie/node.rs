@@ -1,15 +1,17 @@
 //! One node of the trie: a cell whose content is an immutable block, replaced whole.
 //!
-//! A node spans five bits. Its block is `u32` words: a bitmap of the prefixes that end in it (bit
-//! `1 << l | v` for the `l`-bit value `v`, `l` from 0 to 4), a bitmap of its 32 children, then the
-//! id of each prefix and the number of each child, in the order of the bits. A null cell is a node
-//! with nothing in it.
+//! A node spans five bits. Its block is `u32` words: a bitmap of 64 bits in two of them, then an
+//! [`Entry`] for each bit that is set, in the order of the bits. Bits from 0 to 31 are of the prefixes
+//! that end in the node (`1 << l | v` for the `l`-bit value `v`, `l` from 0 to 4), those from
+//! [`CHILDREN`] on of its 32 children. A child is the number of a node, or a *leaf*: the id of the
+//! only prefix below. A null cell is a node with nothing in it.
 //!
 //! Invariants: a published block is never written to; a block only ever gives way to one with the
-//! same entries and one more, or one prefix less, by compare-and-swap on the cell, whose winner
-//! retires it; a block is never empty. Children are *numbers* of cells that never move, not pointers
-//! inside a block: replacing a block can therefore not lose what happens below it meanwhile. They
-//! are never taken out, for the same reason.
+//! same entries and one more, one id less, or a node instead of a leaf, by compare-and-swap on the
+//! cell, whose winner retires it; a block is never empty. Child nodes are *numbers* of cells that never
+//! move, not pointers inside a block: replacing a block can therefore not lose what happens below it
+//! meanwhile. They are never taken out, for the same reason. A leaf has nothing below it that could
+//! be lost: whoever makes a node of it, or takes it out, changes the cell that names it.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -21,6 +23,11 @@ use crate::sync::{AtomicPtr, Ordering};
 
 /// Bits that a node spans.
 pub(crate) const STRIDE: u8 = 5;
+
+/// The first bit of the bitmap that is a child's.
+pub(crate) const CHILDREN: u32 = 32;
+/// What ids and node numbers are below: the bit that tells one from the other.
+const ID_TAG: u32 = 1 << 31;
 
 const HEAD_WORDS: usize = 2;
 const MAX_WORDS: usize = HEAD_WORDS + 31 + 32;
@@ -41,55 +48,86 @@ impl Default for NodeCell {
 // SAFETY: one atomic pointer, null by default, and null is all zeroes.
 unsafe impl Zeroed for NodeCell {}
 
-/// The content of a node at one moment: its bitmaps, and where its entries are.
+/// The content of a node at one moment: its bitmap, and where its entries are.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'g> {
     block: *mut u32,
-    prefixes: u32,
-    children: u32,
+    bits: u64,
     guard: PhantomData<&'g ()>,
 }
 
-/// One more entry for a node.
-#[derive(Clone, Copy)]
+/// What a node has at one bit.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// The id of the prefix at this bit of the prefix bitmap.
-    Prefix { bit: u32, id: u32 },
-    /// The number of the child at this bit of the child bitmap.
-    Child { bit: u32, node: u32 },
+    /// The id of the prefix that ends here or, at a child's bit, of the only one below.
+    Id(u32),
+    /// The number of a child.
+    Node(u32),
+}
+
+impl Entry {
+    #[inline]
+    fn word(self) -> u32 {
+        let (Entry::Id(number) | Entry::Node(number)) = self;
+        debug_assert!(number < ID_TAG);
+        match self {
+            Entry::Id(id) => id | ID_TAG,
+            Entry::Node(number) => number,
+        }
+    }
+
+    #[inline]
+    fn of(word: u32) -> Entry {
+        if word & ID_TAG != 0 {
+            Entry::Id(word & !ID_TAG)
+        } else {
+            Entry::Node(word)
+        }
+    }
 }
 
 impl NodeCell {
     #[inline]
     pub(crate) fn load<'g>(&self, _: Pinned<'g>) -> Node<'g> {
-        // Pairs with the release in `add`: the block is seen whole, and with it the prefix that was
-        // stored for each id before the id was entered.
+        // Pairs with the release in `replace`: the block is seen whole, and with it the prefix that
+        // was stored for each id before the id was entered, and what nodes below were filled with
+        // before they were named.
         let block = self.block.load(Ordering::Acquire);
         let head = if block.is_null() {
             EMPTY.as_ptr()
         } else {
             block.cast_const()
         };
-        // SAFETY: a block that is not null was made by `allocate`, so it has a head of two words,
-        // as `EMPTY` has; and the guard of `'g`, held while it was in the cell, keeps it from being
-        // freed.
-        let (prefixes, children) = unsafe { (*head, *head.add(1)) };
         Node {
             block,
-            prefixes,
-            children,
+            // SAFETY: a block that is not null was made by `allocate`, so it has a head of two
+            // words, as `EMPTY` has; and the guard of `'g`, held while it was in the cell, keeps it
+            // from being freed.
+            bits: unsafe { head_bits(head) },
             guard: PhantomData,
         }
     }
 
-    /// Adds an entry that `node` does not have. `false`: the cell no longer holds `node`.
-    pub(crate) fn add(&self, node: Node<'_>, entry: Entry, pinned: Pinned<'_>) -> bool {
-        self.replace(node, allocate_with(node, entry), pinned)
+    /// Puts an entry at a bit of `node`. `false`: the cell no longer holds `node`.
+    pub(crate) fn set(&self, node: Node<'_>, bit: u32, entry: Entry, pinned: Pinned<'_>) -> bool {
+        self.replace(node, allocate_with(node, bit, entry), pinned)
     }
 
-    /// Takes out the prefix at a bit, which `node` has. `false`: the cell no longer holds `node`.
+    /// Takes out the id at a bit, which `node` has. `false`: the cell no longer holds `node`.
     pub(crate) fn remove(&self, node: Node<'_>, bit: u32, pinned: Pinned<'_>) -> bool {
         self.replace(node, allocate_without(node, bit), pinned)
+    }
+
+    /// Fills a cell that is empty and that no node names yet, with entries of different bits.
+    pub(crate) fn fill(&self, entries: &[(u32, Entry)]) {
+        debug_assert!(self.block.load(Ordering::Relaxed).is_null());
+        // Relaxed: published by the block that names the cell.
+        self.block.store(allocate_of(entries), Ordering::Relaxed);
+    }
+
+    /// Empties a cell that was filled and that no node names.
+    pub(crate) fn empty(&self, pinned: Pinned<'_>) {
+        self.replace(self.load(pinned), ptr::null_mut(), pinned);
     }
 
     fn replace(&self, node: Node<'_>, fresh: *mut u32, pinned: Pinned<'_>) -> bool {
@@ -133,31 +171,32 @@ impl Node<'_> {
     /// A node with nothing in it.
     pub(crate) const EMPTY: Node<'static> = Node {
         block: ptr::null_mut(),
-        prefixes: 0,
-        children: 0,
+        bits: 0,
         guard: PhantomData,
     };
 
-    /// The id of the prefix at a bit of the prefix bitmap.
+    /// What there is at a bit of the bitmap.
     #[inline]
-    pub(crate) fn prefix(&self, bit: u32) -> Option<u32> {
-        (self.prefixes >> bit & 1 != 0).then(|| self.entry(rank(self.prefixes, bit)))
+    pub(crate) fn get(&self, bit: u32) -> Option<Entry> {
+        (self.bits >> bit & 1 != 0).then(|| Entry::of(self.word(rank(self.bits, bit))))
     }
 
-    /// The number of the child at a bit of the child bitmap.
+    /// The id at a bit of the bitmap.
     #[inline]
-    pub(crate) fn child(&self, bit: u32) -> Option<u32> {
-        let before = self.prefixes.count_ones() as usize;
-        (self.children >> bit & 1 != 0).then(|| self.entry(before + rank(self.children, bit)))
+    pub(crate) fn id(&self, bit: u32) -> Option<u32> {
+        match self.get(bit)? {
+            Entry::Id(id) => Some(id),
+            Entry::Node(_) => None,
+        }
     }
 
     /// The entry at a place. Below the number of entries, or there is no such thing.
     #[inline]
-    fn entry(&self, at: usize) -> u32 {
+    fn word(&self, at: usize) -> u32 {
         debug_assert!(at < self.entries());
-        // SAFETY: callers found a bit of a bitmap set, so the node is not empty, its block has one
-        // word after the head for each bit that is set in the two bitmaps, and `at` counts some of
-        // those without that bit. The block is readable for `'g` (see `load`).
+        // SAFETY: callers found a bit of the bitmap set, so the node is not empty, its block has one
+        // word after the head for each bit that is set in the bitmap, and `at` counts some of those
+        // without that bit. The block is readable for `'g` (see `load`).
         unsafe { *self.block.add(HEAD_WORDS + at) }
     }
 
@@ -171,7 +210,7 @@ impl Node<'_> {
     }
 
     fn entries(&self) -> usize {
-        (self.prefixes.count_ones() + self.children.count_ones()) as usize
+        self.bits.count_ones() as usize
     }
 
     /// Octets outside the cell.
@@ -185,46 +224,41 @@ impl Node<'_> {
 }
 
 /// Set bits below `bit`.
-fn rank(bits: u32, bit: u32) -> usize {
+#[inline]
+fn rank(bits: u64, bit: u32) -> usize {
     (bits & ((1 << bit) - 1)).count_ones() as usize
 }
 
-/// A block with the entries of `node` and one more.
-fn allocate_with(node: Node<'_>, entry: Entry) -> *mut u32 {
-    let (prefixes, children) = (node.prefixes, node.children);
-    let (at, value, prefixes, children) = match entry {
-        Entry::Prefix { bit, id } => {
-            debug_assert!(bit < 32 && prefixes >> bit & 1 == 0);
-            (rank(prefixes, bit), id, prefixes | 1 << bit, children)
-        }
-        Entry::Child { bit, node } => {
-            debug_assert!(bit < 32 && children >> bit & 1 == 0);
-            let at = prefixes.count_ones() as usize + rank(children, bit);
-            (at, node, prefixes, children | 1 << bit)
-        }
-    };
-    let start = allocate(prefixes, children, node.entries() + 1);
+/// A block with the entries of `node`, but this one at a bit.
+fn allocate_with(node: Node<'_>, bit: u32, entry: Entry) -> *mut u32 {
+    debug_assert!(
+        node.get(bit).is_none() || matches!(entry, Entry::Node(_)) && node.id(bit).is_some()
+    );
+    let at = rank(node.bits, bit);
+    let start = allocate(node.bits | 1 << bit);
+    // Past the one that gives way, if there is one.
+    let rest = at + (node.bits >> bit & 1) as usize;
     let old = node.entry_words();
-    // SAFETY: the new block has one entry more than the old, `at` is not past the end of the old,
-    // and each entry is written: those before `at`, the new one, those after.
+    // SAFETY: `at` and `rest` are not past the end of the old block, of which the new one has the
+    // entries before `at` and those from `rest` on, and one between them. Each is written.
     unsafe {
         let new = start.add(HEAD_WORDS);
         ptr::copy_nonoverlapping(old, new, at);
-        new.add(at).write(value);
-        ptr::copy_nonoverlapping(old.add(at), new.add(at + 1), node.entries() - at);
+        new.add(at).write(entry.word());
+        ptr::copy_nonoverlapping(old.add(rest), new.add(at + 1), node.entries() - rest);
     }
     start
 }
 
-/// A block with the entries of `node` but the prefix at a bit; null where that leaves none.
+/// A block with the entries of `node` but the id at a bit; null where that leaves none.
 fn allocate_without(node: Node<'_>, bit: u32) -> *mut u32 {
-    debug_assert!(bit < 32 && node.prefixes >> bit & 1 != 0);
+    debug_assert!(node.id(bit).is_some());
     let left = node.entries() - 1;
     if left == 0 {
         return ptr::null_mut();
     }
-    let at = rank(node.prefixes, bit);
-    let start = allocate(node.prefixes & !(1 << bit), node.children, left);
+    let at = rank(node.bits, bit);
+    let start = allocate(node.bits & !(1 << bit));
     let old = node.entry_words();
     // SAFETY: the old block has one entry more than the new, `at` is the place of one of the old,
     // and each entry of the new is written: those before `at`, those after.
@@ -236,13 +270,24 @@ fn allocate_without(node: Node<'_>, bit: u32) -> *mut u32 {
     start
 }
 
-/// A block with these bitmaps and so many entries, yet to be written.
-fn allocate(prefixes: u32, children: u32, entries: usize) -> *mut u32 {
-    debug_assert_eq!(
-        entries,
-        (prefixes.count_ones() + children.count_ones()) as usize
-    );
-    let length = HEAD_WORDS + entries;
+/// A block with these entries, of different bits.
+fn allocate_of(entries: &[(u32, Entry)]) -> *mut u32 {
+    let bits = entries.iter().fold(0, |bits, (bit, _)| bits | 1 << bit);
+    let start = allocate(bits);
+    assert_eq!(bits.count_ones() as usize, entries.len(), "one bit twice");
+    for (bit, entry) in entries {
+        // SAFETY: the block has one entry for each bit that is set, this one too, and each is
+        // written, as no bit comes twice.
+        unsafe {
+            start.add(HEAD_WORDS + rank(bits, *bit)).write(entry.word());
+        }
+    }
+    start
+}
+
+/// A block with this bitmap, its entries yet to be written.
+fn allocate(bits: u64) -> *mut u32 {
+    let length = HEAD_WORDS + bits.count_ones() as usize;
     debug_assert!(length <= MAX_WORDS);
     let layout = block_layout(length);
     // SAFETY: at least two words, so not of zero size.
@@ -252,18 +297,26 @@ fn allocate(prefixes: u32, children: u32, entries: usize) -> *mut u32 {
     }
     // SAFETY: the head was just allocated.
     unsafe {
-        start.write(prefixes);
-        start.add(1).write(children);
+        start.write(bits as u32);
+        start.add(1).write((bits >> 32) as u32);
     }
     start
 }
 
 /// # Safety
+/// Two words can be read there.
+#[inline]
+unsafe fn head_bits(head: *const u32) -> u64 {
+    // SAFETY: the caller's contract.
+    let (low, high) = unsafe { (*head, *head.add(1)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// # Safety
 /// `block` was made by `allocate` and is not freed.
 unsafe fn block_words(block: *mut u32) -> usize {
-    // SAFETY: every block has a head of two bitmaps, which say how many words follow.
-    let (prefixes, children) = unsafe { (*block, *block.add(1)) };
-    HEAD_WORDS + (prefixes.count_ones() + children.count_ones()) as usize
+    // SAFETY: every block has a head, the bitmap, which says how many words follow.
+    HEAD_WORDS + unsafe { head_bits(block) }.count_ones() as usize
 }
 
 fn block_layout(words: usize) -> Layout {
