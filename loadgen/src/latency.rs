@@ -83,7 +83,8 @@ impl Latencies {
     pub(crate) fn histogram(&self) -> Vec<Bucket> {
         let buckets = self.0.iter_log(NANOS_OF_FIRST_BUCKET, BUCKET_GROWTH);
         let bucket = buckets.map(|bucket| Bucket {
-            up_to: seconds(bucket.value_iterated_to()),
+            // Durations that are kept as one are counted in one bucket: up to the longest of them.
+            up_to: seconds(self.0.highest_equivalent(bucket.value_iterated_to())),
             count: bucket.count_since_last_iteration(),
         });
         bucket.filter(|bucket| bucket.count > 0).collect()
@@ -221,6 +222,18 @@ mod tests {
         schedule.arrived(&announced(9, 1, 2), began + Duration::from_millis(10));
         let percentiles = schedule.latencies().percentiles().unwrap();
         assert!((percentiles.p50 - 0.01).abs() < 1e-4, "{percentiles:?}");
+    }
+
+    #[test]
+    fn the_last_bucket_reaches_as_far_as_the_longest() {
+        // Some fall on the edge between two buckets, at 1,024 µs.
+        for nanos in (1_000_000..1_050_000).step_by(97) {
+            let mut latencies = Latencies::new();
+            latencies.record(Duration::from_nanos(nanos), 1);
+            let latency = latencies.latency().unwrap();
+            let longest = latency.histogram.last().unwrap().up_to;
+            assert!(longest >= latency.percentiles.max, "{latency:?}");
+        }
     }
 
     #[test]
