@@ -37,4 +37,6 @@ pub enum Fault {
     NothingHeld,
     /// What a peer does not say again in a refresh stays.
     NoSweep,
+    /// One prefix in seven is not judged anew when what is valid of it changes.
+    StaleValidation,
 }

@@ -90,34 +90,27 @@ impl VrpTable {
         })
     }
 
-    /// A table of these, each once.
-    #[cfg(test)]
-    pub(crate) fn of(vrps: &[(IpPrefix, u8, u32)]) -> VrpTable {
-        let mut records = Records::default();
-        let mut vrps = vrps.to_vec();
-        vrps.sort_unstable();
-        vrps.dedup();
-        for (prefix, max_length, asn) in vrps {
+    /// A table of these: prefix, max length, origin AS.
+    pub fn of(vrps: &[(IpPrefix, u8, u32)]) -> VrpTable {
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+        for (prefix, max_length, asn) in vrps.iter().copied() {
             match prefix {
-                IpPrefix::V4(prefix) => records.ipv4.push((
-                    Vrp {
-                        prefix,
-                        max_length,
-                        asn,
-                    },
-                    true,
-                )),
-                IpPrefix::V6(prefix) => records.ipv6.push((
-                    Vrp {
-                        prefix,
-                        max_length,
-                        asn,
-                    },
-                    true,
-                )),
+                IpPrefix::V4(prefix) => ipv4.push(Vrp {
+                    prefix,
+                    max_length,
+                    asn,
+                }),
+                IpPrefix::V6(prefix) => ipv6.push(Vrp {
+                    prefix,
+                    max_length,
+                    asn,
+                }),
             }
         }
-        VrpTable::default().with(records).expect("each once")
+        VrpTable {
+            ipv4: Rows::of(each_once(ipv4)),
+            ipv6: Rows::of(each_once(ipv6)),
+        }
     }
 
     /// How many IPv4 and IPv6 VRPs there are.
@@ -154,6 +147,12 @@ impl VrpTable {
             ipv6: self.ipv6.changed(&new.ipv6),
         }
     }
+}
+
+fn each_once<P: Prefix>(mut vrps: Vec<Vrp<P>>) -> Vec<Vrp<P>> {
+    vrps.sort_unstable();
+    vrps.dedup();
+    vrps
 }
 
 fn erased<P: Prefix>(vrp: &Vrp<P>) -> Vrp<IpPrefix> {

@@ -162,6 +162,10 @@ impl Instance {
             left -= (ids.len() + 1).min(left);
             walk.after = ids.last().map(|(_, prefix)| *prefix);
             for (id, prefix) in ids.drain(..) {
+                #[cfg(test)]
+                if self.fault == Some(crate::group::Fault::StaleValidation) && id.0 % 7 == 0 {
+                    continue;
+                }
                 let paths = rib.paths(family, id, &guard);
                 for path in paths.iter() {
                     if let Some((peer, own_asn)) = walk.peers.get(&path.source)

@@ -19,6 +19,7 @@ use super::network::{End, LinkId, Network};
 use crate::config::{Delta, InstanceId, OriginChange};
 use crate::group::Interfaces;
 use crate::random::Random;
+use crate::rpki::Publication;
 use crate::shard::{
     Action, ConnectionId, DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions,
 };
@@ -185,6 +186,14 @@ impl Node {
                     }
                 }
             }
+        }
+    }
+
+    /// Another table of VRPs, as the RTR thread tells it.
+    pub(super) fn publish(&mut self, now: Time, publication: &Publication) {
+        for shard in 0..self.shards.len() {
+            let command = ShardCommand::Vrps(INSTANCE, publication.clone());
+            self.tell(now, shard, command);
         }
     }
 

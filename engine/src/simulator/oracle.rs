@@ -3,7 +3,7 @@
 //! Written from the standards' words and the contract, not from the engine: RFC 4271 §9.1.2.2 as
 //! eliminations from a list, export as one function of one route. No sharing, no memory of what
 //! was sent before. Read it beside RFC 4271 §5 and §9, RFC 4456 §6, §8 and §9, RFC 7947 §2,
-//! RFC 8326 §4.
+//! RFC 8326 §4, RFC 6811 §2.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,8 +12,9 @@ use codec::{Family, FamilySet, IpPrefix, WireFormat};
 
 use super::policy::{self, Judged, Seen};
 use super::route::{Route, Table};
-use super::scenario::GRACEFUL_SHUTDOWN;
+use super::scenario::{GRACEFUL_SHUTDOWN, Vrp};
 use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Role};
+use crate::policy::Validation;
 
 /// A session that is up, as the oracle sees it.
 #[derive(Debug)]
@@ -57,9 +58,24 @@ struct Candidate {
     route: Route,
 }
 
+/// The state of a route from an AS, word by word (RFC 6811 §2).
+pub(super) fn validate(vrps: Option<&BTreeSet<Vrp>>, prefix: IpPrefix, origin: u32) -> Validation {
+    let vrps = vrps.into_iter().flatten();
+    let covering = vrps.filter(|(within, ..)| within.contains(prefix));
+    let covering: Vec<&Vrp> = covering.collect();
+    let matches =
+        |(_, longest, asn): &&Vrp| prefix.length() <= *longest && *asn == origin && origin != 0;
+    match covering.iter().copied().any(|vrp| matches(&vrp)) {
+        true => Validation::Valid,
+        false if covering.is_empty() => Validation::NotFound,
+        false => Validation::Invalid,
+    }
+}
+
 /// What the router of each peering must hold.
 pub(super) fn expected_tables(
     instance: &Instance,
+    vrps: Option<&BTreeSet<Vrp>>,
     peerings: &[Peering<'_>],
     node: NodeAddresses,
 ) -> Vec<BTreeMap<IpPrefix, Vec<Route>>> {
@@ -69,7 +85,7 @@ pub(super) fn expected_tables(
     }
     let mut tables = vec![BTreeMap::new(); peerings.len()];
     for prefix in prefixes {
-        let candidates = candidates(instance, peerings, prefix, node);
+        let candidates = candidates((instance, vrps), peerings, prefix, node);
         for (index, peering) in peerings.iter().enumerate() {
             if !peering.families.contains(prefix.family()) {
                 continue;
@@ -78,7 +94,7 @@ pub(super) fn expected_tables(
             // Split horizon: whoever said it does not hear it.
             let told = ranked.iter().map(|path| match path.from {
                 Some(from) if from == index => None,
-                _ => exported(path, peering, prefix, node),
+                _ => exported((path, vrps), peering, prefix, node),
             });
             // RFC 7947 §2.3: what a route server's client says itself, or must not hear, does not
             // hide what the others say.
@@ -87,10 +103,11 @@ pub(super) fn expected_tables(
                 // The best of what is eligible for it: what is not, strikes nothing out by its MED.
                 0 if is_served(peering) => {
                     let eligible = candidates.iter().filter(|path| {
-                        path.from != Some(index) && exported(path, peering, prefix, node).is_some()
+                        path.from != Some(index)
+                            && exported((path, vrps), peering, prefix, node).is_some()
                     });
                     let best = best_path(eligible.cloned().collect());
-                    let best = best.and_then(|best| exported(&best, peering, prefix, node));
+                    let best = best.and_then(|best| exported((&best, vrps), peering, prefix, node));
                     best.into_iter().collect()
                 }
                 0 => told.take(1).flatten().collect(),
@@ -221,7 +238,7 @@ fn export_key(peering: &Peering<'_>) -> impl Ord + use<> {
 
 /// What import makes of a route.
 fn imported(
-    peering: &Peering<'_>,
+    (peering, vrps): (&Peering<'_>, Option<&BTreeSet<Vrp>>),
     prefix: IpPrefix,
     route: Route,
     node: NodeAddresses,
@@ -234,13 +251,23 @@ fn imported(
         own: false,
         peer: peering.neighbor.address.ip(),
         asn: peering.asn,
+        // Without an AS in its path it comes from within ours.
+        validation: validate(
+            vrps,
+            prefix,
+            route
+                .as_path
+                .last()
+                .copied()
+                .unwrap_or(peering.neighbor.local_asn),
+        ),
         own_next_hop: Some(own_next_hop(peering, prefix.family(), node)),
     };
     Some(policy::plain(named)?.judge(seen, &route)?.route)
 }
 
 fn candidates(
-    instance: &Instance,
+    (instance, vrps): (&Instance, Option<&BTreeSet<Vrp>>),
     peerings: &[Peering<'_>],
     prefix: IpPrefix,
     node: NodeAddresses,
@@ -293,7 +320,7 @@ fn candidates(
                 route.originator_id = None;
                 route.cluster_list.clear();
             }
-            let Some(mut route) = imported(peering, prefix, route, node) else {
+            let Some(mut route) = imported((peering, vrps), prefix, route, node) else {
                 continue;
             };
             // RFC 8326 §4.2.
@@ -373,7 +400,7 @@ fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
 }
 
 fn exported(
-    best: &Candidate,
+    (best, vrps): (&Candidate, Option<&BTreeSet<Vrp>>),
     peering: &Peering<'_>,
     prefix: IpPrefix,
     node: NodeAddresses,
@@ -394,6 +421,15 @@ fn exported(
                 own: best.from.is_none(),
                 peer: neighbor.address.ip(),
                 asn: peering.asn,
+                validation: validate(
+                    vrps,
+                    prefix,
+                    best.route
+                        .as_path
+                        .last()
+                        .copied()
+                        .unwrap_or(neighbor.local_asn),
+                ),
                 own_next_hop: None,
             };
             policy::plain(named)?.judge(seen, &best.route)?

@@ -9,7 +9,7 @@ use codec::{Family, IpPrefix, Ipv4Prefix};
 use super::route::Route;
 use crate::policy::{
     Action, CommunityMatch, CommunitySet, Match, NeighborMatch, Policy, PrefixRange, PrefixSet,
-    RoutePolicy, Set, SetMed, SetNextHop, Sources, Standard, Statement,
+    RoutePolicy, Set, SetMed, SetNextHop, Sources, Standard, Statement, Validation,
 };
 use crate::random::Random;
 
@@ -37,6 +37,7 @@ struct Rule {
     own: Option<bool>,
     med_at_most: Option<u32>,
     path_at_most: Option<u32>,
+    validation: Option<Validation>,
     local_pref: Option<u32>,
     med: Option<Option<u32>>,
     prepend: Option<u32>,
@@ -70,6 +71,7 @@ pub(super) struct Seen {
     pub(super) own: bool,
     pub(super) peer: IpAddr,
     pub(super) asn: u32,
+    pub(super) validation: Validation,
     /// On import: what we are as next hop. None: on export.
     pub(super) own_next_hop: Option<IpAddr>,
 }
@@ -181,6 +183,11 @@ impl Rule {
             own: some(random, 15, &[true, false]),
             med_at_most: some(random, 15, &[0, 10]),
             path_at_most: some(random, 15, &[0, 1, 2]),
+            validation: some(
+                random,
+                25,
+                &[Validation::Valid, Validation::Invalid, Validation::NotFound],
+            ),
             local_pref: some(random, 30, &[50, 200, 300]),
             med: some(random, 30, &[None, Some(5), Some(10)]),
             prepend: some(random, 20, &[64_999, 4_200_000_009]),
@@ -213,6 +220,7 @@ impl Rule {
                 .is_none_or(|community| route.communities.contains(&community))
             && self.asn.is_none_or(|asn| asn == seen.asn)
             && self.own.is_none_or(|own| own == seen.own)
+            && self.validation.is_none_or(|state| state == seen.validation)
             && self
                 .med_at_most
                 .is_none_or(|most| route.med.unwrap_or(0) <= most)
@@ -294,6 +302,7 @@ impl Rule {
             true => Sources::NETWORK_POLICY,
             false => Sources::RECEIVED,
         });
+        matches.validation = self.validation.into_iter().collect();
         matches.med = self.med_at_most.map(|most| 0..=most);
         matches.as_path_length = self.path_at_most.map(|most| 0..=most);
         let not = self.but_not.map(|prefix| Match {

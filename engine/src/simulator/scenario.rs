@@ -3,7 +3,7 @@
 //! Everything that could be constant is drawn; ranges are small, so that routes, paths and times
 //! meet each other often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub(super) enum Event {
     ChangeCluster,
     /// The resources switch BGP off or on.
     ToggleInstance,
+    /// The caches of the RPKI say something else.
+    ChangeVrps,
     /// A router announces and withdraws.
     ChangeRoutes,
     /// A router asks for its routes again.
@@ -93,7 +95,7 @@ pub(super) enum Event {
 }
 
 /// Events, as often as they are listed.
-const EVENTS: [Event; 32] = [
+const EVENTS: [Event; 36] = [
     Event::ChangeOrigins,
     Event::ChangeOrigins,
     Event::ChangeOrigins,
@@ -126,6 +128,10 @@ const EVENTS: [Event; 32] = [
     Event::Reset,
     Event::Drain,
     Event::Drain,
+    Event::ChangeVrps,
+    Event::ChangeVrps,
+    Event::ChangeVrps,
+    Event::ChangeVrps,
 ];
 
 /// How long a router that is drained keeps its session.
@@ -140,6 +146,12 @@ pub(super) enum Drained {
 /// What our operator asks for: of which router (none: of all), and for how long; none: undrain.
 pub(super) type DrainCommand = (Option<usize>, Option<Duration>);
 
+/// A prefix, the longest that may be announced of it, and who may (RFC 6811); 0: nobody.
+pub(super) type Vrp = (IpPrefix, u8, u32);
+
+/// Whom VRPs name: ASes of routers, of the node and of what they say, and nobody.
+const ORIGINS: [u32; 7] = [NODE_ASN, 65002, 65003, 64500, 64501, 4_200_000_001, 0];
+
 /// What a seed makes, and the numbers that are left to draw.
 #[derive(Debug)]
 pub(super) struct Scenario {
@@ -153,6 +165,8 @@ pub(super) struct Scenario {
     prefixes: Vec<IpPrefix>,
     theme: Theme,
     cluster_id: Ipv4Addr,
+    /// What caches say; none: there is no cache.
+    vrps: Option<BTreeSet<Vrp>>,
     /// The routers that are drained.
     drained: BTreeMap<usize, Drained>,
     /// Routes carry attributes of kilobytes: queues fill, peers fall behind.
@@ -220,6 +234,7 @@ impl Scenario {
             prefixes: prefixes(bulky),
             theme,
             cluster_id,
+            vrps: None,
             drained: BTreeMap::new(),
             bulky,
             random,
@@ -289,6 +304,43 @@ impl Scenario {
             };
             self.instance().origins.insert(prefix, origin);
         }
+    }
+
+    /// Some VRPs come or go; now and then all do, with the caches or without.
+    pub(super) fn change_vrps(&mut self) {
+        match self.random.below(12) {
+            0 => return self.vrps = None,
+            1 => self.vrps = Some(BTreeSet::new()),
+            _ => {}
+        }
+        let mut vrps = self.vrps.take().unwrap_or_default();
+        for _ in 0..1 + self.random.below(16) {
+            if self.random.percent(30) {
+                let place = self.random.below(vrps.len());
+                if let Some(gone) = vrps.iter().nth(place).copied() {
+                    vrps.remove(&gone);
+                }
+                continue;
+            }
+            // Around prefixes of the run, and of them.
+            let prefix = *self.random.pick(&self.prefixes);
+            let shorter = self.random.below(13) as u8;
+            let prefix = shortened(prefix, prefix.length().saturating_sub(shorter));
+            let longest = prefix.length() + self.random.below(14) as u8;
+            let asn = *self.random.pick(&ORIGINS);
+            let most = if prefix.family() == Family::Ipv4Unicast {
+                32
+            } else {
+                128
+            };
+            vrps.insert((prefix, longest.min(most), asn));
+        }
+        self.vrps = Some(vrps);
+    }
+
+    /// What caches say.
+    pub(super) fn vrps(&self) -> Option<&BTreeSet<Vrp>> {
+        self.vrps.as_ref()
     }
 
     fn draw_origin_attributes(&mut self) -> OriginAttributes {
@@ -697,6 +749,13 @@ fn long_communities(value: u32) -> Vec<[u32; 3]> {
 fn draw_families(random: &mut Random) -> FamilySet {
     let ipv4 = FamilySet::from_iter([Family::Ipv4Unicast]);
     *random.pick(&[FamilySet::ALL, FamilySet::ALL, FamilySet::ALL, ipv4])
+}
+
+fn shortened(prefix: IpPrefix, length: u8) -> IpPrefix {
+    match prefix {
+        IpPrefix::V4(prefix) => IpPrefix::V4(Ipv4Prefix::masked(prefix.address(), length)),
+        IpPrefix::V6(prefix) => IpPrefix::V6(Ipv6Prefix::masked(prefix.address(), length)),
+    }
 }
 
 /// The prefixes of the run: neighbors of each other, some within others.

@@ -146,6 +146,12 @@ fn a_route_that_outlives_a_refresh_is_found_within_60_seeds() {
     assert_found(Fault::NoSweep, 60, WRONG_TABLE);
 }
 
+// RFC-SHOWN 6811 §4
+#[test]
+fn a_route_that_new_vrps_do_not_reach_is_found_within_40_seeds() {
+    assert_found(Fault::StaleValidation, 40, WRONG_TABLE);
+}
+
 #[test]
 fn a_knob_that_breaks_sharing_is_found_within_300_seeds() {
     assert_found(Fault::Unshared, 300, "sharing is wrong");

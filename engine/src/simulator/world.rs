@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use codec::{FamilySet, IpPrefix, WireFormat};
@@ -12,9 +13,10 @@ use super::node::Node;
 use super::oracle::{Peering, expected_tables, sharing_key};
 use super::route::{Route, Table};
 use super::router::Router;
-use super::scenario::{Drained, Event, NODE, Scenario};
+use super::scenario::{Drained, Event, NODE, Scenario, Vrp};
 use crate::config::{DesiredState, Neighbor, diff};
 use crate::random::Random;
+use crate::rpki::{Publication, VrpTable};
 use crate::time::Time;
 
 /// Times in a run at which everything has to come to rest and is compared.
@@ -50,6 +52,8 @@ pub(super) struct World {
     told: DesiredState,
     summary: Summary,
     trace: bool,
+    /// What the node was last told of the RPKI.
+    vrps: Option<Arc<VrpTable>>,
     /// A router whose session is down and whose routes must stay, with what its session came to.
     away: Option<(usize, WireFormat)>,
 }
@@ -75,6 +79,7 @@ impl World {
             told: DesiredState::default(),
             summary: Summary::default(),
             trace,
+            vrps: None,
             away: None,
             scenario,
         }
@@ -348,6 +353,10 @@ impl World {
         }
         self.scenario.change_origins();
         self.tell_node();
+        if self.scenario.random.percent(60) {
+            self.scenario.change_vrps();
+            self.publish();
+        }
     }
 
     /// Whatever was switched off is on again, so that most comparisons have something to compare.
@@ -372,6 +381,10 @@ impl World {
             }
             Event::ToggleNeighbor => self.scenario.toggle_neighbor(index),
             Event::ChangeCluster => self.scenario.change_cluster(),
+            Event::ChangeVrps => {
+                self.scenario.change_vrps();
+                self.publish();
+            }
             Event::Drain => self.drain(index),
             Event::ToggleInstance => {
                 let instance = self.scenario.instance();
@@ -381,6 +394,19 @@ impl World {
         }
         self.tell_node();
         self.note_dials(false);
+    }
+
+    /// Tells the node what caches of the RPKI say.
+    fn publish(&mut self) {
+        let vrps = self.scenario.vrps();
+        let vrps: Option<Vec<Vrp>> = vrps.map(|vrps| vrps.iter().copied().collect());
+        self.log(|| format!("VRPs: {vrps:?}"));
+        let table = vrps.map(|vrps| Arc::new(VrpTable::of(&vrps)));
+        let nothing = VrpTable::default();
+        let before = self.vrps.as_deref().unwrap_or(&nothing);
+        let changed = Arc::new(before.changed(table.as_deref().unwrap_or(&nothing)));
+        self.vrps.clone_from(&table);
+        self.node.publish(self.now, &Publication { table, changed });
     }
 
     fn drain(&mut self, index: usize) {
@@ -582,7 +608,7 @@ impl World {
         }
         let up = peerings.len();
         peerings.extend(away);
-        let expected = expected_tables(instance, &peerings, NODE);
+        let expected = expected_tables(instance, self.scenario.vrps(), &peerings, NODE);
         let mut compared = 0;
         for (expected, (address, held)) in expected.iter().zip(&held) {
             if let Some(difference) = Difference::between(expected, &by_prefix(held)) {
