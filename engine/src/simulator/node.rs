@@ -16,7 +16,7 @@ use codec::IpPrefix;
 use rib::{Collector, Rib, RibOptions, Selection, ShardId};
 
 use super::network::{End, LinkId, Network};
-use crate::config::{Delta, InstanceId, OriginChange};
+use crate::config::{Delta, InstanceId, OriginChange, host_prefix};
 use crate::group::Interfaces;
 use crate::random::Random;
 use crate::rpki::Publication;
@@ -45,6 +45,8 @@ pub(super) struct Node {
     shards: Vec<Host>,
     /// The shard of each peer, as the control thread has it.
     placement: BTreeMap<IpAddr, usize>,
+    /// Where dynamic peers connect from.
+    ranges: Vec<IpPrefix>,
     sockets: BTreeMap<Socket, State>,
     by_link: BTreeMap<LinkId, Socket>,
     addresses: Vec<IpAddr>,
@@ -124,6 +126,7 @@ impl Node {
             shards: hosts.collect(),
             rib,
             placement: BTreeMap::new(),
+            ranges: Vec::new(),
             sockets: BTreeMap::new(),
             by_link: BTreeMap::new(),
             addresses,
@@ -147,6 +150,9 @@ impl Node {
         for delta in deltas {
             match delta {
                 Delta::Instance(..) | Delta::InstanceGone(..) | Delta::DynamicNeighbors(..) => {
+                    if let Delta::DynamicNeighbors(_, ranges) = &delta {
+                        self.ranges = ranges.iter().map(|range| range.prefix).collect();
+                    }
                     for shard in 0..count {
                         self.tell(now, shard, ShardCommand::Delta(delta.clone()));
                     }
@@ -155,7 +161,17 @@ impl Node {
                     let mut hands: BTreeMap<usize, Vec<_>> = BTreeMap::new();
                     for neighbor in neighbors {
                         let free = self.random.below(count);
-                        let shard = *self.placement.entry(neighbor.address.ip()).or_insert(free);
+                        let address = neighbor.address.ip();
+                        let dynamic = self.dynamic_owner(address);
+                        let known = self.placement.get(&address).copied();
+                        let shard = *self.placement.entry(address).or_insert(free);
+                        if let (None, Some(before)) = (known, dynamic)
+                            && before != shard
+                        {
+                            // It may be connected as a dynamic peer.
+                            let gone = Delta::NeighborGone(instance, neighbor.address);
+                            self.tell(now, before, ShardCommand::Delta(gone));
+                        }
                         hands.entry(shard).or_default().push(neighbor);
                     }
                     for (shard, hand) in hands {
@@ -294,7 +310,8 @@ impl Node {
 
     /// A router at `remote` connects.
     pub(super) fn on_knock(&mut self, now: Time, link: LinkId, remote: IpAddr, net: &mut Network) {
-        let Some(shard) = self.placement.get(&remote).copied() else {
+        let named = self.placement.get(&remote).copied();
+        let Some(shard) = named.or_else(|| self.dynamic_owner(remote)) else {
             net.refuse(now, link);
             return;
         };
@@ -306,6 +323,13 @@ impl Node {
             Some(connection) => self.add((shard, connection), link, End::Acceptor),
         }
         self.settle(now, shard, net);
+    }
+
+    /// The shard of a peer that connects from a prefix of dynamic ones: always the same one.
+    fn dynamic_owner(&self, peer: IpAddr) -> Option<usize> {
+        let own = host_prefix(peer);
+        let within = self.ranges.iter().any(|range| range.contains(own));
+        within.then(|| shard_of(own, self.shards.len()))
     }
 
     pub(super) fn on_connected(

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use codec::{Family, FamilySet, IpPrefix, WireFormat};
 
@@ -20,7 +21,7 @@ use crate::policy::Validation;
 #[derive(Debug)]
 pub(super) struct Peering<'w> {
     /// How the node is configured for it.
-    pub(super) neighbor: &'w Neighbor,
+    pub(super) neighbor: Arc<Neighbor>,
     /// The router's AS and identifier.
     pub(super) asn: u32,
     pub(super) router_id: Ipv4Addr,
@@ -184,7 +185,7 @@ fn is_external(peering: &Peering<'_>) -> bool {
 /// All that makes two routers be told different octets of one table: routers on one shard that are
 /// alike in it share an update group, and no others do.
 pub(super) fn sharing_key(peering: &Peering<'_>, node: NodeAddresses) -> impl Ord + use<> {
-    let neighbor = peering.neighbor;
+    let neighbor = &peering.neighbor;
     let own_next_hops: Vec<IpAddr> = peering
         .families
         .iter()
@@ -342,7 +343,7 @@ fn candidates(
 }
 
 fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
-    let neighbor = peering.neighbor;
+    let neighbor = &peering.neighbor;
     let own = route
         .as_path
         .iter()
@@ -406,7 +407,7 @@ fn exported(
     node: NodeAddresses,
 ) -> Option<Route> {
     let family = prefix.family();
-    let neighbor = peering.neighbor;
+    let neighbor = &peering.neighbor;
     let to_external = is_external(peering);
     // RFC 7947 §2.2: what its clients say to each other, a route server leaves as it is.
     let unchanged = is_served(peering) && best.external;
@@ -540,7 +541,7 @@ fn is_advertisable(best: &Candidate, peering: &Peering<'_>) -> bool {
 }
 
 fn own_next_hop(peering: &Peering<'_>, family: Family, node: NodeAddresses) -> IpAddr {
-    let neighbor = peering.neighbor;
+    let neighbor = &peering.neighbor;
     match family {
         Family::Ipv4Unicast => match (neighbor.next_hop_ipv4, peering.local) {
             (Some(address), _) => IpAddr::V4(address),

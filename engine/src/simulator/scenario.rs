@@ -17,9 +17,9 @@ use super::policy;
 use super::route::Route;
 use super::router::{RouterGraceful, RouterSpec};
 use crate::config::{
-    AddPaths, BuiltinFilters, Capabilities, Client, DesiredState, Export, GracefulRestart, Import,
-    Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin, OriginAttributes, PeerAsn, Role,
-    SendCommunities, Timers,
+    AddPaths, BuiltinFilters, Capabilities, Client, DesiredState, DynamicNeighbors, Export,
+    GracefulRestart, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Origin,
+    OriginAttributes, PeerAsn, Role, SendCommunities, Timers,
 };
 use crate::random::Random;
 
@@ -62,6 +62,8 @@ pub(super) enum Event {
     ChangeNeighbor,
     /// The resources name a neighbor no more, or again.
     ToggleNeighbor,
+    /// The resources ask for other settings of whoever connects from a prefix, or for none.
+    ChangeRange,
     /// The resources name another cluster id.
     ChangeCluster,
     /// The resources switch BGP off or on.
@@ -95,7 +97,7 @@ pub(super) enum Event {
 }
 
 /// Events, as often as they are listed.
-const EVENTS: [Event; 36] = [
+const EVENTS: [Event; 38] = [
     Event::ChangeOrigins,
     Event::ChangeOrigins,
     Event::ChangeOrigins,
@@ -132,6 +134,8 @@ const EVENTS: [Event; 36] = [
     Event::ChangeVrps,
     Event::ChangeVrps,
     Event::ChangeVrps,
+    Event::ChangeRange,
+    Event::ToggleNeighbor,
 ];
 
 /// How long a router that is drained keeps its session.
@@ -162,6 +166,8 @@ pub(super) struct Scenario {
     pub(super) desired: DesiredState,
     /// Neighbors as they were made, by router.
     neighbors: Vec<Arc<Neighbor>>,
+    /// Routers that are no neighbors by name unless something happens: they connect from a prefix.
+    unnamed: BTreeSet<usize>,
     prefixes: Vec<IpPrefix>,
     theme: Theme,
     cluster_id: Ipv4Addr,
@@ -212,6 +218,12 @@ impl Scenario {
             Arc::new(neighbor)
         });
         let neighbors: Vec<Arc<Neighbor>> = neighbors.collect();
+        let has_ranges = random.percent(40);
+        let unnamed = routers.iter().filter(|router| router.dials);
+        let unnamed: BTreeSet<usize> = unnamed
+            .map(|router| router.index)
+            .filter(|_| has_ranges && random.percent(50))
+            .collect();
         let instance = Instance {
             name: "default".into(),
             enabled: true,
@@ -219,11 +231,11 @@ impl Scenario {
             listen: vec![],
             memory_max: 1 << 30,
             rpki: Arc::default(),
-            neighbors: neighbors.iter().map(|n| (n.address, n.clone())).collect(),
+            neighbors: BTreeMap::new(),
             dynamic_neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),
         };
-        Scenario {
+        let mut scenario = Scenario {
             shards: 1 + random.below(2),
             weather,
             routers,
@@ -231,6 +243,7 @@ impl Scenario {
                 instances: BTreeMap::from([(INSTANCE, instance)]),
             },
             neighbors,
+            unnamed,
             prefixes: prefixes(bulky),
             theme,
             cluster_id,
@@ -238,6 +251,63 @@ impl Scenario {
             drained: BTreeMap::new(),
             bulky,
             random,
+        };
+        scenario.name_neighbors();
+        if has_ranges {
+            ranges().for_each(|prefix| scenario.set_range(prefix));
+        }
+        scenario
+    }
+
+    /// Every router is a neighbor by name, but for those that connect from a prefix.
+    fn name_neighbors(&mut self) {
+        let numbered = self.neighbors.iter().enumerate();
+        let named = numbered.filter(|(router, _)| !self.unnamed.contains(router));
+        let named = named.map(|(_, neighbor)| (neighbor.address, Arc::clone(neighbor)));
+        let named = named.collect();
+        self.instance().neighbors = named;
+    }
+
+    /// Whoever connects from a prefix is told this and that.
+    fn set_range(&mut self, prefix: IpPrefix) {
+        let spec = self.random.pick(&self.routers).clone();
+        let drawn = neighbor(&spec, self.theme, self.cluster_id, &mut self.random);
+        let address: IpAddr = match prefix {
+            IpPrefix::V4(prefix) => prefix.address().into(),
+            IpPrefix::V6(prefix) => prefix.address().into(),
+        };
+        let peer_asn = *self.random.pick(&[
+            PeerAsn::Any,
+            PeerAsn::Any,
+            PeerAsn::Any,
+            PeerAsn::External,
+            PeerAsn::Internal,
+        ]);
+        let settings = Neighbor {
+            address: address.into(),
+            peer_asn,
+            passive: true,
+            // Not of one of those that may come.
+            role: None,
+            ..drawn
+        };
+        let range = DynamicNeighbors {
+            prefix,
+            max_peers: 100,
+            settings,
+        };
+        let ranges = &mut self.instance().dynamic_neighbors;
+        ranges.insert(prefix, Arc::new(range));
+    }
+
+    /// Other settings for whoever connects from a prefix, or none.
+    pub(super) fn change_range(&mut self) {
+        let all: Vec<IpPrefix> = ranges().collect();
+        let prefix = *self.random.pick(&all);
+        if self.random.percent(30) {
+            self.instance().dynamic_neighbors.remove(&prefix);
+        } else {
+            self.set_range(prefix);
         }
     }
 
@@ -408,8 +478,14 @@ impl Scenario {
             Arc::new(changed)
         };
         self.neighbors = self.neighbors.iter().map(with_it).collect();
-        for neighbor in self.instance().neighbors.values_mut() {
+        let instance = self.instance();
+        for neighbor in instance.neighbors.values_mut() {
             *neighbor = with_it(neighbor);
+        }
+        for range in instance.dynamic_neighbors.values_mut() {
+            let mut changed = DynamicNeighbors::clone(range);
+            changed.settings.cluster_id = cluster_id;
+            *range = Arc::new(changed);
         }
     }
 
@@ -452,10 +528,18 @@ impl Scenario {
             mended.peer_asn = PeerAsn::Number(router.asn);
             *neighbor = Arc::new(mended);
         }
-        let neighbors = self.neighbors.clone();
-        let instance = self.instance();
-        instance.enabled = true;
-        instance.neighbors = neighbors.into_iter().map(|n| (n.address, n)).collect();
+        self.name_neighbors();
+        if !self.unnamed.is_empty() {
+            let missing = |scenario: &mut Scenario, prefix: &IpPrefix| {
+                !scenario.instance().dynamic_neighbors.contains_key(prefix)
+            };
+            for prefix in ranges() {
+                if missing(self, &prefix) {
+                    self.set_range(prefix);
+                }
+            }
+        }
+        self.instance().enabled = true;
     }
 
     /// A prefix of a family that a router speaks.
@@ -749,6 +833,13 @@ fn long_communities(value: u32) -> Vec<[u32; 3]> {
 fn draw_families(random: &mut Random) -> FamilySet {
     let ipv4 = FamilySet::from_iter([Family::Ipv4Unicast]);
     *random.pick(&[FamilySet::ALL, FamilySet::ALL, FamilySet::ALL, ipv4])
+}
+
+/// Where routers may connect from without a name; one lies within another.
+fn ranges() -> impl Iterator<Item = IpPrefix> {
+    let v4 = |length| IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::new(10, 0, 0, 0), length));
+    let v6 = IpPrefix::V6(Ipv6Prefix::masked(NODE.ipv6, 112));
+    [v4(28), v4(30), v6].into_iter()
 }
 
 fn shortened(prefix: IpPrefix, length: u8) -> IpPrefix {

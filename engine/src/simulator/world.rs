@@ -14,7 +14,7 @@ use super::oracle::{Peering, expected_tables, sharing_key};
 use super::route::{Route, Table};
 use super::router::Router;
 use super::scenario::{Drained, Event, NODE, Scenario, Vrp};
-use crate::config::{DesiredState, Neighbor, diff};
+use crate::config::{DesiredState, Instance, Neighbor, diff, host_prefix};
 use crate::random::Random;
 use crate::rpki::{Publication, VrpTable};
 use crate::time::Time;
@@ -380,6 +380,7 @@ impl World {
                 self.scenario.change_neighbor(index);
             }
             Event::ToggleNeighbor => self.scenario.toggle_neighbor(index),
+            Event::ChangeRange => self.scenario.change_range(),
             Event::ChangeCluster => self.scenario.change_cluster(),
             Event::ChangeVrps => {
                 self.scenario.change_vrps();
@@ -519,7 +520,7 @@ impl World {
                 .established()
                 .filter(|(link, _)| self.node.has(*link));
             let held = self.scenario.drained(router.spec.index).is_some();
-            match (expected, found) {
+            match (&expected, found) {
                 // Its session ended, or never was, while it is drained: it stays so.
                 (Some(_), None) if held && router.established().is_none() => {}
                 (Some(_), None) => return Some(format!("router {address} has no session")),
@@ -530,8 +531,8 @@ impl World {
                 }
                 _ => {}
             }
-            if let (Some((_, families)), Some(_)) = (expected, found)
-                && router.ended_ribs() != families
+            if let (Some((_, families)), Some(_)) = (&expected, found)
+                && router.ended_ribs() != *families
             {
                 return Some(format!("router {address} waits for End-of-RIB"));
             }
@@ -559,21 +560,21 @@ impl World {
     }
 
     /// The session that a router must have: its neighbor, and the families.
-    fn expected_session(&self, router: &Router) -> Option<(&Neighbor, FamilySet)> {
+    fn expected_session(&self, router: &Router) -> Option<(Arc<Neighbor>, FamilySet)> {
         self.expected_session_of(router, router.up)
     }
 
-    fn expected_session_of(&self, router: &Router, up: bool) -> Option<(&Neighbor, FamilySet)> {
+    fn expected_session_of(&self, router: &Router, up: bool) -> Option<(Arc<Neighbor>, FamilySet)> {
         let instance = self.told.instances.values().next()?;
-        let neighbor = instance.neighbors.get(&router.spec.address.into())?;
+        let neighbor = neighbor_of(instance, router.spec.address)?;
         let dialled = router.spec.dials || (!neighbor.passive && router.spec.listens);
         let families = neighbor.families.intersection(router.spec.families);
-        let config = crate::session::SessionConfig::of(neighbor);
+        let config = crate::session::SessionConfig::of(&neighbor);
         let allowed = config.allows(router.spec.asn);
         let closed = self.scenario.drained(router.spec.index) == Some(Drained::Briefly);
         let wanted =
             up && instance.enabled && dialled && allowed && !closed && !families.is_empty();
-        wanted.then_some((&**neighbor, families))
+        wanted.then_some((neighbor, families))
     }
 
     fn compare(&mut self) -> Result<(), String> {
@@ -624,7 +625,7 @@ impl World {
     fn peering<'w>(
         &self,
         router: &'w Router,
-        neighbor: &'w Neighbor,
+        neighbor: Arc<Neighbor>,
         families: FamilySet,
         format: &'w WireFormat,
     ) -> Peering<'w> {
@@ -663,6 +664,19 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What the settings say of the router at an address: by name, or else by the longest prefix that it
+/// may connect from.
+fn neighbor_of(instance: &Instance, address: IpAddr) -> Option<Arc<Neighbor>> {
+    if let Some(named) = instance.neighbors.get(&address.into()) {
+        return Some(Arc::clone(named));
+    }
+    let own = host_prefix(address);
+    let around = instance.dynamic_neighbors.values();
+    let around = around.filter(|range| range.prefix.contains(own));
+    let range = around.max_by_key(|range| range.prefix.length())?;
+    Some(Arc::new(range.neighbor(address.into())))
 }
 
 /// The paths to each prefix, whatever they are called.
