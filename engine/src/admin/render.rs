@@ -33,7 +33,12 @@ pub fn peers(peers: &[Peer], faults: &[Fault], wide: bool) -> String {
     } else {
         let rows = peers.iter().map(|peer| peer_row(peer, named, wide));
         text.push_str(&table(Some(&columns), rows.collect(), &mut Vec::new()));
-        text.push_str("IPV4, IPV6: prefixes received/accepted/advertised\n");
+        text.push_str("IPV4, IPV6: prefixes received/accepted/advertised");
+        let mut families = peers.iter().flat_map(|peer| &peer.families);
+        if families.any(|family| family.stale > 0) {
+            text.push_str("; stale: received, and not said again since the peer went away");
+        }
+        text.push('\n');
     }
     push_faults(&mut text, faults);
     text
@@ -74,7 +79,13 @@ fn client(peer: &Peer) -> &'static str {
 
 fn counts(peer: &Peer, afi: &str) -> String {
     let family = peer.families.iter().find(|family| family.afi == afi);
-    or_dash(family.map(|f| format!("{}/{}/{}", f.received, f.accepted, f.advertised)))
+    or_dash(family.map(|f| {
+        let counts = format!("{}/{}/{}", f.received, f.accepted, f.advertised);
+        match f.stale {
+            0 => counts,
+            stale => format!("{counts}, {stale} stale"),
+        }
+    }))
 }
 
 /// A table of routes that is printed page by page, its columns aligned across the pages.
@@ -121,13 +132,16 @@ impl RoutesTable {
 }
 
 fn route_row(route: &Route, wide: bool) -> Vec<String> {
-    let mark = match (route.best, route.accepted) {
-        (true, _) => "*",
-        (false, true) => "",
-        (false, false) => "x",
+    let mut mark = match (route.best, route.accepted) {
+        (true, _) => "*".to_owned(),
+        (false, true) => String::new(),
+        (false, false) => "x".to_owned(),
     };
+    if route.stale {
+        mark.push('s');
+    }
     let mut row = vec![
-        mark.to_owned(),
+        mark,
         route.prefix.clone(),
         or_dash(route.next_hop.as_ref()),
         from(route),
@@ -160,14 +174,26 @@ fn marks(route: &Route) -> String {
     if let Some(rejected_by) = &route.rejected_by {
         marks.push(format!("rejected by {rejected_by}"));
     }
-    if route.stale {
-        marks.push("stale".to_owned());
-    }
+    marks.extend(stale(route).map(str::to_owned));
     if let Some(validation) = &route.validation {
         marks.push(format!("origin validation: {validation}"));
     }
     or_dash((!marks.is_empty()).then(|| marks.join(", ")))
 }
+
+/// In which way a route is stale.
+fn stale(route: &Route) -> Option<&'static str> {
+    let mut communities = route.communities.iter().flatten();
+    let is_long_lived = communities.any(|community| community == LLGR_STALE);
+    match (route.stale, is_long_lived) {
+        (false, _) => None,
+        (true, false) => Some("stale"),
+        (true, true) => Some("long-lived stale"),
+    }
+}
+
+/// What a route carries that stays past its peer's restart time (RFC 9494).
+const LLGR_STALE: &str = "65535:6";
 
 /// A line about something that happened.
 pub fn event(event: &WatchEvent) -> String {
@@ -423,6 +449,9 @@ pub fn attributes(route: &Route) -> String {
             parts.push(format!("{name} {}", values.join(" ")));
         }
     }
+    if let Some(stale) = stale(route) {
+        parts.push(format!("{stale}: its peer has yet to say it again"));
+    }
     parts.join(", ")
 }
 
@@ -568,6 +597,39 @@ mod tests {
              IPV4, IPV6: prefixes received/accepted/advertised\n\
              Faults in force\n  a.yaml:7: spec.x: unknown field; remove it\n"
         );
+    }
+
+    #[test]
+    fn what_is_stale_is_marked() {
+        let mut away = peer();
+        away.state = PeerState::Active;
+        away.families[0] = FamilyCounts {
+            stale: 3,
+            ..FamilyCounts::new(Family::Ipv4Unicast, 3, 2, 0)
+        };
+        let shown = peers(&[away], &[], false);
+        assert!(shown.contains("  3/2/0, 3 stale  "), "{shown}");
+        assert!(shown.contains("; stale: received, and not"), "{shown}");
+
+        let mut route = Route::new("default", parse_prefix("10.0.1.0/24").unwrap());
+        (route.best, route.stale) = (true, true);
+        let mark = |route: &Route, wide| {
+            let page = RoutesTable::new(wide).page(std::slice::from_ref(route));
+            let line = page.lines().nth(1).unwrap().trim_end().to_owned();
+            let words = line.split("  ").map(str::to_owned);
+            let last = words.clone().last().unwrap().trim().to_owned();
+            (words.clone().next().unwrap(), last)
+        };
+        assert_eq!(mark(&route, false).0, "*s");
+        assert_eq!(mark(&route, true).1, "stale");
+        assert!(attributes(&route).ends_with(", stale: its peer has yet to say it again"));
+        route.best = false;
+        route.communities = Some(vec!["65535:6".to_owned()]);
+        assert_eq!(mark(&route, false).0, "s");
+        assert_eq!(mark(&route, true).1, "long-lived stale");
+        route.accepted = false;
+        assert_eq!(mark(&route, false).0, "xs");
+        assert!(attributes(&route).contains(", long-lived stale: "));
     }
 
     #[test]

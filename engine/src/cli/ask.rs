@@ -37,6 +37,10 @@ pub(super) struct PeersArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Marks before a route: * the path in use; s stale, its peer has yet to say it \
+                        again; x rejected on import"
+)]
 pub(super) struct RoutesArgs {
     /// The table
     #[arg(value_enum)]

@@ -55,7 +55,7 @@ impl Shard {
 
     fn peer_now(&self, now: Time, instance: &Instance, peer: &Peer) -> model::Peer {
         let established = peer.established.as_ref();
-        let family = |family| match established {
+        let counts = |family| match established {
             Some(established) => {
                 let (received, accepted) = receive::counts(&peer.neighbor, established, family);
                 let group = instance.group(established.group);
@@ -71,6 +71,14 @@ impl Shard {
                     .map_or((0, 0), |kept| kept.counts(family));
                 FamilyCounts::new(family, received, accepted, 0)
             }
+        };
+        let stale = |family: Family| {
+            let stale = peer.learned()?.stale[family.index()].as_ref()?;
+            Some(stale.ids.len() as u64)
+        };
+        let family = |family| FamilyCounts {
+            stale: stale(family).unwrap_or_default(),
+            ..counts(family)
         };
         let since = now.saturating_since(match established {
             Some(established) => established.since,
@@ -480,6 +488,7 @@ impl Table<'_> {
         route.advertised_to = Some(peer.neighbor.address.to_string());
         route.path_id = told.path_id;
         route.best = path == self.rib.best(prefix.family(), id, self.guard);
+        route.stale = path.is_some_and(|path| path.flags.contains(PathFlags::STALE));
         route
     }
 

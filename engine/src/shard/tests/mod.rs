@@ -4,6 +4,7 @@ mod intervals;
 mod limits;
 mod options;
 mod roles;
+mod stale;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
