@@ -65,8 +65,19 @@ fn peer_row(peer: &Peer, named: bool, wide: bool) -> Vec<String> {
         row.push(or_dash(peer.group));
         row.push(peer.shard.to_string());
     }
-    row.push(or_dash(peer.last_error.as_ref()));
+    row.push(or_dash(last_error(peer, wide)));
     row
+}
+
+/// What is so now, or why the session is down. Why it was down before it came up again is shown only if
+/// wide, with its age.
+fn last_error(peer: &Peer, wide: bool) -> Option<String> {
+    let words = peer.last_error.clone()?;
+    match peer.last_error_age_seconds {
+        Some(age) if wide => Some(format!("{words} ({} ago)", duration(age))),
+        Some(_) if peer.state == PeerState::Established => None,
+        _ => Some(words),
+    }
 }
 
 fn client(peer: &Peer) -> &'static str {
@@ -575,6 +586,7 @@ mod tests {
             downtime_seconds: None,
             drain: None,
             last_error: None,
+            last_error_age_seconds: None,
             group: Some(0),
             shard: 0,
             families: vec![FamilyCounts::new(Family::Ipv4Unicast, 3, 2, 1)],
@@ -597,6 +609,23 @@ mod tests {
              IPV4, IPV6: prefixes received/accepted/advertised\n\
              Faults in force\n  a.yaml:7: spec.x: unknown field; remove it\n"
         );
+    }
+
+    #[test]
+    fn an_error_that_is_over_is_shown_only_if_wide_and_with_its_age() {
+        let mut was_down = peer();
+        was_down.last_error = Some("the router was silent".to_owned());
+        was_down.last_error_age_seconds = Some(185);
+        let shown = |peer: &Peer, wide| peers(std::slice::from_ref(peer), &[], wide);
+        assert!(!shown(&was_down, false).contains("silent"));
+        assert!(shown(&was_down, true).contains("the router was silent (3m05s ago)\n"));
+        was_down.state = PeerState::Active;
+        assert!(shown(&was_down, false).contains("the router was silent\n"));
+        // What is so now, whatever the state.
+        let mut drained = peer();
+        drained.last_error = Some("being drained".to_owned());
+        assert!(shown(&drained, false).contains("being drained\n"));
+        assert!(shown(&drained, true).contains("being drained\n"));
     }
 
     #[test]

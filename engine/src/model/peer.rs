@@ -39,6 +39,9 @@ pub struct Peer {
     pub drain: Option<DrainState>,
     /// Why the session went down last, or does not come up.
     pub last_error: Option<String>,
+    /// Seconds since that happened; none where `lastError` says what is so now (the peer is drained, or
+    /// not read, or says more prefixes than it is to), and without it.
+    pub last_error_age_seconds: Option<u64>,
     /// The update group, numbered within the shard; none while it is not established.
     pub group: Option<u32>,
     /// The shard that the peer lives on.
@@ -122,6 +125,7 @@ mod tests {
             downtime_seconds: Some(3),
             drain: None,
             last_error: Some("Cease/Administrative Shutdown".to_owned()),
+            last_error_age_seconds: Some(3),
             group: None,
             shard: 1,
             families: vec![FamilyCounts::new(Family::Ipv4Unicast, 3, 2, 1)],
@@ -133,7 +137,8 @@ mod tests {
                 r#""peerHostname":"tor1","localAddress":null,"localASN":65001,"routeReflectorClient":true,"#,
                 r#""routeServerClient":false,"state":"openSent","#,
                 r#""uptimeSeconds":null,"downtimeSeconds":3,"#,
-                r#""drain":null,"lastError":"Cease/Administrative Shutdown","group":null,"shard":1,"#,
+                r#""drain":null,"lastError":"Cease/Administrative Shutdown","#,
+                r#""lastErrorAgeSeconds":3,"group":null,"shard":1,"#,
                 r#""families":[{"afi":"ipv4","safi":"unicast","received":3,"accepted":2,"#,
                 r#""advertised":1,"stale":0}]}"#
             )

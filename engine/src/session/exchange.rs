@@ -276,11 +276,12 @@ impl Session {
         let alone = self.connections.iter().all(Option::is_none);
         // Beside one that is up, what became of another one says nothing of the session.
         if alone || (penalty != Penalty::Quick && self.established().is_none()) {
-            self.fail(Failure {
+            let failure = Failure {
                 words: words.clone(),
                 cause: ending.cause(),
                 ended_session: state == State::Established,
-            });
+            };
+            self.fail(now, failure);
         }
         if state >= State::OpenConfirm && alone {
             // RFC 4271 §8.2.2 goes through Idle from here.

@@ -32,7 +32,7 @@ impl Session {
         if !matches!(self.standing, Standing::Connect { .. }) {
             return;
         }
-        self.fail_to_dial(why);
+        self.fail_to_dial(now, why);
         self.standing = Standing::Active { retry: None };
         if self.connections.iter().all(Option::is_none) {
             self.hold_off(now, Penalty::Dial);
@@ -217,7 +217,7 @@ impl Session {
             Standing::Connect { deadline } if deadline <= now => {
                 // RFC 4271 §8.2.2, event 9 in Connect: drop the attempt, begin another.
                 self.abandon_attempt();
-                self.fail_to_dial("no answer");
+                self.fail_to_dial(now, "no answer");
                 self.dial(now);
                 self.note(now, "no answer");
             }

@@ -65,7 +65,7 @@ pub struct Session {
     /// The state that was logged last, and since when.
     shown: State,
     since: Time,
-    last_failure: Option<Failure>,
+    last_failure: Option<(Time, Failure)>,
     counters: Counters,
     own_restart: OwnRestart,
 }
@@ -157,7 +157,13 @@ impl Session {
 
     /// Why the session last failed, in one sentence with the mend. Stays while it is up again.
     pub fn last_error(&self) -> Option<&str> {
-        self.last_failure.as_ref().map(|failure| &*failure.words)
+        let failure = self.last_failure.as_ref();
+        failure.map(|(_, failure)| &*failure.words)
+    }
+
+    /// When it failed so: of several attempts that failed alike, the last.
+    pub fn last_error_at(&self) -> Option<Time> {
+        self.last_failure.as_ref().map(|(at, _)| *at)
     }
 
     /// What the Established connection negotiated, and its slot.
@@ -275,38 +281,40 @@ impl Session {
         self.counters.notifications_sent += 1;
     }
 
-    /// Logs the transition, if there was one: one event each.
     /// Notes why the session failed. What somebody has to configure is not hidden by an attempt
     /// that meets a closed door afterwards: that is most often its consequence.
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, now: Time, failure: Failure) {
         let bare = failure.cause == Cause::Bare;
         let known = self.last_failure.as_ref();
-        if known.is_some_and(|known| bare && known.cause == Cause::Said) {
+        if known.is_some_and(|(_, known)| bare && known.cause == Cause::Said) {
             return;
         }
-        self.last_failure = Some(failure);
+        self.last_failure = Some((now, failure));
     }
 
     /// No connection could be had. Said in the log when the reason is a new one, as the state may
     /// not change at all.
-    fn fail_to_dial(&mut self, why: &str) {
+    fn fail_to_dial(&mut self, now: Time, why: &str) {
         let words = words::unreachable(&self.config, why);
         if self.last_error() != Some(&words) {
             tracing::warn!(peer = %self.config.peer_address, "{words}");
         }
-        self.fail(Failure {
+        let failure = Failure {
             words,
             cause: Cause::Bare,
             ended_session: false,
-        });
+        };
+        self.fail(now, failure);
     }
 
     /// The session is up: what kept it from coming up is over. Why the one before it went down
     /// stays.
     fn forget_obstacles(&mut self) {
-        self.last_failure.take_if(|failure| !failure.ended_session);
+        self.last_failure
+            .take_if(|(_, failure)| !failure.ended_session);
     }
 
+    /// Logs the transition, if there was one: one event each.
     fn note(&mut self, now: Time, reason: &str) {
         let state = self.state();
         if state == self.shown {

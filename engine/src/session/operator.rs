@@ -34,11 +34,12 @@ impl Session {
     /// As [`Session::handle_stop`], with the words for the operator.
     pub fn handle_stop_for(&mut self, now: Time, notification: Notification, words: String) {
         self.handle_stop(now, notification);
-        self.fail(Failure {
+        let failure = Failure {
             words,
             cause: Cause::Said,
             ended_session: true,
-        });
+        };
+        self.fail(now, failure);
     }
 
     /// Closes every connection with `notification` and comes back by itself within a second. The
@@ -66,7 +67,7 @@ impl Session {
         }
         let old = std::mem::replace(&mut self.config, config);
         self.reset_ladders();
-        if let Some(failure) = &mut self.last_failure {
+        if let Some((_, failure)) = &mut self.last_failure {
             // What was wrong may be mended by this: what comes now counts again.
             failure.cause = Cause::Bare;
         }

@@ -18,7 +18,7 @@ impl Session {
     /// Leaves Idle: dials, or waits for the peer if passive; stays if withheld.
     pub(super) fn begin(&mut self, now: Time, reason: &str) {
         if let Some(why) = self.config.withheld.clone() {
-            self.fail(Failure::withheld(&why));
+            self.fail(now, Failure::withheld(&why));
             self.standing = Standing::Idle { until: None };
             self.note(now, &why);
             return;
@@ -56,7 +56,7 @@ impl Session {
             self.abandon_attempt();
             self.standing = Standing::Idle { until: None };
             if let (true, Some(why)) = (self.started, self.config.withheld.clone()) {
-                self.fail(Failure::withheld(&why));
+                self.fail(now, Failure::withheld(&why));
             }
             return;
         }

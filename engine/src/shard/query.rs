@@ -89,6 +89,16 @@ impl Shard {
             None => peer.neighbor.client,
         };
         let drain = self.drain_state(now, peer);
+        let holds_now = match (&drain, established) {
+            (Some((_, words)), _) => Some(words.clone()),
+            (None, Some(established)) if established.paused => Some(PAUSED_WORDS.to_owned()),
+            (None, Some(established)) => warning(&peer.neighbor, established),
+            (None, None) => None,
+        };
+        let error_age = || {
+            let at = peer.session.last_error_at()?;
+            Some(now.saturating_since(at).as_secs())
+        };
         model::Peer {
             instance: instance.name().to_owned(),
             peer_address: peer.neighbor.address.to_string(),
@@ -105,16 +115,11 @@ impl Shard {
             uptime_seconds: established.map(|_| since.as_secs()),
             downtime_seconds: established.is_none().then_some(since.as_secs()),
             drain: drain.as_ref().map(|(state, _)| *state),
-            last_error: match (drain, established) {
-                (Some((_, words)), _) => Some(words),
-                (_, Some(established)) if established.paused => Some(PAUSED_WORDS.to_owned()),
-                (_, Some(established))
-                    if let Some(words) = warning(&peer.neighbor, established) =>
-                {
-                    Some(words)
-                }
-                _ => peer.session.last_error().map(str::to_owned),
+            last_error_age_seconds: match holds_now {
+                Some(_) => None,
+                None => error_age(),
             },
+            last_error: holds_now.or_else(|| peer.session.last_error().map(str::to_owned)),
             group: established.map(|e| e.group as u32),
             shard: self.id.0,
             families: peer.neighbor.families.iter().map(family).collect(),

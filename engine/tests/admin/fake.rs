@@ -109,6 +109,7 @@ pub(crate) fn peer() -> Peer {
         downtime_seconds: Some(9),
         drain: None,
         last_error: Some("connection refused".to_owned()),
+        last_error_age_seconds: Some(9),
         group: None,
         shard: 0,
         families: vec![FamilyCounts::new(codec::Family::Ipv4Unicast, 0, 0, 0)],

@@ -357,6 +357,7 @@ fn what_has_to_be_configured_outlives_a_closed_door_until_the_session_is_up() {
     assert_eq!(drain(&mut session), ["connect"]);
     session.handle_connect_failed(at(101), "connection refused");
     assert_eq!(session.last_error(), Some(&*words));
+    assert_eq!(session.last_error_at(), Some(at(1)));
     assert_eq!(outgoing_in(Established).last_error(), None);
 }
 

@@ -81,7 +81,11 @@ fn it_comes_back_after_its_time() {
     assert!(bed.is_refused(address()));
     bed.wait(1);
     bed.connect(address(), &open(65002, 6, &[]));
-    assert_eq!(bed.peer(address()).state, PeerState::Established);
+    let peer = bed.peer(address());
+    assert_eq!(peer.state, PeerState::Established);
+    // What it was down for is told still, and when that was.
+    assert!(error(&bed).contains("restartAfterSeconds"));
+    assert_eq!(peer.last_error_age_seconds, Some(60));
 }
 
 #[test]
@@ -91,6 +95,7 @@ fn a_warning_is_shown_while_it_holds() {
     bed.say(connection, &announce(2, 65002, 6, |_| ()));
     assert!(error(&bed).starts_with("warning: "), "{}", error(&bed));
     assert!(error(&bed).contains("of at most 4 prefixes"));
+    assert_eq!(bed.peer(address()).last_error_age_seconds, None, "it is so");
     bed.say(connection, &withdraw(2));
     assert_eq!(error(&bed), "");
 }
