@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::watching::{WATCHERS_MAX, stream};
 use crate::admin::api::{ApiError, EngineApi, EventStream};
-use crate::config::PeerAddress;
+use crate::config::{InstanceId, PeerAddress};
 use crate::model::{
     Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
     RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind,
@@ -121,7 +121,21 @@ impl EngineHandle {
         }
     }
 
-    /// Whether a peer is a neighbor by its address, or a dynamic one that is there.
+    /// Leaves of every peer the row of the shard that it lives on, or would if it came: of an address
+    /// within a prefix each shard knows whether it is drained.
+    fn keep_owned(&self, peers: &mut Vec<Peer>) {
+        let directory = self.directory.load();
+        let named = directory.instances();
+        let ids: BTreeMap<&str, InstanceId> = named.map(|(id, name)| (&**name, *id)).collect();
+        peers.retain(|peer| {
+            let id = ids.get(&*peer.instance);
+            let place = id.zip(peer.peer_address.parse().ok());
+            let owner = place.and_then(|(id, address)| directory.owner(*id, address));
+            owner.is_none_or(|owner| owner == peer.shard)
+        });
+    }
+
+    /// Whether a peer is a neighbor by its address, or a dynamic one that is there or drained.
     async fn is_known(&self, instance: Option<&str>, peer: PeerAddress) -> Result<bool, ApiError> {
         let named = {
             let directory = self.directory.load();
@@ -215,6 +229,7 @@ impl EngineApi for EngineHandle {
             .ask_all(|reply| ShardCommand::Query(Query::Peers(query.instance.clone(), reply)))
             .await?;
         let mut peers: Vec<Peer> = answers.into_iter().flatten().collect();
+        self.keep_owned(&mut peers);
         peers.sort_by_cached_key(|peer| (peer.instance.clone(), address_key(&peer.peer_address)));
         Ok(peers)
     }
@@ -325,11 +340,9 @@ impl EngineApi for EngineHandle {
     async fn drain(&self, query: DrainQuery) -> Result<DrainReply, ApiError> {
         let wait = query.wait_seconds;
         let instance = query.instance.as_deref();
-        let undrained = query.peer.filter(|_| wait.is_none());
-        // A drained peer of a prefix is gone: what still holds its address is known to its shard.
-        let owners = undrained.map(|peer| self.owners(instance, peer));
-        let owners = owners.filter(|owners| !owners.is_empty());
-        let to_check = query.peer.filter(|_| owners.is_none());
+        // An address within a prefix is drained, or was, whether or not somebody is there.
+        let is_owned = |peer: &PeerAddress| !self.owners(instance, *peer).is_empty();
+        let to_check = query.peer.filter(|peer| !is_owned(peer));
         self.check(instance, to_check).await?;
         let answers = self
             .ask_all(|reply| ShardCommand::Drain {
@@ -339,15 +352,16 @@ impl EngineApi for EngineHandle {
                 reply,
             })
             .await?;
-        let peers = match &owners {
-            Some(owners) => {
-                let answers = owners.iter().map(|shard| answers.get(usize::from(*shard)));
-                answers.flatten().sum()
-            }
-            None => answers.iter().sum(),
-        };
-        match undrained {
-            Some(peer) if peers == 0 => Err(not_a_neighbor(peer)),
+        let directory = self.directory.load();
+        let by_shard = (0u8..).zip(&answers);
+        let peers = by_shard
+            .flat_map(|(shard, meant)| meant.iter().map(move |meant| (shard, meant)))
+            .filter(|(shard, (id, peer))| directory.owner(*id, *peer) == Some(*shard))
+            .count();
+        match query.peer {
+            Some(peer) if peers == 0 => Err(ApiError::NotFound(format!(
+                "{peer} is not drained; see `ringbgp peers`"
+            ))),
             _ => Ok(DrainReply { peers }),
         }
     }

@@ -113,8 +113,8 @@ pub enum ShardCommand {
         /// Takes the number of sessions.
         reply: Reply<usize>,
     },
-    /// Shut sessions down gracefully (RFC 8326) and keep them down, or end that. Answers how many
-    /// peers are meant.
+    /// Shut sessions down gracefully (RFC 8326) and keep them down, or end that. Answers which peers
+    /// that does something to.
     Drain {
         /// None: in all instances.
         instance: Option<String>,
@@ -122,8 +122,9 @@ pub enum ShardCommand {
         peer: Option<PeerAddress>,
         /// How long peers have to find other paths; none: they come up again.
         wait: Option<Duration>,
-        /// Takes the number of peers.
-        reply: Reply<usize>,
+        /// Takes the peers: also those that are not there and would come from a prefix, be it to this
+        /// shard or to another.
+        reply: Reply<Vec<(InstanceId, PeerAddress)>>,
     },
     /// Ask peers for their routes again (RFC 2918). Answers whom it asked and whom not.
     Refresh {

@@ -3,20 +3,22 @@
 //! What is drained is remembered by address in the instance, for as long as the daemon runs: peers
 //! that are configured, or connect, later are held by it too. A peer whose session is up is first
 //! told everything with GRACEFUL_SHUTDOWN, which is a matter of its export view; its session goes
-//! once that is sent and the time is over.
+//! once that is sent and the time is over. Of whoever comes from a prefix (`dynamic`) the address is all
+//! that is left then: it is shown for as long as it is drained.
 //!
 //! Invariant: a drained peer's session is up only while `Peer::draining` says until when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use codec::Notification;
 use codec::notification::cease;
 
-use super::Shard;
+use super::instance::Instance;
 use super::peer::{Peer, PeerId};
-use crate::config::{PeerAddress, longest_match};
-use crate::model::DrainState;
+use super::{Shard, peer};
+use crate::config::{Client, InstanceId, PeerAddress, longest_match};
+use crate::model::{self, DrainState, FamilyCounts, PeerState};
 use crate::time::Time;
 
 /// Between two looks whether a peer was told everything by now.
@@ -31,6 +33,9 @@ const TOLD_WITHIN: Duration = Duration::from_secs(60);
 pub(super) struct Drained {
     all: bool,
     but: BTreeSet<PeerAddress>,
+    /// Addresses within prefixes that were drained, and since when nobody is there: what an operator
+    /// named, and who was a peer then.
+    away: BTreeMap<PeerAddress, Time>,
 }
 
 impl Drained {
@@ -39,6 +44,10 @@ impl Drained {
     }
 
     fn set(&mut self, address: Option<PeerAddress>, drained: bool) {
+        if !drained {
+            self.away
+                .retain(|away, _| address.is_some_and(|address| address != *away));
+        }
         match address {
             None => {
                 self.all = drained;
@@ -69,31 +78,44 @@ impl Draining {
 }
 
 impl Shard {
-    /// Drains peers, or (no `wait`) lets them come up again. Returns how many are meant: of an address
-    /// also who connects from a prefix, and is no peer for as long as it is drained.
+    /// Drains peers, or (no `wait`) lets them come up again. Returns whom that does something to: of
+    /// those that are not there, who could come from a prefix.
     pub(super) fn set_drained(
         &mut self,
         now: Time,
         instance: Option<&str>,
         address: Option<PeerAddress>,
         wait: Option<Duration>,
-    ) -> usize {
-        let mut kept_out = 0;
+    ) -> Vec<(InstanceId, PeerAddress)> {
+        let peers = self.meant(instance, address);
+        let known = peers.iter().filter_map(|id| self.peers.get(*id));
+        let mut answer: Vec<_> = known
+            .filter(|peer| wait.is_some() || self.is_drained(peer))
+            .map(|peer| (peer.instance, peer.neighbor.address))
+            .collect();
         for (id, of) in &mut self.instances {
             if instance.is_some_and(|wanted| wanted != of.name()) {
                 continue;
             }
-            if let Some(address) = address
-                && wait.is_none()
-                && of.drained.holds(address)
-                && longest_match(&of.dynamic_neighbors, address.ip()).is_some()
-                && self.peers.find(*id, address).is_none()
-            {
-                kept_out += 1;
+            let is_away = |address: &PeerAddress| {
+                longest_match(&of.dynamic_neighbors, address.ip()).is_some()
+                    && self.peers.find(*id, *address).is_none()
+            };
+            let drained = &mut of.drained;
+            match (address.filter(is_away), address, wait) {
+                (Some(away), _, Some(_)) => {
+                    drained.away.entry(away).or_insert(now);
+                    answer.push((*id, away));
+                }
+                (Some(away), _, None) if drained.holds(away) => answer.push((*id, away)),
+                (None, None, None) => {
+                    let away = drained.away.keys().filter(|away| is_away(away));
+                    answer.extend(away.map(|away| (*id, *away)));
+                }
+                _ => {}
             }
-            of.drained.set(address, wait.is_some());
+            drained.set(address, wait.is_some());
         }
-        let peers = self.meant(instance, address);
         for id in &peers {
             match wait {
                 Some(wait) => self.begin_draining(now, *id, wait),
@@ -102,7 +124,7 @@ impl Shard {
         }
         // RFC-DONE 8326 §4.1: the peer is told all its routes again, with GRACEFUL_SHUTDOWN.
         self.regroup(&peers);
-        peers.len() + kept_out
+        answer
     }
 
     fn begin_draining(&mut self, now: Time, id: PeerId, wait: Duration) {
@@ -173,6 +195,11 @@ impl Shard {
     fn close_drained(&mut self, now: Time, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.draining = None;
+            let instance = self.instances.get_mut(&peer.instance);
+            if let Some(instance) = instance.filter(|_| peer.dynamic.is_some()) {
+                // It is no peer any more once its connection is closed.
+                instance.drained.away.insert(peer.neighbor.address, now);
+            }
         }
         let notification = Notification::cease(cease::ADMINISTRATIVE_SHUTDOWN);
         self.stop(
@@ -201,14 +228,53 @@ impl Shard {
                     draining.until.saturating_since(now).as_secs()
                 ),
             ),
-            None => (
-                DrainState::Drained,
-                "drained: it stays idle until `ringbgp undrain` or a restart of the daemon"
-                    .to_owned(),
-            ),
+            None => (DrainState::Drained, DRAINED_WORDS.to_owned()),
         })
     }
+
+    /// The rows of drained addresses within prefixes that nobody is at.
+    pub(super) fn drained_and_away(
+        &self,
+        now: Time,
+        id: InstanceId,
+        instance: &Instance,
+    ) -> Vec<model::Peer> {
+        let away = instance.drained.away.iter();
+        let rows = away.filter_map(|(address, since)| {
+            let range = longest_match(&instance.dynamic_neighbors, address.ip())?;
+            if !instance.drained.holds(*address) || self.peers.find(id, *address).is_some() {
+                return None;
+            }
+            let settings = &range.settings;
+            let families = settings.families.iter();
+            Some(model::Peer {
+                instance: instance.name().to_owned(),
+                peer_address: address.to_string(),
+                peer_asn: peer::expected_asn(settings),
+                peer_hostname: None,
+                local_address: None,
+                local_asn: settings.local_asn,
+                route_reflector_client: settings.client == Some(Client::RouteReflector),
+                route_server_client: settings.client == Some(Client::RouteServer),
+                state: PeerState::Idle,
+                uptime_seconds: None,
+                downtime_seconds: Some(now.saturating_since(*since).as_secs()),
+                drain: Some(DrainState::Drained),
+                last_error: Some(DRAINED_WORDS.to_owned()),
+                last_error_age_seconds: None,
+                group: None,
+                shard: self.id.0,
+                families: families
+                    .map(|family| FamilyCounts::new(family, 0, 0, 0))
+                    .collect(),
+            })
+        });
+        rows.collect()
+    }
 }
+
+const DRAINED_WORDS: &str =
+    "drained: it stays idle until `ringbgp undrain` or a restart of the daemon";
 
 #[cfg(test)]
 mod tests {
@@ -233,13 +299,14 @@ mod tests {
         rig
     }
 
+    /// How many peers that does something to.
     fn drain(rig: &mut Rig, peer: Option<&str>, wait: Option<Duration>) -> usize {
         let (sender, receiver) = std::sync::mpsc::channel();
         rig.command(ShardCommand::Drain {
             instance: None,
             peer: peer.map(|peer| peer.parse().unwrap()),
             wait,
-            reply: Box::new(move |peers| sender.send(peers).unwrap()),
+            reply: Box::new(move |peers| sender.send(peers.len()).unwrap()),
         });
         receiver.recv().unwrap()
     }
@@ -362,7 +429,13 @@ mod tests {
         let up = rig.establish("10.9.0.7", 65002);
         assert_eq!(drain(&mut rig, Some("10.9.0.7"), Some(Duration::ZERO)), 1);
         rig.pass(Duration::from_secs(1));
-        assert!(rig.closed.contains_key(&up) && rig.addresses().is_empty());
+        assert!(rig.closed.contains_key(&up));
+        let gone = row(&mut rig, "10.9.0.7");
+        assert_eq!(
+            (gone.state, gone.drain),
+            (PeerState::Idle, Some(DrainState::Drained))
+        );
+        assert!(gone.downtime_seconds.is_some_and(|seconds| seconds <= 1));
         let refused = rig.connect("10.9.0.7").unwrap();
         assert_eq!(
             rig.notification(refused).subcode,
@@ -377,7 +450,46 @@ mod tests {
         assert_eq!(drain(&mut rig, Some("10.9.0.7"), None), 1);
         rig.establish("10.9.0.7", 65002);
         assert_eq!(row(&mut rig, "10.9.0.7").state, PeerState::Established);
-        assert_eq!(drain(&mut rig, Some("10.9.0.7"), None), 1, "it is there");
+        assert_eq!(drain(&mut rig, Some("10.9.0.7"), None), 0, "is not drained");
+    }
+
+    #[test]
+    fn an_address_within_a_prefix_is_drained_before_anybody_is_there() {
+        let mut rig = Rig::new();
+        let range = |prefix: &str| {
+            Arc::new(DynamicNeighbors {
+                prefix: prefix.parse::<ipnet::IpNet>().unwrap().into(),
+                max_peers: 9,
+                settings: neighbor("10.9.0.0"),
+            })
+        };
+        let ranges = [range("10.9.0.0/24")];
+        rig.tell(Delta::DynamicNeighbors(INSTANCE, ranges.into()));
+        assert_eq!(drain(&mut rig, Some("10.8.0.7"), Some(MINUTE)), 0);
+        assert_eq!(drain(&mut rig, Some("10.9.0.7"), Some(MINUTE)), 1);
+        assert_eq!(row(&mut rig, "10.9.0.7").drain, Some(DrainState::Drained));
+        let refused = rig.connect("10.9.0.7").unwrap();
+        assert_eq!(
+            rig.notification(refused).subcode,
+            cease::CONNECTION_REJECTED
+        );
+        // Who was there when all were drained is shown, who comes by is not.
+        rig.establish("10.9.0.8", 65002);
+        drain(&mut rig, None, Some(Duration::ZERO));
+        rig.pass(Duration::from_secs(1));
+        rig.connect("10.9.0.9");
+        assert_eq!(rig.addresses(), ["10.9.0.7", "10.9.0.8"]);
+        assert_eq!(drain(&mut rig, Some("10.9.0.8"), None), 1);
+        assert_eq!(rig.addresses(), ["10.9.0.7"]);
+        // With their prefix they are nobody's.
+        let ranges = [range("10.9.1.0/24")];
+        rig.tell(Delta::DynamicNeighbors(INSTANCE, ranges.into()));
+        assert_eq!(rig.addresses(), [""; 0]);
+        let ranges = [range("10.9.0.0/16")];
+        rig.tell(Delta::DynamicNeighbors(INSTANCE, ranges.into()));
+        assert_eq!(drain(&mut rig, None, None), 1);
+        assert_eq!(rig.addresses(), [""; 0]);
+        rig.establish("10.9.0.7", 65002);
     }
 
     #[test]

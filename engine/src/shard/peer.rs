@@ -155,14 +155,19 @@ impl Peer {
         }
     }
 
-    /// The AS that the peer is expected to have, if it is a certain one.
+    /// See [`expected_asn`].
     pub(super) fn expected_asn(&self) -> Option<u32> {
-        use crate::config::PeerAsn;
-        match self.neighbor.peer_asn {
-            PeerAsn::Number(asn) => Some(asn),
-            PeerAsn::Internal => Some(self.neighbor.local_asn),
-            PeerAsn::Any | PeerAsn::External => None,
-        }
+        expected_asn(&self.neighbor)
+    }
+}
+
+/// The AS that a peer is expected to have, if it is a certain one.
+pub(super) fn expected_asn(neighbor: &Neighbor) -> Option<u32> {
+    use crate::config::PeerAsn;
+    match neighbor.peer_asn {
+        PeerAsn::Number(asn) => Some(asn),
+        PeerAsn::Internal => Some(neighbor.local_asn),
+        PeerAsn::Any | PeerAsn::External => None,
     }
 }
 

@@ -44,13 +44,14 @@ impl Shard {
     }
 
     fn peers_now(&self, now: Time, instance: Option<&str>) -> Vec<model::Peer> {
-        let all = self.peers.iter().map(|(_, peer)| peer);
-        all.filter_map(|peer| {
+        let is_meant = |of: &Instance| instance.is_none_or(|wanted| wanted == of.name());
+        let there = self.peers.iter().filter_map(|(_, peer)| {
             let of = self.instances.get(&peer.instance)?;
-            let meant = instance.is_none_or(|wanted| wanted == of.name());
-            meant.then(|| self.peer_now(now, of, peer))
-        })
-        .collect()
+            is_meant(of).then(|| self.peer_now(now, of, peer))
+        });
+        let instances = self.instances.iter().filter(|(_, of)| is_meant(of));
+        let away = instances.flat_map(|(id, of)| self.drained_and_away(now, *id, of));
+        there.chain(away).collect()
     }
 
     fn peer_now(&self, now: Time, instance: &Instance, peer: &Peer) -> model::Peer {

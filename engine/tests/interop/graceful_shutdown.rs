@@ -4,6 +4,7 @@ use crate::daemon::{Daemon, config, neighbor, policy};
 use crate::lab::{Lab, ROUTER_V4};
 use crate::process::eventually;
 use crate::router::{Router, RouterKind, RouterSpec};
+use crate::scripted::{Addresses, End, PEER_ASN, Peer, RINGBGP_ASN};
 
 const POLICY: &str = "10.0.1.0/24";
 
@@ -51,6 +52,50 @@ fn drained(kind: RouterKind, asn: u32, community: &str) {
     assert_eq!(daemon.ask(&["undrain"]).unwrap()["peers"], 1);
     let table = router.wait_for(&[POLICY]);
     assert_eq!(table[POLICY].communities, [""; 0]);
+}
+
+/// Who connects from a prefix is kept out by its address, whether or not it is there when it is
+/// drained, and whichever shard it would live on.
+#[test]
+fn who_would_connect_from_a_prefix_is_drained_by_its_address() {
+    let addresses = Addresses::new();
+    let range = format!(
+        "peerPrefix: {}/24, peerASN: {PEER_ASN}, nextHop: {{ipv4: 192.0.2.5}}",
+        addresses.host(0)
+    );
+    let config = config(RINGBGP_ASN, &addresses.options(), &[range]);
+    let manifests = [
+        ("config.yaml", &*config),
+        ("policy.yaml", &*policy("ours", &[POLICY])),
+    ];
+    let daemon = Daemon::start(None, &manifests);
+    let mut there = Peer::establish(addresses, 10);
+    there.wait_for_prefixes(&[POLICY]);
+    for number in 10..14 {
+        let address = addresses.host(number).to_string();
+        let drained = daemon.ask(&["drain", &address, "--wait", "0s"]).unwrap();
+        assert_eq!(drained["peers"], 1);
+        let row = daemon.peer(&address).unwrap();
+        assert_eq!(
+            (&row["state"], &row["drain"]),
+            (&"idle".into(), &"drained".into())
+        );
+    }
+    there.wait_for_end();
+    assert_eq!(daemon.ask(&["peers"]).unwrap().as_array().unwrap().len(), 4);
+    let mut late = Peer::connect(addresses, 11);
+    let End::Notification(refusal) = late.wait_for_end() else {
+        panic!("closed without a word");
+    };
+    assert_eq!((refusal.code, refusal.subcode), (6, 5));
+    let address = addresses.host(11).to_string();
+    assert_eq!(daemon.ask(&["undrain", &address]).unwrap()["peers"], 1);
+    let again = daemon.ask(&["undrain", &address]);
+    assert!(again.is_err_and(|error| error.contains("is not drained")));
+    Peer::establish(addresses, 11).wait_for_prefixes(&[POLICY]);
+    assert_eq!(daemon.ask(&["undrain"]).unwrap()["peers"], 3);
+    let elsewhere = daemon.ask(&["drain", "192.0.2.77"]);
+    assert!(elsewhere.is_err_and(|error| error.contains("is not a neighbor")));
 }
 
 // RFC-SHOWN 8326 §4.1
