@@ -287,13 +287,30 @@ pub(super) fn reset(args: ResetArgs) -> Result<(), Failure> {
         let mut client = Client::connect(&args.ask.admin).await?;
         Ok(client.reset(&query).await?)
     })?;
-    match args.ask.output {
-        Format::Json => print(&(json(&reply)? + "\n")),
-        _ => print(&match reply.peers {
-            1 => "1 peer reset.\n".to_owned(),
-            peers => format!("{peers} peers reset.\n"),
-        }),
+    if let (Some(peer), 0) = (args.peer, reply.peers) {
+        return Err(nothing_done(peer, "reset", reply.notes));
     }
+    if args.ask.output == Format::Json {
+        return print(&(json(&reply)? + "\n"));
+    }
+    for note in &reply.notes {
+        complain(&format!("ringbgp: {note}"));
+    }
+    print(&match reply.peers {
+        0 => "No peer reset.\n".to_owned(),
+        1 => "1 peer reset.\n".to_owned(),
+        peers => format!("{peers} peers reset.\n"),
+    })
+}
+
+/// Nothing came of what was asked of one peer.
+fn nothing_done(peer: PeerAddress, what: &str, notes: Vec<String>) -> Failure {
+    let why = notes.into_iter().next();
+    Failure::Asked(
+        why.unwrap_or_else(|| {
+            format!("{peer} was not {what}: nobody is there; see `ringbgp peers`")
+        }),
+    )
 }
 
 pub(super) fn refresh(args: RefreshArgs) -> Result<(), Failure> {
@@ -305,8 +322,8 @@ pub(super) fn refresh(args: RefreshArgs) -> Result<(), Failure> {
         let mut client = Client::connect(&args.ask.admin).await?;
         Ok(client.refresh(&query).await?)
     })?;
-    if let (Some(_), 0, Some(why)) = (args.peer, reply.peers, reply.notes.first()) {
-        return Err(Failure::Asked(why.clone()));
+    if let (Some(peer), 0) = (args.peer, reply.peers) {
+        return Err(nothing_done(peer, "asked", reply.notes));
     }
     if args.ask.output == Format::Json {
         return print(&(json(&reply)? + "\n"));
@@ -315,6 +332,7 @@ pub(super) fn refresh(args: RefreshArgs) -> Result<(), Failure> {
         complain(&format!("ringbgp: {note}"));
     }
     print(&match reply.peers {
+        0 => "No peer asked for its routes.\n".to_owned(),
         1 => "1 peer asked for its routes.\n".to_owned(),
         peers => format!("{peers} peers asked for their routes.\n"),
     })

@@ -44,6 +44,7 @@ pub(super) fn drain(args: DrainArgs) -> Result<(), Failure> {
         &args.ask,
         reply,
         "drained; `ringbgp undrain` lets them come up again",
+        "No peer is there to be drained now; who comes later is.\n",
     )
 }
 
@@ -53,7 +54,8 @@ pub(super) fn undrain(args: UndrainArgs) -> Result<(), Failure> {
         let mut client = Client::connect(&args.ask.admin).await?;
         ask(&mut client, &args.ask, args.peer, None).await
     })?;
-    say(&args.ask, reply, "not drained any more")
+    let what = "not drained any more";
+    say(&args.ask, reply, what, "No peer was drained.\n")
 }
 
 async fn ask(
@@ -89,10 +91,11 @@ async fn wait_until_closed(client: &mut Client, args: &DrainArgs) -> Result<(), 
     }
 }
 
-fn say(ask: &AskArgs, reply: DrainReply, what: &str) -> Result<(), Failure> {
+fn say(ask: &AskArgs, reply: DrainReply, what: &str, nobody: &str) -> Result<(), Failure> {
     match ask.output {
         Format::Json => print(&(json(&reply)? + "\n")),
         _ => print(&match reply.peers {
+            0 => nobody.to_owned(),
             1 => format!("1 peer {what}.\n"),
             peers => format!("{peers} peers {what}.\n"),
         }),

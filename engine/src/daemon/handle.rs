@@ -314,9 +314,12 @@ impl EngineApi for EngineHandle {
                 reply,
             })
             .await?;
-        Ok(ResetReply {
-            peers: answers.into_iter().sum(),
-        })
+        let mut whole = ResetReply::default();
+        for answer in answers {
+            whole.peers += answer.peers;
+            whole.notes.extend(answer.notes);
+        }
+        Ok(whole)
     }
 
     async fn watch(&self, query: WatchQuery) -> Result<EventStream, ApiError> {

@@ -183,7 +183,7 @@ mod tests {
             Ok(Vec::new())
         }
         async fn reset(&self, _: ResetQuery) -> Result<ResetReply, ApiError> {
-            Ok(ResetReply { peers: 0 })
+            Ok(ResetReply::default())
         }
         async fn watch(&self, _: WatchQuery) -> Result<EventStream, ApiError> {
             Ok(EventStream::new(|_| std::task::Poll::Ready(None)))

@@ -419,10 +419,13 @@ pub struct ResetQuery {
 }
 
 /// What a reset did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResetReply {
-    /// How many peers' sessions were told to go down and come up again.
+    /// How many peers' sessions, up or coming up, were closed to come up again, or are held down no
+    /// longer (`maxPrefixes`).
     pub peers: usize,
+    /// Why others were not, one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// What is to be watched.
@@ -496,7 +499,8 @@ pub struct DrainQuery {
 /// What was begun, or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainReply {
-    /// How many peers are meant.
+    /// How many peers are drained for it, or are not any more and were before: those that are there, and
+    /// addresses within prefixes that are known to be drained.
     pub peers: usize,
 }
 

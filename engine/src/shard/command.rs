@@ -8,7 +8,9 @@ use rib::{OpenChange, RibWriter, ShardMask};
 
 use super::watch::Watch;
 use crate::config::{Delta, InstanceId, OriginChange, PeerAddress};
-use crate::model::{CoveringVrp, Peer, PeerVerdict, RefreshReply, Route, RoutesQuery, RoutesReply};
+use crate::model::{
+    CoveringVrp, Peer, PeerVerdict, RefreshReply, ResetReply, Route, RoutesQuery, RoutesReply,
+};
 use crate::rpki::Publication;
 use codec::IpPrefix;
 
@@ -104,14 +106,14 @@ pub enum ShardCommand {
     Vrps(InstanceId, Publication),
     /// Something to be answered.
     Query(Query),
-    /// Reset sessions: Cease/Administrative Reset. Answers how many.
+    /// Reset sessions: Cease/Administrative Reset. Answers how many, and whose not.
     Reset {
         /// None: in all instances.
         instance: Option<String>,
         /// None: every peer.
         peer: Option<PeerAddress>,
-        /// Takes the number of sessions.
-        reply: Reply<usize>,
+        /// Takes what came of it.
+        reply: Reply<ResetReply>,
     },
     /// Shut sessions down gracefully (RFC 8326) and keep them down, or end that. Answers which peers
     /// that does something to.

@@ -15,6 +15,7 @@ use super::import;
 use super::instance::Instance;
 use super::peer::{Peer, PeerId, socket_options, source_info};
 use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange, PeerAddress};
+use crate::model::ResetReply;
 use crate::session::{Session, SessionConfig, State};
 use crate::time::Time;
 
@@ -133,14 +134,19 @@ impl Shard {
         }
     }
 
+    /// Closes sessions, so that they come up anew.
     pub(super) fn reset(
         &mut self,
         now: Time,
         instance: Option<&str>,
         address: Option<PeerAddress>,
-    ) -> usize {
-        let mut count = 0;
+    ) -> ResetReply {
+        let mut reply = ResetReply::default();
         for id in self.meant(instance, address) {
+            match self.peers.get(id).and_then(|peer| self.without_reset(peer)) {
+                None => reply.peers += 1,
+                Some(why) => reply.notes.push(why),
+            }
             if let Some(peer) = self.peers.get_mut(id) {
                 let notification = Notification::cease(cease::ADMINISTRATIVE_RESET)
                     .with_shutdown_communication("reset by its operator");
@@ -149,10 +155,38 @@ impl Shard {
                 self.drain(now, id);
                 self.give_up(id);
                 self.let_go(now, id);
-                count += 1;
             }
         }
-        count
+        reply
+    }
+
+    /// What is to be said of a peer whose session a reset does not bring up anew; none: it does.
+    fn without_reset(&self, peer: &Peer) -> Option<String> {
+        let address = peer.neighbor.address;
+        let has_session = peer.session.state() >= State::OpenSent;
+        let instance = self.instances.get(&peer.instance);
+        let why = if self.is_drained(peer) {
+            let undrain = format!("it is drained; `ringbgp undrain {address}` lets it come up");
+            if has_session {
+                return Some(format!("{address} was closed and stays so: {undrain}"));
+            }
+            undrain
+        } else if !instance.is_some_and(Instance::enabled) {
+            "BGP is disabled in the settings of this node (enabled: false)".to_owned()
+        } else if peer.held.is_some() || has_session {
+            return None;
+        } else if let Some(why) = &peer.session.config().withheld {
+            format!("it stays idle: {why}")
+        } else if peer.neighbor.passive {
+            "it has no session, and is waited for to connect (passive)".to_owned()
+        } else {
+            "it has no session, and is dialled again within a second".to_owned()
+        };
+        let kept = match peer.retained {
+            Some(_) => "; the routes that were kept until it is back are removed",
+            None => "",
+        };
+        Some(format!("{address} was not reset: {why}{kept}"))
     }
 
     /// The peers that a command means.

@@ -92,6 +92,13 @@ fn answers_go_to_standard_output_in_the_form_asked_for() {
 
     let (code, stdout, _) = ringbgp(&["reset", "10.0.0.6", "--admin", admin]);
     assert_eq!((code, stdout.as_str()), (0, "1 peer reset.\n"));
+    // Of all, this one is none.
+    let (code, stdout, stderr) = ringbgp(&["reset", "--admin", admin]);
+    assert_eq!((code, &*stdout), (0, "No peer reset.\n"));
+    assert_eq!(
+        stderr,
+        "ringbgp: 10.0.0.6 was not reset: it has no session\n"
+    );
 
     let (code, stdout, _) = ringbgp(&["refresh", "10.0.0.6", "--admin", admin]);
     assert_eq!((code, &*stdout), (0, "1 peer asked for its routes.\n"));
@@ -101,6 +108,8 @@ fn answers_go_to_standard_output_in_the_form_asked_for() {
     assert_eq!(code, 0);
     assert!(stdout.starts_with("1 peer drained; "), "{stdout}");
     assert_eq!(ringbgp(&["drain", "--wait", "60", "--admin", admin]).0, 2);
+    let (code, stdout, _) = ringbgp(&["undrain", "--admin", admin]);
+    assert_eq!((code, &*stdout), (0, "No peer was drained.\n"));
 }
 
 #[test]

@@ -167,6 +167,12 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     let (code, _, stderr) = ringbgp(&["refresh", "127.0.0.2", "--admin", admin]);
     assert_eq!(code, 1);
     assert!(stderr.contains("its session is not up"), "{stderr}");
+    let (code, _, stderr) = ringbgp(&["reset", "127.0.0.2", "--admin", admin]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("was not reset: it has no"), "{stderr}");
+    let (code, _, stderr) = ringbgp(&["undrain", "127.0.0.2", "--admin", admin]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("127.0.0.2 is not drained"), "{stderr}");
 
     let (code, _, stderr) = ringbgp(&run);
     assert_eq!(code, 1, "its socket is taken");

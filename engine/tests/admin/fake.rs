@@ -55,6 +55,7 @@ impl EngineApi for Fake {
     async fn reset(&self, query: ResetQuery) -> Result<ResetReply, ApiError> {
         Ok(ResetReply {
             peers: query.peer.iter().count(),
+            notes: query.peer.is_none().then(not_reset).into_iter().collect(),
         })
     }
 
@@ -92,6 +93,10 @@ impl EngineApi for Fake {
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
         Ok(Vec::new())
     }
+}
+
+fn not_reset() -> String {
+    "10.0.0.6 was not reset: it has no session".to_owned()
 }
 
 pub(crate) fn peer() -> Peer {

@@ -42,7 +42,13 @@ async fn converse() {
             peer,
         })
         .await;
-    assert_eq!(reset, Ok(ResetReply { peers: 1 }));
+    assert_eq!(
+        reset,
+        Ok(ResetReply {
+            peers: 1,
+            notes: Vec::new()
+        })
+    );
 
     let instance = Some("blue".to_owned());
     let unknown = client.peers(&PeersQuery { instance }).await;

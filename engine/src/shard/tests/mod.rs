@@ -3,6 +3,7 @@
 mod intervals;
 mod limits;
 mod options;
+mod resets;
 mod roles;
 mod stale;
 
@@ -170,14 +171,17 @@ impl Bed {
     }
 
     /// The operator resets everything.
-    fn reset(&mut self) {
+    fn reset(&mut self) -> model::ResetReply {
+        let answer = Arc::new(Mutex::new(model::ResetReply::default()));
+        let to = Arc::clone(&answer);
         let command = ShardCommand::Reset {
             instance: None,
             peer: None,
-            reply: Box::new(|_| ()),
+            reply: Box::new(move |reply| *to.lock().unwrap() = reply),
         };
         self.shard.handle_command(self.now, command);
         self.run();
+        answer.lock().unwrap().clone()
     }
 
     /// The NOTIFICATION among what a peer has been sent since this was asked last.
