@@ -86,7 +86,7 @@ pub fn peer_address(remote: SocketAddr) -> Option<PeerAddress> {
 /// Where to connect to.
 ///
 /// # Errors
-/// Words: the peer's link is not there.
+/// Words with the mend: the peer's link is not there.
 pub fn socket_address(peer: PeerAddress, port: u16) -> Result<SocketAddr, String> {
     let (IpAddr::V6(ip), Some(zone)) = (peer.ip(), peer.zone()) else {
         return Ok(SocketAddr::new(peer.ip(), port));
@@ -96,7 +96,8 @@ pub fn socket_address(peer: PeerAddress, port: u16) -> Result<SocketAddr, String
     match named.find_map(|interface| interface.index.filter(|_| interface.name == zone)) {
         Some(index) => Ok(SocketAddrV6::new(ip, port, 0, index).into()),
         None => Err(format!(
-            "there is no interface {zone} with an address on this machine"
+            "this machine has no interface {zone}, or none of that name with an address; correct what \
+             stands behind % in the neighbor's address, or bring the interface up"
         )),
     }
 }

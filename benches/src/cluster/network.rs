@@ -303,7 +303,7 @@ impl Network {
                         shard.handle_connected(now, connection, own, local);
                     } else {
                         reflector.links.remove(&connection);
-                        shard.handle_connect_failed(now, connection, "refused".into());
+                        shard.handle_connect_failed(now, connection, "refused");
                     }
                 }
             }

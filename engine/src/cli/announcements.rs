@@ -142,6 +142,7 @@ fn told(
     if let Password::Missing(why) = &neighbor.password {
         return Err(Untold::Never(format!("its session stays idle: {why}")));
     }
+    socket_address(neighbor.address, BGP_PORT).map_err(Untold::Never)?;
     let local = neighbor
         .local_address
         .or_else(|| source_towards(neighbor.address));
@@ -341,6 +342,14 @@ mod tests {
         let shown = text(&self::announcements(&desired, &NoInterfaces));
         let line = "to 127.0.0.2, next hop 127.0.0.1\n";
         assert!(shown.contains(line), "{shown}");
+    }
+
+    #[test]
+    fn nothing_goes_over_an_interface_that_is_not_there() {
+        let neighbors = "[{peerAddress: 'fe80::9%nosuch', peerASN: 65002}]";
+        let shown = text(&announcements(&desired(neighbors), &NoInterfaces));
+        let why = "\n  not to fe80::9%nosuch: this machine has no interface nosuch, ";
+        assert_eq!(shown.matches(why).count(), 2, "{shown}");
     }
 
     #[test]

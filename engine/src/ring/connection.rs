@@ -22,6 +22,7 @@ use super::io::{Batch, Io};
 use super::socket;
 use crate::config::InstanceId;
 use crate::interfaces::{peer_address, socket_address};
+use crate::session::ConnectFailure;
 
 /// Octets taken from the core for one write.
 const WRITE_OCTETS: usize = 256 * 1024;
@@ -97,24 +98,23 @@ pub(super) fn open<C: Core, I: Io>(
     id: ConnectionId,
     to: Arc<ConnectTarget>,
 ) {
-    let stream = socket_address(to.peer, to.port).and_then(|remote| {
-        let socket = socket::outgoing(&to, remote)?;
-        let stream = I::begin_connect(socket, remote);
-        let stream = stream.map_err(|error| socket::connect_words(&error, &to))?;
-        Ok((stream, remote))
-    });
+    let stream = socket_address(to.peer, to.port)
+        .and_then(|remote| Ok((socket::outgoing(&to, remote)?, remote)))
+        .map_err(ConnectFailure::Here)
+        .and_then(|(socket, remote)| {
+            let stream = I::begin_connect(socket, remote);
+            let stream = stream.map_err(|error| socket::connect_failure(&error, &to))?;
+            Ok((stream, remote))
+        });
     match stream {
         Ok((stream, remote)) => {
             let connection = Connection::new(id, remote.ip(), stream, Phase::Connecting);
             remember(shared, &connection);
             spawn(connect(Rc::clone(shared), connection, remote, to));
         }
-        Err(words) => {
+        Err(why) => {
             let now = shared.clock.now();
-            shared
-                .core
-                .borrow_mut()
-                .handle_connect_failed(now, id, words);
+            shared.core.borrow_mut().handle_connect_failed(now, id, why);
         }
     }
 }
@@ -161,11 +161,11 @@ async fn connect<C: Core, I: Io>(
         Err(error) => {
             connection.phase.set(Phase::Ended);
             shared.forget(connection.id);
-            let words = socket::connect_words(&error, &to);
+            let why = socket::connect_failure(&error, &to);
             shared
                 .core
                 .borrow_mut()
-                .handle_connect_failed(now, connection.id, words);
+                .handle_connect_failed(now, connection.id, why);
             shared.changed();
         }
     }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::config::{InstanceId, PeerAddress};
+use crate::session::ConnectFailure;
 use crate::shard::{Shard, ShardCommand};
 use crate::time::Time;
 
@@ -39,8 +40,8 @@ pub trait Core: 'static {
         remote: SocketAddr,
     );
 
-    /// A connection that was asked for could not be had; `words` say why.
-    fn handle_connect_failed(&mut self, now: Time, connection: ConnectionId, words: String);
+    /// A connection that was asked for could not be had.
+    fn handle_connect_failed(&mut self, now: Time, connection: ConnectionId, why: ConnectFailure);
 
     /// A peer connected. None: it is closed without a word.
     fn handle_accepted(
@@ -110,8 +111,8 @@ impl Core for Shard {
         self.handle_connected(now, connection, local, remote);
     }
 
-    fn handle_connect_failed(&mut self, now: Time, connection: ConnectionId, words: String) {
-        self.handle_connect_failed(now, connection, words);
+    fn handle_connect_failed(&mut self, now: Time, connection: ConnectionId, why: ConnectFailure) {
+        self.handle_connect_failed(now, connection, why);
     }
 
     fn handle_accepted(

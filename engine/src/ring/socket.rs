@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, Socket, Type};
 
 use super::core::{ConnectTarget, SocketOptions};
 use crate::config::host_prefix;
+use crate::session::ConnectFailure;
 
 /// Internetwork control, class selector 6 (RFC 4271 §5 leaves it open; RFC 4594 §3.1 says CS6).
 const CLASS_CS6: u32 = 0xC0;
@@ -104,7 +105,9 @@ pub(super) fn outgoing(target: &ConnectTarget, remote: SocketAddr) -> Result<Soc
 
 fn cannot_bind(local: IpAddr, error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::EADDRNOTAVAIL) => format!("the local address {local} is not on this machine"),
+        Some(libc::EADDRNOTAVAIL) => {
+            format!("the local address {local} is not on this machine; correct localAddress")
+        }
         _ => format!("the local address {local} cannot be used: {error}"),
     }
 }
@@ -305,10 +308,25 @@ pub(super) fn addresses(socket: &impl AsFd) -> io::Result<(SocketAddr, SocketAdd
     Ok((local, remote))
 }
 
-/// Why a connection could not be had, in words with the mend.
-pub(super) fn connect_words(error: &io::Error, target: &ConnectTarget) -> String {
+/// Why a connection could not be had.
+pub(super) fn connect_failure(error: &io::Error, target: &ConnectTarget) -> ConnectFailure {
     let signed = target.options.password.is_some();
-    match error.raw_os_error() {
+    ConnectFailure::There(match error.raw_os_error() {
+        Some(libc::EADDRNOTAVAIL) => {
+            return ConnectFailure::Here(match target.local {
+                Some(local) => format!(
+                    "the local address {local} cannot be used, or has no free port; correct \
+                     localAddress"
+                ),
+                None => "there is no local address, or no free port; give this machine an address \
+                         that reaches the peer"
+                    .to_owned(),
+            });
+        }
+        Some(libc::EACCES | libc::EPERM) => {
+            let words = "not permitted; see whether a firewall of this machine forbids it";
+            return ConnectFailure::Here(words.to_owned());
+        }
         Some(libc::ECONNREFUSED) => {
             format!(
                 "connection refused (nothing listens on port {}, or a firewall rejects it)",
@@ -326,20 +344,13 @@ pub(super) fn connect_words(error: &io::Error, target: &ConnectTarget) -> String
         }
         Some(libc::ENETUNREACH) => "no route to the peer's network".to_owned(),
         Some(libc::EHOSTUNREACH) => "no route to the peer".to_owned(),
-        Some(libc::EADDRNOTAVAIL) => match target.local {
-            Some(local) => format!("the local address {local} cannot be used, or has no free port"),
-            None => "no local address or no free port".to_owned(),
-        },
         // The last is what a connection says that was reset as soon as it stood.
         Some(libc::ECONNRESET | libc::ENOTCONN) => {
             "the peer reset the connection at once (does it know this address as a neighbor?)"
                 .to_owned()
         }
-        Some(libc::EACCES | libc::EPERM) => {
-            "not permitted (by a firewall of this machine?)".to_owned()
-        }
         _ => error.to_string(),
-    }
+    })
 }
 
 /// Why a connection ended, in words.
@@ -397,7 +408,10 @@ mod tests {
             options: SocketOptions::default(),
         };
         let words = outgoing(&target, remote).unwrap_err();
-        assert_eq!(words, "the local address 192.0.2.7 is not on this machine");
+        assert_eq!(
+            words,
+            "the local address 192.0.2.7 is not on this machine; correct localAddress"
+        );
     }
 
     #[test]

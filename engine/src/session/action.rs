@@ -109,6 +109,30 @@ pub enum SessionAction {
     Down(Down),
 }
 
+/// Why a connection could not be had, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectFailure {
+    /// Something of this machine is in the way; with the mend.
+    Here(String),
+    /// The peer did not answer, or refused.
+    There(String),
+}
+
+impl ConnectFailure {
+    /// What was in the way.
+    pub fn words(&self) -> &str {
+        match self {
+            ConnectFailure::Here(words) | ConnectFailure::There(words) => words,
+        }
+    }
+}
+
+impl From<&str> for ConnectFailure {
+    fn from(words: &str) -> ConnectFailure {
+        ConnectFailure::There(words.to_owned())
+    }
+}
+
 /// Why an Established session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {

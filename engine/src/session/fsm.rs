@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use codec::notification::cease;
 use codec::{Family, Message, Notification};
 
-use super::action::{Accept, Received, SessionAction, Slot};
+use super::action::{Accept, ConnectFailure, Received, SessionAction, Slot};
 use super::backoff::Penalty;
 use super::connection::{Connection, Phase};
 use super::exchange::Ending;
@@ -28,18 +28,19 @@ impl Session {
     }
 
     /// An attempt asked for by [`SessionAction::Connect`] failed (event 18).
-    pub fn handle_connect_failed(&mut self, now: Time, why: &str) {
+    pub fn handle_connect_failed(&mut self, now: Time, why: impl Into<ConnectFailure>) {
+        let why = why.into();
         if !matches!(self.standing, Standing::Connect { .. }) {
             return;
         }
-        self.fail_to_dial(now, why);
+        self.fail_to_dial(now, &why);
         self.standing = Standing::Active { retry: None };
         if self.connections.iter().all(Option::is_none) {
             self.hold_off(now, Penalty::Dial);
         } else {
             self.wait_beside(now);
         }
-        self.note(now, why);
+        self.note(now, why.words());
     }
 
     /// The peer connected to us (event 17); `local` is our end. If it is taken, OPEN is sent.
@@ -217,7 +218,7 @@ impl Session {
             Standing::Connect { deadline } if deadline <= now => {
                 // RFC 4271 §8.2.2, event 9 in Connect: drop the attempt, begin another.
                 self.abandon_attempt();
-                self.fail_to_dial(now, "no answer");
+                self.fail_to_dial(now, &"no answer".into());
                 self.dial(now);
                 self.note(now, "no answer");
             }

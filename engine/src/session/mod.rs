@@ -41,7 +41,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use codec::Notification;
 
-pub use action::{Accept, Counters, Down, Negotiated, Received, SessionAction, Slot, State};
+pub use action::{
+    Accept, ConnectFailure, Counters, Down, Negotiated, Received, SessionAction, Slot, State,
+};
 pub use config::SessionConfig;
 pub use restart::{Graceful, OwnRestart};
 
@@ -294,7 +296,7 @@ impl Session {
 
     /// No connection could be had. Said in the log when the reason is a new one, as the state may
     /// not change at all.
-    fn fail_to_dial(&mut self, now: Time, why: &str) {
+    fn fail_to_dial(&mut self, now: Time, why: &ConnectFailure) {
         let words = words::unreachable(&self.config, why);
         if self.last_error() != Some(&words) {
             tracing::warn!(peer = %self.config.peer_address, "{words}");

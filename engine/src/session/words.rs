@@ -5,7 +5,7 @@ use std::time::Duration;
 use codec::Notification;
 use codec::notification::{self as code, cease, message_header, open};
 
-use super::action::State;
+use super::action::{ConnectFailure, State};
 use super::config::SessionConfig;
 use super::exchange::reason;
 use crate::config::PeerAddress;
@@ -129,7 +129,16 @@ pub(super) fn lost(peer: PeerAddress, state: State, why: &str) -> String {
 }
 
 /// The connection could not be had.
-pub(super) fn unreachable(config: &SessionConfig, why: &str) -> String {
+pub(super) fn unreachable(config: &SessionConfig, why: &ConnectFailure) -> String {
+    let why = match why {
+        ConnectFailure::Here(why) => {
+            return format!(
+                "cannot connect to peer {} from here: {why}",
+                config.peer_address
+            );
+        }
+        ConnectFailure::There(why) => why,
+    };
     // A kernel drops what is signed with another key in silence (RFC 2385 §2).
     let keys = if config.keyed {
         ", and that both sides have the same MD5 password"

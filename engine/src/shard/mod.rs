@@ -67,7 +67,7 @@ pub use watch::{Event, Watch, Watched, watch};
 
 use crate::config::{InstanceId, PeerAddress};
 use crate::group::{Interfaces, MemberId, Outbox};
-use crate::session::{Accept, Received, Slot};
+use crate::session::{Accept, ConnectFailure, Received, Slot};
 use crate::time::Time;
 
 /// What a shard is made with.
@@ -210,13 +210,18 @@ impl Shard {
         }
     }
 
-    /// A connection that was asked for could not be had; `words` say why.
-    pub fn handle_connect_failed(&mut self, now: Time, connection: ConnectionId, words: String) {
+    /// A connection that was asked for could not be had.
+    pub fn handle_connect_failed(
+        &mut self,
+        now: Time,
+        connection: ConnectionId,
+        why: impl Into<ConnectFailure>,
+    ) {
         let Some(id) = self.forget_connection(connection) else {
             return;
         };
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.session.handle_connect_failed(now, &words);
+            peer.session.handle_connect_failed(now, why);
             self.drain(now, id);
         }
     }

@@ -353,7 +353,7 @@ impl Node {
     pub(super) fn on_refused(&mut self, now: Time, link: LinkId, net: &mut Network) {
         if let Some((shard, connection)) = self.forget(link) {
             let host = &mut self.shards[shard].shard;
-            host.handle_connect_failed(now, connection, "connection refused".to_owned());
+            host.handle_connect_failed(now, connection, "connection refused");
             self.settle(now, shard, net);
         }
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::config::InstanceId;
+use crate::session::ConnectFailure::{Here, There};
 use toy::{Command, Event, Running, SOON, start, start_many};
 
 /// Runs `body` on every driver that this machine has.
@@ -112,8 +113,11 @@ fn a_refused_connection_is_said_in_words() {
         drop(listener);
         let shard = start(driver);
         shard.connect(1, target(remote));
-        let words = shard.wait_connect_failed(ConnectionId(1));
-        assert!(words.starts_with("connection refused"), "{words}");
+        let why = shard.wait_connect_failed(ConnectionId(1));
+        assert!(
+            matches!(&why, There(why) if why.starts_with("connection refused")),
+            "{why:?}"
+        );
         let foreign = Some("192.0.2.1".parse().unwrap());
         shard.connect(
             2,
@@ -122,10 +126,24 @@ fn a_refused_connection_is_said_in_words() {
                 ..target(remote)
             },
         );
-        let words = shard.wait_connect_failed(ConnectionId(2));
+        let why = shard.wait_connect_failed(ConnectionId(2));
+        let words = "the local address 192.0.2.1 is not on this machine; ";
         assert!(
-            words.contains("192.0.2.1 is not on this machine"),
-            "{words}"
+            matches!(&why, Here(why) if why.starts_with(words)),
+            "{why:?}"
+        );
+        shard.connect(
+            3,
+            ConnectTarget {
+                peer: "fe80::9%nosuch".parse().unwrap(),
+                ..target(remote)
+            },
+        );
+        let why = shard.wait_connect_failed(ConnectionId(3));
+        let words = "this machine has no interface nosuch, ";
+        assert!(
+            matches!(&why, Here(why) if why.starts_with(words)),
+            "{why:?}"
         );
     });
 }

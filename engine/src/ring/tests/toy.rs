@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::config::{InstanceId, PeerAddress};
 use crate::ring::*;
+use crate::session::ConnectFailure;
 use crate::time::{Clock, Time};
 
 /// Longer than anything that works takes.
@@ -37,7 +38,7 @@ pub(super) enum Command {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Event {
     Connected(ConnectionId, SocketAddr, SocketAddr),
-    ConnectFailed(ConnectionId, String),
+    ConnectFailed(ConnectionId, ConnectFailure),
     Accepted(ConnectionId, std::net::IpAddr),
     Closed(ConnectionId, String),
     /// All octets of one queue so far.
@@ -125,8 +126,8 @@ impl Core for Toy {
         self.tell(Event::Connected(connection, local, remote));
     }
 
-    fn handle_connect_failed(&mut self, _: Time, connection: ConnectionId, words: String) {
-        self.tell(Event::ConnectFailed(connection, words));
+    fn handle_connect_failed(&mut self, _: Time, connection: ConnectionId, why: ConnectFailure) {
+        self.tell(Event::ConnectFailed(connection, why));
     }
 
     fn handle_accepted(
@@ -299,9 +300,9 @@ impl Running {
         })
     }
 
-    pub(super) fn wait_connect_failed(&self, id: ConnectionId) -> String {
+    pub(super) fn wait_connect_failed(&self, id: ConnectionId) -> ConnectFailure {
         self.wait(|event| match event {
-            Event::ConnectFailed(connection, words) if *connection == id => Some(words.clone()),
+            Event::ConnectFailed(connection, why) if *connection == id => Some(why.clone()),
             _ => None,
         })
     }

@@ -9,7 +9,7 @@ use super::scripted::{
 };
 use super::{at, config, local, seconds};
 use crate::config::PeerAsn;
-use crate::session::{Accept, Session, Slot, State};
+use crate::session::{Accept, ConnectFailure, Session, Slot, State};
 
 use State::{Active, Connect, Established, Idle, OpenConfirm, OpenSent};
 
@@ -359,6 +359,22 @@ fn what_has_to_be_configured_outlives_a_closed_door_until_the_session_is_up() {
     assert_eq!(session.last_error(), Some(&*words));
     assert_eq!(session.last_error_at(), Some(at(1)));
     assert_eq!(outgoing_in(Established).last_error(), None);
+}
+
+#[test]
+fn what_is_in_the_way_here_is_not_blamed_on_the_peer() {
+    let words = |why: ConnectFailure| {
+        let mut session = Session::new(config(), 1);
+        session.handle_start(at(0));
+        session.handle_connect_failed(at(1), why);
+        session.last_error().unwrap().to_owned()
+    };
+    let here = ConnectFailure::Here("this machine has no interface eth9".to_owned());
+    assert_eq!(
+        words(here),
+        "cannot connect to peer 10.0.0.6 from here: this machine has no interface eth9"
+    );
+    assert!(words("connection refused".into()).contains("see whether BGP runs there"));
 }
 
 #[test]
