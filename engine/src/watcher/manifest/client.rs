@@ -1,7 +1,7 @@
 //! `routeReflectorClient` and `routeServerClient` of a neighbor.
 
 use super::fields::{Field, Fields};
-use crate::config::{Client, Export, Import, PeerAsn};
+use crate::config::{Client, Export, Import, PeerAsn, Role};
 use crate::watcher::fault::Report;
 
 /// What the neighbor is a client of. The rest of its settings is read already; No
@@ -10,6 +10,7 @@ pub(super) fn client(
     fields: &mut Fields<'_>,
     (peer_asn, local_asn): (Option<PeerAsn>, Option<u32>),
     (import, export): (&Import, &Export),
+    role: Option<Role>,
     report: &mut Report,
 ) -> Option<Client> {
     let reflector = wanted(fields, "routeReflectorClient", report);
@@ -35,6 +36,12 @@ pub(super) fn client(
         (None, Some(field)) if internal == Some(true) => {
             let message = "true is not accepted for a peer of our own AS: a route server's \
                            clients are external peers (RFC 7947)";
+            field.fault(report, message);
+            return None;
+        }
+        (None, Some(field)) if role == Some(Role::RouteServerClient) => {
+            let message = "true does not go with role: rs-client, by which the neighbor is the \
+                           route server and we its client: role rs, or none, is accepted";
             field.fault(report, message);
             return None;
         }

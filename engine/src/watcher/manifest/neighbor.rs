@@ -128,6 +128,7 @@ fn settings(
             fields,
             (peer_asn, local_asn.or(instance_asn)),
             (&import, &export),
+            role,
             report,
         ),
         import,

@@ -291,6 +291,11 @@ fn what_is_wrong_with_a_neighbor_is_named() {
             "peerASN: any\nrouteReflectorClient: true\nrouteServerClient: true",
             "routeServerClient: routeReflectorClient is there too: one of the two",
         ),
+        (
+            "peerASN: any\nimport: all\nrole: rs-client\nrouteServerClient: true",
+            "f.yaml:12: spec.bgpPeering.neighbors[0].routeServerClient: true does not go with role: \
+             rs-client",
+        ),
         ("peerASN: 65001\nrouteReflectorClient: yes", "true or false"),
         (
             "peerASN: 1\nmaxPrefixes: {ipv4: -1}",
@@ -372,7 +377,8 @@ fn clients_of_reflectors_and_route_servers_are_taken() {
     let contents = config(
         "localASN: 65001\nclusterID: 192.0.2.1\nneighbors:\n\
          - {peerAddress: 10.0.0.1, peerASN: 65001, import: all, routeReflectorClient: true}\n\
-         - {peerAddress: 10.0.0.2, peerASN: 65002, export: all, routeServerClient: true}\n\
+         - {peerAddress: 10.0.0.2, peerASN: 65002, export: all, role: rs, \
+         routeServerClient: true}\n\
          - {peerAddress: 10.0.0.3, peerASN: any, import: all, routeReflectorClient: true}\n\
          - {peerAddress: 10.0.0.4, peerASN: 65001, routeReflectorClient: false, \
          routeServerClient: false}\n",
