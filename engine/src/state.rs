@@ -8,13 +8,16 @@
 //! resources in force came from, and what was announced. A file that says otherwise, or cannot be
 //! read whole, is not used, and that is said in one sentence.
 //!
+//! The directory is one daemon's, which holds a lock on it for as long as it runs: another one would
+//! take this one's routes for its own, and either would overwrite what the other has to find.
+//!
 //! Written by a thread of its own, at most once a second, and once more at the end; a file is replaced
 //! as a whole. It holds the texts of Secrets: only its owner may read it. Nothing is flushed to the
 //! disk: what a power failure loses belongs to a boot that is over.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -99,29 +102,38 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub struct StateDirectory {
     path: PathBuf,
     belongs: Belongs,
+    /// Locked; none where the file system knows no locks. The kernel lets it go with the process.
+    _lock: Option<fs::File>,
 }
 
+/// The file that is locked; it says which process did that last.
+const LOCK: &str = "lock";
+
 impl StateDirectory {
-    /// Makes the directory if it is not there, and looks whether it can be written to.
+    /// Makes the directory if it is not there, and looks whether it can be written to and is nobody
+    /// else's.
     ///
     /// # Errors
     /// One sentence with the mend.
     pub fn open(path: &Path, belongs: Belongs) -> Result<StateDirectory, String> {
+        let unwritable = |error: io::Error| {
+            format!(
+                "--state {} cannot be written to ({error}); name a directory of this user's",
+                path.display()
+            )
+        };
+        let mut builder = fs::DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(path);
+        made.map_err(unwritable)?;
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let lock = options.mode(0o600).open(path.join(LOCK));
         let directory = StateDirectory {
             path: path.to_owned(),
             belongs,
+            _lock: lock_for_life(lock.map_err(unwritable)?, path)?,
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .and_then(|()| directory.create_new().map(drop))
-            .map_err(|error| {
-                format!(
-                    "--state {} cannot be written to ({error}); name a directory of this user's",
-                    path.display()
-                )
-            })?;
+        directory.create_new().map_err(unwritable)?;
         Ok(directory)
     }
 
@@ -186,6 +198,44 @@ impl StateDirectory {
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         options.open(self.path.join(TEMPORARY))
+    }
+}
+
+/// Takes the lock, and writes into it who has it. None: there is no such thing here.
+///
+/// # Errors
+/// One sentence with the mend: another daemon has it.
+fn lock_for_life(mut lock: fs::File, directory: &Path) -> Result<Option<fs::File>, String> {
+    match lock.try_lock() {
+        Ok(()) => {
+            // For people only: who cannot be named is another process all the same.
+            let _ = lock
+                .set_len(0)
+                .and_then(|()| lock.rewind())
+                .and_then(|()| writeln!(lock, "{}", std::process::id()));
+            Ok(Some(lock))
+        }
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let named = lock.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+            let holder = match named {
+                true => format!("another daemon, process {}", holder.trim()),
+                false => "another daemon".to_owned(),
+            };
+            Err(format!(
+                "--state {} is in use by {holder}; stop that one, or name a directory of this \
+                 daemon's own",
+                directory.display()
+            ))
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            tracing::warn!(
+                "--state {} cannot be locked ({error}): see to it that no other daemon is started \
+                 with it",
+                directory.display()
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -308,6 +358,7 @@ mod tests {
         assert!(directory.read().unwrap().is_none(), "a first start");
         directory.write(&Knowledge::default()).unwrap();
         assert!(directory.read().unwrap().is_some());
+        drop(directory);
         let mode = fs::metadata(path.join(NAME)).unwrap();
         assert_eq!(std::os::unix::fs::MetadataExt::mode(&mode) & 0o777, 0o600);
         for (other, words) in [
@@ -321,6 +372,29 @@ mod tests {
             let refused = refusal(&open(&path, other));
             assert!(refused.contains(words), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_one_daemons_as_long_as_that_runs() {
+        let place = tempfile::tempdir().unwrap();
+        let belongs = || belongs("boot", "s", "n");
+        let first = open(place.path(), belongs());
+        let error = StateDirectory::open(place.path(), belongs()).unwrap_err();
+        let holder = format!(
+            "is in use by another daemon, process {}; ",
+            std::process::id()
+        );
+        assert!(error.contains(&holder), "{error}");
+        assert!(
+            error.ends_with("a directory of this daemon's own"),
+            "{error}"
+        );
+        drop(first);
+        // What an ended process left is no lock, whatever it says.
+        fs::write(place.path().join(LOCK), "12345678\n").unwrap();
+        open(place.path(), belongs());
+        let holder = fs::read_to_string(place.path().join(LOCK)).unwrap();
+        assert_eq!(holder.trim(), std::process::id().to_string());
     }
 
     #[test]

@@ -150,7 +150,9 @@ fn the_daemon_answers_and_ends_on_sigterm() {
         "--admin",
         admin,
     ];
-    let run = [&run[..], &["--manifests", manifests]].concat();
+    let state = directory.path().join("state");
+    let state = state.to_str().unwrap();
+    let run = [&run[..], &["--manifests", manifests, "--state", state]].concat();
     let daemon = Running::start(&run);
     wait_for_routes(admin);
     let (code, stdout, _) = ringbgp(&["peers", "-o", "json", "--admin", admin]);
@@ -177,6 +179,14 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     let (code, _, stderr) = ringbgp(&run);
     assert_eq!(code, 1, "its socket is taken");
     assert!(stderr.contains("another daemon answers"), "{stderr}");
+    let other = directory.path().join("other.sock");
+    let run = ["run", "--admin", other.to_str().unwrap()];
+    let run = [&run[..], &["--manifests", manifests, "--state", state]].concat();
+    let (code, _, stderr) = ringbgp(&run);
+    assert_eq!(code, 1, "its state directory is taken");
+    let pid = daemon.child.id();
+    let words = format!("is in use by another daemon, process {pid}; stop that one");
+    assert!(stderr.contains(&words), "{stderr}");
     assert_eq!(daemon.end_by(Signal::TERM), Some(0));
     assert!(!Path::new(admin).exists());
 }
