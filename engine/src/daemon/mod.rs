@@ -108,13 +108,9 @@ impl Engine {
             .enable_all()
             .build()?;
         let control = runtime.handle().clone();
-        let handover = Arc::new(Handover {
-            directory: Arc::clone(&directory),
-            shards: Arc::clone(&senders),
-            settled,
-        });
-        control.spawn(listen_as_planned(plan, handover, answer, report));
         let clock = Clock::system();
+        let handover = Handover::new(Arc::clone(&directory), Arc::clone(&senders), settled, clock);
+        control.spawn(listen_as_planned(plan, Arc::new(handover), answer, report));
         let rtr = RtrClients::new(clock, publish_to(Arc::clone(&senders)));
         let mut engine = Engine {
             handle: EngineHandle::new(Arc::clone(&senders), Arc::clone(&directory), rtr.clone()),

@@ -3,14 +3,15 @@
 //! The sockets follow a plan: what is planned and not open is opened (again and again, if it
 //! cannot be had), what is open and not planned is closed, keys of TCP MD5 are set and removed
 //! live. An accepted connection goes as a bare descriptor to the shard that owns the peer, before
-//! any operation on it; a peer that nobody owns is closed at once. No BGP here.
+//! any operation on it; a peer that nobody owns is closed at once, and that is said (`strangers`). No
+//! BGP here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,9 +22,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::inbox::{InboxSender, Message};
+use super::strangers::Strangers;
 use super::{port_owner, socket};
 use crate::config::{InstanceId, PeerAddress, longest_match};
 use crate::interfaces::peer_address;
+use crate::time::Clock;
 
 /// Which shard owns which peer, and what the instances are called.
 #[derive(Clone, Debug, Default)]
@@ -324,14 +327,33 @@ impl Open {
 /// Where accepted connections go.
 pub struct Handover<C> {
     /// Who owns which peer.
-    pub directory: Arc<ArcSwap<Directory>>,
+    directory: Arc<ArcSwap<Directory>>,
     /// The shards by number.
-    pub shards: Arc<[InboxSender<C>]>,
+    shards: Arc<[InboxSender<C>]>,
     /// False while peers are being told of: what is accepted meanwhile waits.
-    pub settled: watch::Receiver<bool>,
+    settled: watch::Receiver<bool>,
+    clock: Clock,
+    /// Locked while a connection is turned away; no route is.
+    strangers: Mutex<Strangers>,
 }
 
 impl<C> Handover<C> {
+    /// To these shards, by number; while `settled` is false, what is accepted waits.
+    pub fn new(
+        directory: Arc<ArcSwap<Directory>>,
+        shards: Arc<[InboxSender<C>]>,
+        settled: watch::Receiver<bool>,
+        clock: Clock,
+    ) -> Handover<C> {
+        Handover {
+            directory,
+            shards,
+            settled,
+            clock,
+            strangers: Mutex::default(),
+        }
+    }
+
     fn hand_over(&self, instances: &[InstanceId], remote: SocketAddr, stream: TcpStream) {
         let directory = self.directory.load();
         let Some(peer) = peer_address(remote) else {
@@ -343,7 +365,11 @@ impl<C> Handover<C> {
             Some((*instance, self.shards.get(usize::from(shard))?))
         });
         let Some((instance, shard)) = owner else {
-            tracing::debug!(%peer, "closed a connection from an address that is no neighbor");
+            let strangers = self.strangers.lock();
+            let mut strangers = strangers.unwrap_or_else(PoisonError::into_inner);
+            if let Some(words) = strangers.came(self.clock.now(), peer) {
+                tracing::warn!("{words}");
+            }
             return;
         };
         let Ok(stream) = stream.into_std() else {
@@ -411,11 +437,12 @@ mod tests {
             directory.insert(*instance, (*peer).into(), 0);
         }
         let (sender, inbox) = inbox();
-        let handover = Arc::new(Handover {
-            directory: Arc::new(ArcSwap::from_pointee(directory)),
-            shards: Arc::new([sender]),
-            settled: watch::channel(true).1,
-        });
+        let handover = Arc::new(Handover::new(
+            Arc::new(ArcSwap::from_pointee(directory)),
+            Arc::new([sender]),
+            watch::channel(true).1,
+            Clock::system(),
+        ));
         let (plans, receiver) = watch::channel(Arc::default());
         let (reports, failures) = mpsc::unbounded_channel();
         let (answers, _) = crossbeam_channel::unbounded();

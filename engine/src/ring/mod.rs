@@ -23,6 +23,7 @@ mod port_owner;
 mod probe;
 mod rtr;
 mod socket;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod thread;

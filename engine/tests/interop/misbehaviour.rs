@@ -207,3 +207,21 @@ fn who_stops_reading_is_told_so_and_dropped() {
     }
     daemon.wait_for_error(&addresses.host(BAD).to_string(), &[words]);
 }
+
+#[test]
+fn a_stranger_is_turned_away_and_named_once() {
+    let (daemon, addresses, mut good) = daemon_with_a_good_session("");
+    let address = addresses.host(77);
+    for _ in 0..3 {
+        assert_eq!(Peer::connect(addresses, 77).wait_for_end(), End::Closed);
+    }
+    let words = format!("closed a connection from {address}: no neighbor has this address");
+    eventually("the stranger is named", || {
+        match daemon.log().matches(&words).count() {
+            1 => Ok(()),
+            count => Err(format!("{count} times")),
+        }
+    });
+    daemon.write("second.yaml", &policy("second", &[SENTINEL]));
+    good.wait_for_prefixes(&[PREFIX, SENTINEL]);
+}
