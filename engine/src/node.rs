@@ -14,6 +14,7 @@ use crate::admin::socket::AdminSocket;
 use crate::daemon::{Engine, EngineHandle, EngineOptions, Grounds, Resources};
 use crate::model::{Claim, Fault, Policy, Source};
 use crate::ring::IoMode;
+use crate::shard::Deferral;
 use crate::state::{Belongs, StateDirectory, StateWriter};
 use crate::watcher::{Keep, Options, SharedKnowledge, SystemHost, Watcher};
 
@@ -67,7 +68,9 @@ impl Node {
             shards: options.shards,
             pin: options.pin,
             io: options.io,
-            restarted: before.is_some(),
+            deferral: before.as_ref().map_or_else(Deferral::default, |saved| {
+                Deferral::after_restart(saved.keepers.clone())
+            }),
         })
         .map_err(|error| error.to_string())?;
         let output = move |deltas| dispatcher.dispatch(deltas);

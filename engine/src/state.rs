@@ -5,7 +5,7 @@
 //! what it told before. That is only so if the machine has not started anew meanwhile, if this is the
 //! same node reading the same source, and if nothing that was announced is forgotten because its
 //! manifest is broken just now. So exactly that is kept: boot id, node and source, the texts that the
-//! resources in force came from, and what was announced. A file that says otherwise, or cannot be
+//! resources in force came from, what was announced, and who was asked to keep it. A file that says otherwise, or cannot be
 //! read whole, is not used, and that is said in one sentence.
 //!
 //! The directory is one daemon's, which holds a lock on it for as long as it runs: another one would
@@ -26,6 +26,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Keepers;
 use crate::time::Clock;
 use crate::watcher::{Forms, Knowledge, SharedKnowledge};
 
@@ -60,6 +61,10 @@ pub struct Saved {
     pub forms: Forms,
     /// The own routes that were announced, by instance.
     pub announced: BTreeMap<String, Vec<String>>,
+    /// Who was asked to keep them; none: the file is of a version that did not say, and whoever is asked
+    /// now is held to have been.
+    #[serde(default)]
+    pub keepers: Option<Keepers>,
 }
 
 impl Belongs {
@@ -186,6 +191,7 @@ impl StateDirectory {
             belongs: self.belongs.clone(),
             forms: knowledge.forms().clone(),
             announced: knowledge.announced(),
+            keepers: Some(knowledge.keepers()),
         };
         let body = serde_json::to_vec(&saved)?;
         let mut file = self.create_new()?;

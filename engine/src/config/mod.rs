@@ -17,9 +17,11 @@ use crate::policy::{Policy, Sources};
 
 mod delta;
 mod dynamic;
+mod keepers;
 mod limits;
 mod role;
 
+pub use keepers::Keepers;
 pub use limits::{LimitAction, MaxPrefixes};
 pub use role::Role;
 mod rpki;

@@ -207,7 +207,7 @@ impl Dispatcher {
         let mut hands: BTreeMap<u8, Vec<Arc<Neighbor>>> = BTreeMap::new();
         for neighbor in neighbors {
             let peer = neighbor.address;
-            if neighbor.is_awaited()
+            if self.deferral.awaits(&known.settings.name, &neighbor)
                 && !known.neighbors.named.contains_key(&peer)
                 && !self.deferral.is_over()
             {

@@ -51,9 +51,9 @@ pub struct EngineOptions {
     pub pin: bool,
     /// How shards reach the network.
     pub io: IoMode,
-    /// The process before this one told peers routes that still stand in forwarding: OPEN says so,
-    /// and peers are told nothing before their own routes have come (RFC 4724 §4.1).
-    pub restarted: bool,
+    /// After a restart: what OPEN says of it, and until when peers are told nothing, since their own
+    /// routes are to come first (RFC 4724 §4.1).
+    pub deferral: Deferral,
 }
 
 /// An engine cannot start.
@@ -125,10 +125,7 @@ impl Engine {
         let cpus = usable_cpus();
         let established = EstablishedPeers::default();
         let dynamic_peers = DynamicPeers::default();
-        let deferral = match options.restarted {
-            true => Deferral::after_restart(),
-            false => Deferral::default(),
-        };
+        let deferral = options.deferral.clone();
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let start = ShardStart {
                 name: format!("bgp-shard-{index}"),

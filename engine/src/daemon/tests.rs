@@ -37,7 +37,7 @@ impl Node {
             shards: Some(shards),
             pin: false,
             io,
-            restarted: false,
+            deferral: Default::default(),
         })
         .unwrap();
         Node {

@@ -19,8 +19,9 @@ use codec::{Family, FamilySet};
 
 use super::Shard;
 use super::command::Action;
+use super::instance::Instance;
 use super::peer::PeerId;
-use crate::config::{Import, Neighbor, Password};
+use crate::config::{Import, InstanceId, Keepers, Neighbor, Password};
 use crate::session::OwnRestart;
 use crate::time::Time;
 
@@ -37,21 +38,43 @@ struct Waiting {
     peers: AtomicUsize,
     is_open: AtomicBool,
     over: AtomicBool,
+    /// Whom the process before asked to keep our routes; none: whoever is asked now.
+    keepers: Option<Keepers>,
 }
 
 impl Deferral {
-    /// Of a process that restarted. Without it ([`Deferral::default`]) nothing is deferred.
-    pub fn after_restart() -> Deferral {
+    /// Of a process that restarted, and whom the one before had asked to keep our routes: if that is not
+    /// known, whoever is asked now. Without it ([`Deferral::default`]) nothing is deferred.
+    pub fn after_restart(keepers: Option<Keepers>) -> Deferral {
         Deferral(Some(Arc::new(Waiting {
             peers: AtomicUsize::new(1),
             is_open: AtomicBool::new(true),
             over: AtomicBool::new(false),
+            keepers,
         })))
     }
 
-    /// Whether this process restarted, be the deferral over or not.
-    pub fn is_restart(&self) -> bool {
-        self.0.is_some()
+    /// The families of which a neighbor, known by its address or by a prefix, was asked to keep our
+    /// routes before this process restarted, be the deferral over or not.
+    fn kept(&self, instance: &str, place: &str) -> FamilySet {
+        match &self.0 {
+            None => FamilySet::NONE,
+            Some(waiting) => match &waiting.keepers {
+                Some(keepers) => keepers.families(instance, place),
+                None => FamilySet::ALL,
+            },
+        }
+    }
+
+    /// Whether a neighbor is waited for, be it there or not: it may have kept our routes, and what it
+    /// says is taken.
+    pub fn awaits(&self, instance: &str, neighbor: &Neighbor) -> bool {
+        neighbor.graceful_restart.enabled
+            && neighbor.import != Import::None
+            && !matches!(neighbor.password, Password::Missing(_))
+            && !self
+                .kept(instance, &neighbor.address.to_string())
+                .is_empty()
     }
 
     /// Whether peers are told what there is.
@@ -98,40 +121,35 @@ impl Deferral {
     }
 }
 
-impl Neighbor {
-    /// Whether it is waited for after our restart, be it there or not: it may keep our routes, and
-    /// what it says is taken.
-    pub fn is_awaited(&self) -> bool {
-        self.graceful_restart.enabled
-            && self.import != Import::None
-            && !matches!(self.password, Password::Missing(_))
-    }
-}
-
 impl Shard {
-    /// What a peer's first session says of us.
+    /// What the first session of a peer, known by its address or by a prefix, says of us.
     ///
     // RFC-DONE 4724 §4.1: R after a restart, once; F if what was told before it stands, which is known
-    // only of a restart within one boot.
-    pub(super) fn own_restart(&self) -> OwnRestart {
-        let restarting = self.deferral.is_restart();
+    // only of a restart within one boot; both to those that were asked before it to keep our routes.
+    pub(super) fn own_restart(&self, instance: InstanceId, place: &str) -> OwnRestart {
+        let instance = self.instances.get(&instance);
+        let kept = |instance: &Instance| self.deferral.kept(instance.name(), place);
+        let forwarding = instance.map_or(FamilySet::NONE, kept);
         OwnRestart {
-            restarting,
-            forwarding: match restarting {
-                true => FamilySet::ALL,
-                false => FamilySet::NONE,
-            },
+            restarting: !forwarding.is_empty(),
+            forwarding,
         }
+    }
+
+    fn is_awaited(&self, id: PeerId) -> bool {
+        self.peers.get(id).is_some_and(|peer| {
+            let instance = self.instances.get(&peer.instance);
+            let awaits = |of: &Instance| self.deferral.awaits(of.name(), &peer.neighbor);
+            peer.dynamic.is_none() && instance.is_some_and(awaits)
+        })
     }
 
     /// A neighbor that was dealt out: the dispatcher counted it if it is waited for.
     pub(super) fn expect(&mut self, now: Time, id: PeerId) {
-        if self.deferral.is_over() {
+        if self.deferral.is_over() || !self.is_awaited(id) {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(id)
-            && peer.neighbor.is_awaited()
-        {
+        if let Some(peer) = self.peers.get_mut(id) {
             let time = peer.neighbor.graceful_restart.selection_deferral;
             let before = peer.awaited.replace(now + time);
             // It was counted as one that was there.
@@ -163,8 +181,7 @@ impl Shard {
 
     /// A session is down: who was waited for only because it was there is not any more.
     pub(super) fn end_waiting_for_session(&mut self, id: PeerId) {
-        let peer = self.peers.get(id);
-        if peer.is_some_and(|peer| peer.dynamic.is_some() || !peer.neighbor.is_awaited()) {
+        if !self.is_awaited(id) {
             self.stop_waiting(id);
         }
     }
@@ -235,7 +252,7 @@ mod tests {
     #[test]
     fn it_ends_with_the_last_peer_once_the_first_neighbors_are_known() {
         assert!(Deferral::default().is_over());
-        let deferral = Deferral::after_restart();
+        let deferral = Deferral::after_restart(None);
         assert!(!deferral.is_over());
         deferral.expect(2);
         assert!(!deferral.release());
@@ -245,7 +262,7 @@ mod tests {
         assert!(deferral.clone().release());
         assert!(deferral.is_over());
         // Nobody to wait for.
-        let deferral = Deferral::after_restart();
+        let deferral = Deferral::after_restart(None);
         deferral.expect(0);
         assert!(deferral.begin() && deferral.is_over());
     }

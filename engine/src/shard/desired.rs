@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use codec::notification::cease;
-use codec::{Family, Notification};
+use codec::{Family, IpPrefix, Notification};
 use rib::{OpenChange, RibWriter};
 
 use super::Shard;
@@ -208,20 +208,29 @@ impl Shard {
         let Some(enabled) = self.instances.get(&instance).map(Instance::enabled) else {
             return;
         };
-        let id = self.peers.add(self.new_peer(instance, neighbor));
+        let id = self.peers.add(self.new_peer(instance, neighbor, None));
         self.expect(now, id);
         if enabled {
             self.start(now, id);
         }
     }
 
-    /// A peer that is not started.
-    pub(super) fn new_peer(&self, instance: InstanceId, neighbor: Arc<Neighbor>) -> Peer {
+    /// A peer that is not started; `dynamic`: the prefix that it connects from.
+    pub(super) fn new_peer(
+        &self,
+        instance: InstanceId,
+        neighbor: Arc<Neighbor>,
+        dynamic: Option<IpPrefix>,
+    ) -> Peer {
         // Each session has jitter of its own, and the same one in every replay.
         let seeds = ahash::RandomState::with_seeds(self.seed, 1, 2, 3);
         let seed = seeds.hash_one((instance, neighbor.address));
         let mut session = Session::new(SessionConfig::of(&neighbor), seed);
-        session.set_own_restart(self.own_restart());
+        let place = match dynamic {
+            Some(prefix) => prefix.to_string(),
+            None => neighbor.address.to_string(),
+        };
+        session.set_own_restart(self.own_restart(instance, &place));
         Peer {
             instance,
             session,
@@ -235,7 +244,7 @@ impl Shard {
             armed: None,
             shown: State::Idle,
             draining: None,
-            dynamic: None,
+            dynamic,
         }
     }
 

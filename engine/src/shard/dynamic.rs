@@ -79,8 +79,8 @@ impl Shard {
             );
             return Err(rejected());
         }
-        let mut peer = self.new_peer(id, Arc::new(range.neighbor(address)));
-        peer.dynamic = Some(range.prefix);
+        let neighbor = Arc::new(range.neighbor(address));
+        let mut peer = self.new_peer(id, neighbor, Some(range.prefix));
         // It is passive: there is nothing to be done for it before it is handed its connection.
         peer.session.handle_start(now);
         Ok(self.peers.add(peer))

@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::host::HostNetwork;
 use super::policies::{self, KnownPolicy};
 use super::store::{Forms, InForce};
-use crate::config::{DesiredState, RouteSource};
+use crate::config::{DesiredState, Keepers, RouteSource};
 
 /// The newest [`Knowledge`]; replaced as a whole before the deltas that follow from it go out.
 pub type SharedKnowledge = Arc<ArcSwap<Knowledge>>;
@@ -58,6 +58,11 @@ impl Knowledge {
             (instance.name.to_string(), prefixes.collect())
         });
         routes.collect()
+    }
+
+    /// Who is asked to keep our routes over a restart.
+    pub fn keepers(&self) -> Keepers {
+        Keepers::of(&self.state)
     }
 
     /// What the resources have to do with a prefix.

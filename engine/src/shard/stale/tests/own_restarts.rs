@@ -2,7 +2,7 @@
 
 use super::restarts::{RESTARTED, RESTARTS, graceful, helper};
 use super::*;
-use crate::config::{OriginAttributes, OriginChange};
+use crate::config::{DesiredState, Instance, Keepers, OriginAttributes, OriginChange};
 
 /// A neighbor that keeps our routes.
 fn keeper() -> Neighbor {
@@ -13,7 +13,7 @@ fn keeper() -> Neighbor {
 
 /// A shard that has one route of its own, and waits for so many peers.
 fn restarted(neighbor: Neighbor, peers: usize) -> (Bed, Deferral) {
-    let deferral = Deferral::after_restart();
+    let deferral = Deferral::after_restart(None);
     deferral.expect(peers);
     deferral.begin();
     let mut bed = Bed::after(deferral.clone(), neighbor);
@@ -99,9 +99,9 @@ fn who_restarted_too_or_knows_no_end_is_not_waited_for() {
 // RFC-SHOWN 4724 §4.1
 #[test]
 fn who_was_not_asked_to_keep_our_routes_is_waited_for_only_once_it_is_there() {
-    assert!(!helper().is_awaited(), "it may not be there at all");
-    assert!(keeper().is_awaited());
     let (mut bed, deferral) = restarted(helper(), 1);
+    assert!(!deferral.awaits("default", &helper()), "it may be away");
+    assert!(deferral.awaits("default", &keeper()));
     bed.pass(Duration::from_secs(1));
     bed.establish(graceful(&RESTARTS));
     // The one that is waited for from the start is done.
@@ -122,7 +122,7 @@ fn who_was_not_asked_to_keep_our_routes_is_waited_for_only_once_it_is_there() {
 #[test]
 fn who_goes_again_is_waited_for_only_if_it_may_keep_our_routes() {
     for neighbor in [helper(), keeper()] {
-        let may_keep = neighbor.is_awaited();
+        let may_keep = neighbor.graceful_restart.enabled;
         let (mut bed, deferral) = restarted(neighbor, 1 + usize::from(may_keep));
         bed.establish(graceful(&RESTARTS));
         bed.lose();
@@ -144,12 +144,54 @@ fn a_neighbor_that_is_removed_is_not_waited_for() {
 #[test]
 fn nobody_is_waited_for_whose_routes_are_not_taken() {
     let mut neighbor = keeper();
-    assert!(neighbor.is_awaited());
     neighbor.import = Import::None;
-    assert!(!neighbor.is_awaited());
-    let (mut bed, _) = restarted(neighbor, 0);
+    let (mut bed, deferral) = restarted(neighbor.clone(), 0);
+    assert!(!deferral.awaits("default", &neighbor));
     bed.establish(graceful(&RESTARTS));
     assert_eq!(bed.heard, ["open R F", "keepalive", "update", "end"]);
+}
+
+/// Only who had been asked to keep our routes before is told of the restart, and waited for.
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn who_is_asked_to_keep_our_routes_only_now_is_told_of_no_restart() {
+    let keepers = |neighbors: &[Neighbor]| {
+        let neighbors = neighbors
+            .iter()
+            .map(|neighbor| (neighbor.address, Arc::new(neighbor.clone())));
+        let instance = Instance {
+            name: "default".into(),
+            enabled: true,
+            router_id: Ipv4Addr::new(10, 0, 0, 5),
+            listen: vec![],
+            memory_max: u64::MAX,
+            rpki: Arc::default(),
+            neighbors: neighbors.collect(),
+            dynamic_neighbors: Default::default(),
+            origins: Default::default(),
+        };
+        let state = DesiredState {
+            instances: [(INSTANCE, instance)].into(),
+        };
+        // As the state file has them.
+        let text = serde_json::to_string(&Keepers::of(&state)).unwrap();
+        serde_json::from_str::<Keepers>(&text).unwrap()
+    };
+    for (before, said, waits) in [
+        (vec![], "open", false),
+        (vec![helper()], "open", false),
+        (vec![keeper()], "open R F", true),
+    ] {
+        let deferral = Deferral::after_restart(Some(keepers(&before)));
+        assert_eq!(deferral.awaits("default", &keeper()), waits);
+        assert!(!deferral.awaits("other", &keeper()));
+        deferral.expect(usize::from(waits));
+        deferral.begin();
+        let mut bed = Bed::after(deferral.clone(), keeper());
+        bed.establish(graceful(&RESTARTS));
+        assert_eq!(bed.heard[0], said);
+        assert_eq!(deferral.is_over(), !waits);
+    }
 }
 
 #[test]
