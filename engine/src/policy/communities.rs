@@ -15,6 +15,9 @@ pub(super) trait Pattern {
     /// Whether it means this one.
     fn matches(&self, value: Self::Value) -> bool;
 
+    /// The one community that it means, if it is one.
+    fn only(&self) -> Option<Self::Value>;
+
     /// As people write it.
     fn text(&self) -> String;
 
@@ -87,22 +90,19 @@ impl Standard {
     }
 }
 
-impl Standard {
-    /// The one community that it means, if it is one.
-    pub(super) fn only(&self) -> Option<u32> {
-        match self.0 {
-            [Part::Exactly(high), Part::Exactly(low)] => Some(high << 16 | low),
-            _ => None,
-        }
-    }
-}
-
 impl Pattern for Standard {
     type Value = u32;
 
     fn matches(&self, value: u32) -> bool {
         let [high, low] = &self.0;
         high.matches(value >> 16) && low.matches(value & 0xffff)
+    }
+
+    fn only(&self) -> Option<u32> {
+        match self.0 {
+            [Part::Exactly(high), Part::Exactly(low)] => Some(high << 16 | low),
+            _ => None,
+        }
     }
 
     fn text(&self) -> String {
@@ -134,6 +134,17 @@ impl Pattern for Large {
     fn matches(&self, value: [u32; 3]) -> bool {
         let pairs = self.0.iter().zip(value);
         pairs.into_iter().all(|(part, number)| part.matches(number))
+    }
+
+    fn only(&self) -> Option<[u32; 3]> {
+        match self.0 {
+            [
+                Part::Exactly(global),
+                Part::Exactly(first),
+                Part::Exactly(second),
+            ] => Some([global, first, second]),
+            _ => None,
+        }
     }
 
     fn text(&self) -> String {
@@ -177,6 +188,13 @@ impl Pattern for Extended {
         match self {
             Extended::Exactly(wanted) => *wanted == value,
             Extended::Like(pattern) => like(pattern, &extended_text(value)),
+        }
+    }
+
+    fn only(&self) -> Option<[u8; 8]> {
+        match self {
+            Extended::Exactly(value) => Some(*value),
+            Extended::Like(_) => None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use ahash::AHashMap;
 
+use super::communities::Pattern;
 use super::spec::Match;
 
 /// Values that one condition may be listed under.

@@ -18,6 +18,7 @@ mod classes;
 mod communities;
 mod compile;
 mod condition;
+mod coverage;
 mod gates;
 mod keys;
 mod spec;

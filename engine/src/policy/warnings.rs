@@ -1,51 +1,94 @@
-//! Statements that no route can meet.
+//! Statements that no route can meet, as far as that is plain from what is written.
 
-use codec::Family;
+use super::coverage::{Changed, Coverage, ranges};
+use super::spec::{Action, Match, RoutePolicy, Statement};
 
-use super::spec::{Action, Match, PrefixRange, RoutePolicy};
+/// Comparisons for one policy: past it no more is found, so that a long policy is read quickly.
+const COMPARISONS_MAX: usize = 20_000_000;
+
+/// An earlier statement that decides, and what changed since.
+struct Closed<'p> {
+    statement: &'p Statement,
+    changed: Changed,
+}
 
 /// The statements that can never be met, by place, and why.
 pub fn never_matching(policy: &RoutePolicy) -> Vec<(usize, String)> {
     let mut all = Vec::new();
-    let mut closed: Vec<usize> = Vec::new();
+    let mut closed: Vec<Closed<'_>> = Vec::new();
+    let mut coverage = Coverage::new(policy, COMPARISONS_MAX);
     for (place, statement) in policy.statements.iter().enumerate() {
-        let asked = &statement.matches;
-        let before = |earlier: &&usize| {
-            let earlier = &policy.statements[**earlier];
-            earlier.matches == *asked || earlier.matches == Match::default()
-        };
-        let why = if let Some(earlier) = closed.iter().find(before) {
-            let name = &policy.statements[*earlier].name;
-            Some(format!("statement {name} decides all of its routes before"))
-        } else if statement.not.as_ref() == Some(&Match::default()) {
-            Some("its `not` is empty, which is every route".into())
-        } else if statement.not.as_ref() == Some(asked) {
-            Some("its `not` asks for the same as its `match`".into())
-        } else {
-            contradiction(policy, asked)
-        };
+        let why = contradiction(policy, &mut coverage, statement)
+            .or_else(|| decided_before(&mut coverage, &closed, statement));
         if let Some(why) = why {
             all.push((place, why));
-        } else if statement.action != Action::Next && statement.not.is_none() {
-            closed.push(place);
+        } else if statement.action == Action::Next {
+            for earlier in &mut closed {
+                earlier.changed = earlier.changed.and(&statement.set);
+            }
+        } else {
+            closed.push(Closed {
+                statement,
+                changed: Changed::default(),
+            });
         }
     }
     all
 }
 
-fn contradiction(policy: &RoutePolicy, asked: &Match) -> Option<String> {
-    let has_both = |meets: bool| {
-        meets.then(|| "a community stands in its `none`, and in its `any` or `all`".to_owned())
+/// Whether an earlier statement decides all that one is about.
+fn decided_before(
+    coverage: &mut Coverage<'_>,
+    closed: &[Closed<'_>],
+    later: &Statement,
+) -> Option<String> {
+    let decides = |earlier: &&Closed<'_>| {
+        let Closed { statement, changed } = earlier;
+        if changed.matters_to(&statement.matches)
+            || !coverage.covers(&statement.matches, &later.matches)
+        {
+            return false;
+        }
+        // What the earlier one leaves out, the later one has to leave out too.
+        match (&statement.not, &later.not) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(left), Some(also)) => !changed.matters_to(left) && coverage.covers(also, left),
+        }
     };
+    let earlier = closed.iter().find(decides)?;
+    let name = &earlier.statement.name;
+    Some(format!("statement {name} decides all of its routes before"))
+}
+
+fn contradiction(
+    policy: &RoutePolicy,
+    coverage: &mut Coverage<'_>,
+    statement: &Statement,
+) -> Option<String> {
+    let asked = &statement.matches;
+    if let Some(not) = &statement.not {
+        if *not == Match::default() {
+            return Some("its `not` is empty, which is every route".into());
+        }
+        if coverage.covers(not, asked) {
+            return Some("its `not` holds for all that its `match` is about".into());
+        }
+    }
     let standard = &asked.standard;
     let large = &asked.large;
     let extended = &asked.extended;
-    has_both(
-        clash(&standard.any, &standard.all, &standard.none)
-            || clash(&large.any, &large.all, &large.none)
-            || clash(&extended.any, &extended.all, &extended.none),
-    )
-    .or_else(|| prefixes(policy, asked))
+    if clash(&standard.any, &standard.all, &standard.none)
+        || clash(&large.any, &large.all, &large.none)
+        || clash(&extended.any, &extended.all, &extended.none)
+    {
+        return Some("a community stands in its `none`, and in its `any` or `all`".into());
+    }
+    let mut regexes = asked.as_path_regexes.iter();
+    if !asked.as_path_regexes.is_empty() && regexes.all(|regex| !regex.can_match()) {
+        return Some("no AS_PATH is as its `asPath.regexes` say".into());
+    }
+    prefixes(policy, asked)
 }
 
 /// All of `any`, or one of `all`, is excluded.
@@ -58,16 +101,10 @@ fn prefixes(policy: &RoutePolicy, asked: &Match) -> Option<String> {
     if !asked.by_prefix {
         return None;
     }
-    let sets = asked.prefix_sets.iter();
-    let sets = sets.filter_map(|set| policy.sets.get(usize::from(*set)));
-    let ranges: Vec<&PrefixRange> = sets
-        .flat_map(|set| &set.ranges)
-        .chain(&asked.prefixes)
-        .collect();
-    if ranges.is_empty() {
+    if ranges(policy, asked).next().is_none() {
         return Some("its prefix sets are empty".into());
     }
-    let of_family = |family: Family| ranges.iter().any(|range| range.prefix.family() == family);
-    let meets = asked.families.iter().any(of_family);
+    let mut families = ranges(policy, asked).map(|range| range.prefix.family());
+    let meets = families.any(|family| asked.families.contains(family));
     (!meets).then(|| "its prefixes are not of its families".to_owned())
 }

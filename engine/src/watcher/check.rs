@@ -133,6 +133,29 @@ mod tests {
     }
 
     #[test]
+    fn a_template_that_no_neighbor_is_of_is_named_with_its_line() {
+        let config = CONFIG.replace(
+            "neighbors: [{",
+            "templates: {tor: {}, spine: {}}\n    neighbors: [{template: tor, ",
+        );
+        let policy = "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: r}\n\
+            spec:\n  statements:\n  - name: a\n    action: Accept\n    match:\n      neighbors:\n        \
+            templates: [tor, spine,\n          leaf]\n";
+        let checked = check_files(&[("c.yaml", &config), ("r.yaml", policy)]);
+        let said = said(&checked);
+        let path = "spec.statements[0].match.neighbors.templates";
+        for expected in [
+            format!(
+                "/r.yaml:10: warning: {path}[1]: no neighbor is of the template spine: neighbors name tor"
+            ),
+            format!("/r.yaml:11: warning: {path}[2]: no neighbor is of the template leaf"),
+        ] {
+            assert!(said.contains(&expected), "{expected} is not in\n{said}");
+        }
+        assert_eq!(checked.faults.len(), 2, "{said}");
+    }
+
+    #[test]
     fn without_settings_or_directory() {
         let checked = check_files(&[("p.yaml", POLICY)]);
         assert!(said(&checked).contains("there is no valid CiliumConfig"));

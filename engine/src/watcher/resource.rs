@@ -117,8 +117,8 @@ pub enum Body {
     Config(Box<BgpPeering>),
     /// Kind `ConfigMap`.
     ConfigMap(Box<ConfigMap>),
-    /// Kind `RoutePolicy`, compiled.
-    RoutePolicy(Arc<crate::policy::Policy>),
+    /// Kind `RoutePolicy`, compiled, and where it names templates.
+    RoutePolicy(Arc<crate::policy::Policy>, Vec<Mention>),
     /// Both kinds of network policy.
     Policy(Policy),
     /// Kind `CiliumCIDRGroup`.
@@ -129,6 +129,17 @@ pub enum Body {
     Namespace,
     /// Kind `Secret`: the key `password`, if it is there and readable; else why not.
     Secret(Result<Arc<[u8]>, Arc<str>>),
+}
+
+/// Where a resource names something of another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The name.
+    pub name: Arc<str>,
+    /// For example `spec.statements[0].match.neighbors.templates[0]`.
+    pub path: Arc<str>,
+    /// Where it is written.
+    pub line: u32,
 }
 
 /// The ConfigMap `cilium-config`.

@@ -419,7 +419,7 @@ fn path_under(path: &str, name: &str) -> String {
 }
 
 /// The name that a misspelt key most likely stands for.
-fn nearest<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(key: &str, names: &[&'a str]) -> Option<&'a str> {
     const LENGTH_MAX: usize = 40;
     if key.len() > LENGTH_MAX {
         return None;

@@ -118,34 +118,57 @@ fn read_document(root: &Field<'_>, file: &Arc<str>, contents: &mut Contents, rep
         return;
     }
     contents.documents += 1;
+    let path = fields.path_of("kind");
     if unsupported::is_kind(group, &kind) {
-        let path = fields.path_of("kind");
         let kind = node::shorten(&kind);
         report.fault(root.line, &path, format!("{kind} is not supported yet"));
         return;
     }
-    match known_kind(group, &kind) {
-        Some(known) => read_known(known, version, root.line, fields, file, contents, report),
-        None => pass_over(&kind, contents),
+    if let Some(known) = known_kind(group, &kind) {
+        return read_known(known, version, root.line, fields, file, contents, report);
     }
+    let of_group = KINDS.iter().filter(|(of, _)| *of == group);
+    let names: Vec<&str> = of_group.map(|(_, kind)| kind.name()).collect();
+    let meant = fields::nearest(&kind, &names);
+    let shown = node::shorten(&kind);
+    if group == OUR_GROUP {
+        // Nobody else's kind: whoever wrote it means it for us.
+        let mend = meant.unwrap_or(Kind::RoutePolicy.name());
+        let message = format!("there is no kind {shown} of {OUR_GROUP}; did you mean {mend}?");
+        report.fault(root.line, &path, message);
+        return;
+    }
+    if kind == Kind::RoutePolicy.name() {
+        let message = format!("a RoutePolicy is only read as {OUR_GROUP}/v1alpha1");
+        report.warn(root.line, &path, message);
+    } else if let Some(meant) = meant {
+        let message = format!("{shown} is not read; did you mean {meant}?");
+        report.warn(root.line, &path, message);
+    }
+    pass_over(&kind, contents);
 }
 
+/// The API group of the kinds that are ours alone.
+const OUR_GROUP: &str = "ringbgp.io";
+
+/// The kinds that are read, by API group.
+const KINDS: [(&str, Kind); 10] = [
+    ("cilium.io", Kind::CiliumConfig),
+    ("cilium.io", Kind::CiliumNetworkPolicy),
+    ("cilium.io", Kind::CiliumClusterwideNetworkPolicy),
+    ("cilium.io", Kind::CiliumCidrGroup),
+    ("cilium.io", Kind::CiliumNode),
+    (OUR_GROUP, Kind::RoutePolicy),
+    ("", Kind::ConfigMap),
+    ("", Kind::Node),
+    ("", Kind::Namespace),
+    ("", Kind::Secret),
+];
+
 fn known_kind(group: &str, kind: &str) -> Option<Kind> {
-    match (group, kind) {
-        ("cilium.io", "CiliumConfig") => Some(Kind::CiliumConfig),
-        ("cilium.io", "CiliumNetworkPolicy") => Some(Kind::CiliumNetworkPolicy),
-        ("cilium.io", "CiliumClusterwideNetworkPolicy") => {
-            Some(Kind::CiliumClusterwideNetworkPolicy)
-        }
-        ("cilium.io", "CiliumCIDRGroup") => Some(Kind::CiliumCidrGroup),
-        ("cilium.io", "CiliumNode") => Some(Kind::CiliumNode),
-        ("ringbgp.io", "RoutePolicy") => Some(Kind::RoutePolicy),
-        ("", "ConfigMap") => Some(Kind::ConfigMap),
-        ("", "Node") => Some(Kind::Node),
-        ("", "Namespace") => Some(Kind::Namespace),
-        ("", "Secret") => Some(Kind::Secret),
-        _ => None,
-    }
+    let mut known = KINDS.iter();
+    let found = known.find(|(of, known)| *of == group && known.name() == kind);
+    found.map(|(_, kind)| *kind)
 }
 
 fn accepted_versions(kind: Kind) -> &'static [&'static str] {
@@ -255,7 +278,7 @@ fn body(kind: Kind, name: &Arc<str>, fields: &mut Fields<'_>, report: &mut Repor
             spec.close_strictly(report);
             Body::Config(Box::new(peering?))
         }
-        Kind::RoutePolicy => Body::RoutePolicy(policy::policy(name, fields, report)?),
+        Kind::RoutePolicy => policy::policy(name, fields, report)?,
         Kind::ConfigMap => Body::ConfigMap(Box::new(kubernetes::config_map(fields, report))),
         Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy => {
             Body::Policy(cilium::policy(fields, report))

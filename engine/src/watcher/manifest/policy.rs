@@ -14,14 +14,16 @@ use crate::policy::{
     STATEMENTS_MAX, Set, Statement, internet_bogons, never_matching,
 };
 use crate::watcher::fault::Report;
+use crate::watcher::resource::{Body, Mention};
 
 /// Names that mean something else as a neighbor's `import` or `export`.
 const RESERVED: &[&str] = &["none", "all", "originated"];
 
-/// The prefix sets of one policy by name.
+/// The prefix sets of one policy by name, and what it names that is not its own.
 pub(super) struct Sets {
     sets: Vec<PrefixSet>,
     places: BTreeMap<Arc<str>, u16>,
+    templates: Vec<Mention>,
 }
 
 impl Sets {
@@ -45,6 +47,17 @@ impl Sets {
         place
     }
 
+    /// Notes a template that is named.
+    pub(super) fn template(&mut self, field: &Field<'_>, report: &mut Report) -> Option<Arc<str>> {
+        let name: Arc<str> = field.name(report)?.into();
+        self.templates.push(Mention {
+            name: Arc::clone(&name),
+            path: field.path.as_str().into(),
+            line: field.line,
+        });
+        Some(name)
+    }
+
     fn add(&mut self, set: PrefixSet) {
         self.places
             .insert(Arc::clone(&set.name), self.sets.len() as u16);
@@ -60,7 +73,7 @@ pub(super) fn policy(
     name: &Arc<str>,
     document: &mut Fields<'_>,
     report: &mut Report,
-) -> Option<Arc<Policy>> {
+) -> Option<Body> {
     if RESERVED.contains(&&**name) {
         let message = format!(
             "{name} is not accepted: as a neighbor's import or export the word means something else"
@@ -111,7 +124,10 @@ pub(super) fn policy(
     if report.faults() == faults_before {
         warn(&policy, &written, report);
     }
-    Some(Arc::new(Policy::new(policy)))
+    Some(Body::RoutePolicy(
+        Arc::new(Policy::new(policy)),
+        sets.templates,
+    ))
 }
 
 fn warn(policy: &RoutePolicy, written: &[Field<'_>], report: &mut Report) {
@@ -126,6 +142,7 @@ fn prefix_sets(fields: &mut Fields<'_>, report: &mut Report) -> Sets {
     let mut sets = Sets {
         sets: Vec::new(),
         places: BTreeMap::new(),
+        templates: Vec::new(),
     };
     let Some(all) = fields.get("prefixSets") else {
         return sets;

@@ -6,6 +6,7 @@ use codec::{IpPrefix, Origin, PeerKind};
 
 use super::fields::{Field, Fields};
 use super::neighbor::families_of;
+use super::node::Value;
 use super::policy::{Sets, ranges};
 use crate::policy::{
     AsPathRegex, CommunityMatch, Extended, Large, Match, NeighborMatch, Sources, Standard,
@@ -22,11 +23,10 @@ pub(super) fn match_of(field: &Field<'_>, sets: &mut Sets, report: &mut Report) 
         asked.families = families_of(&field, report);
     }
     let neighbors = fields.get("neighbors");
-    asked.neighbors = neighbors.and_then(|field| neighbors_of(&field, report));
-    asked.sources = fields.get("sources").map(|field| {
-        let words = words(&field, SOURCES, report);
-        words.into_iter().fold(Sources::NONE, Sources::with)
-    });
+    asked.neighbors = neighbors.and_then(|field| neighbors_of(&field, sets, report));
+    asked.sources = fields
+        .get("sources")
+        .map(|field| sources_of(&field, report));
     prefixes_of(&mut fields, &mut asked, sets, report);
     if let Some(field) = fields.get("nextHops") {
         asked.next_hops = prefixes(&field, report);
@@ -61,11 +61,24 @@ pub(super) fn match_of(field: &Field<'_>, sets: &mut Sets, report: &mut Report) 
     asked
 }
 
-const SOURCES: &[(&str, Sources)] = &[
+fn sources_of(field: &Field<'_>, report: &mut Report) -> Sources {
+    let mut sources = Sources::NONE;
+    for element in list(field, report) {
+        if matches!(&element.node.value, Value::String(text) if text == "Service") {
+            let accepted = SOURCES.map(|(word, _)| word).join(", ");
+            let why = format!("\"Service\" is not supported yet; accepted for now: {accepted}");
+            element.fault(report, why);
+        } else if let Some(source) = element.word(&SOURCES, report) {
+            sources = sources.with(source);
+        }
+    }
+    sources
+}
+
+const SOURCES: [(&str, Sources); 3] = [
     ("Received", Sources::RECEIVED),
     ("NetworkPolicy", Sources::NETWORK_POLICY),
     ("PodCIDR", Sources::POD_CIDR),
-    ("Service", Sources::SERVICE),
 ];
 const ORIGINS: &[(&str, Origin)] = &[
     ("IGP", Origin::Igp),
@@ -110,7 +123,7 @@ fn prefixes(field: &Field<'_>, report: &mut Report) -> Vec<IpPrefix> {
     elements.iter().filter_map(read).collect()
 }
 
-fn neighbors_of(field: &Field<'_>, report: &mut Report) -> Option<NeighborMatch> {
+fn neighbors_of(field: &Field<'_>, sets: &mut Sets, report: &mut Report) -> Option<NeighborMatch> {
     let mut asked = NeighborMatch::default();
     let mut fields = field.fields(report)?;
     if let Some(field) = fields.get("addresses") {
@@ -124,8 +137,9 @@ fn neighbors_of(field: &Field<'_>, report: &mut Report) -> Option<NeighborMatch>
     }
     if let Some(field) = fields.get("templates") {
         let elements = list(&field, report);
-        let names = elements.iter().filter_map(|element| element.name(report));
-        asked.templates = names.map(Into::into).collect();
+        let names = elements.iter();
+        let names = names.filter_map(|element| sets.template(element, report));
+        asked.templates = names.collect();
     }
     fields.close_strictly(report);
     Some(asked)
@@ -156,7 +170,16 @@ fn as_path_of(field: &Field<'_>, asked: &mut Match, report: &mut Report) {
                 continue;
             };
             match AsPathRegex::new(&text) {
-                Ok(regex) => asked.as_path_regexes.push(regex),
+                Ok(regex) => {
+                    if !regex.can_match() {
+                        element.warn(
+                            report,
+                            "no AS_PATH is like this: it is decimal numbers with one space between \
+                             them, an AS_SET as {1 2}, and ^ and $ stand for its two ends",
+                        );
+                    }
+                    asked.as_path_regexes.push(regex);
+                }
                 Err(why) => {
                     let accepted = format!(
                         "{why}; a regular expression over AS numbers, for example ^65002( .*)?$"
@@ -204,6 +227,7 @@ fn asns(field: &Field<'_>, report: &mut Report) -> Vec<RangeInclusive<u32>> {
         let text = element.scalar(report)?;
         let (from, to) = text.split_once('-').unwrap_or((&text, &text));
         match (from.trim().parse::<u32>(), to.trim().parse::<u32>()) {
+            (Ok(_), Ok(0)) => element.refuse(report, "AS 0 is nobody's (RFC 7607)"),
             (Ok(from), Ok(to)) if from <= to => Some(from..=to),
             _ => element.refuse(report, "an AS number, or a range like 65100-65199"),
         }

@@ -131,6 +131,11 @@ fn communities<V, P>(
     if let Some(field) = fields.get("remove") {
         set.remove = patterns(&field, pattern, accepted, report);
     }
+    if set.replace.is_some() && !(set.add.is_empty() && set.remove.is_empty()) {
+        let message =
+            "replace takes the place of all there are: put into it what add and remove say";
+        field.fault(report, message);
+    }
     fields.close_strictly(report);
     set
 }

@@ -28,7 +28,7 @@ fn policy(contents: &Contents) -> Arc<Policy> {
     match &contents.resources[..] {
         [
             Resource {
-                body: Body::RoutePolicy(policy),
+                body: Body::RoutePolicy(policy, _),
                 ..
             },
         ] => Arc::clone(policy),
@@ -48,7 +48,7 @@ statements:
   match:
     families: [{afi: ipv4, safi: unicast}]
     neighbors: {addresses: [10.0.0.0/24], peerASNs: ["65100-65199"], templates: [tor], types: [External]}
-    sources: [Received, NetworkPolicy, PodCIDR, Service]
+    sources: [Received, NetworkPolicy, PodCIDR]
     prefixSets: [pods, internet-bogons]
     prefixes: [{prefix: 192.0.2.0/24, le: 32}]
     nextHops: [10.0.0.0/24]
@@ -166,6 +166,23 @@ fn what_is_wrong_with_a_policy_is_named() {
             &accept("match: {sources: [Elsewhere]}"),
             "one of Received, NetworkPolicy",
         ),
+        (
+            &accept("match: {sources: [Received, Service]}"),
+            "match.sources[1]: \"Service\" is not supported yet; accepted for now: Received, \
+             NetworkPolicy, PodCIDR",
+        ),
+        (
+            &accept("match: {neighbors: {peerASNs: [0]}}"),
+            "peerASNs[0]: 0 is not accepted: AS 0 is nobody's (RFC 7607)",
+        ),
+        (
+            &accept("set: {communities: {large: {replace: ['1:2:3'], add: ['1:2:4']}}}"),
+            "communities.large: replace takes the place of all there are",
+        ),
+        (
+            &accept("set: {communities: {standard: {replace: [], remove: ['1:*']}}}"),
+            "communities.standard: replace takes the place of all there are",
+        ),
         (&accept("match: {origins: []}"), "is empty: at least one"),
         (
             &accept("set: {med: {value: 1, add: 1}}"),
@@ -229,6 +246,25 @@ fn what_can_never_match_is_a_warning_with_its_line() {
              decides all of its routes before",
         ]
     );
+}
+
+#[test]
+fn expressions_that_no_path_is_like_are_warnings_with_their_line() {
+    let contents = with_spec(
+        "statements:\n- name: a\n  action: Accept\n  match:\n    asPath:\n      regexes:\n      \
+         - ^65002$\n      - ^AS65002$\n- {name: b, action: Accept, match: {asPath: {regexes: [^5$^6]}}}",
+    );
+    policy(&contents);
+    let said = said(&contents);
+    let starts = [
+        "f.yaml:12: warning: spec.statements[0].match.asPath.regexes[1]: no AS_PATH is like this",
+        "f.yaml:13: warning: spec.statements[1].match.asPath.regexes[0]: no AS_PATH is like this",
+        "f.yaml:13: warning: spec.statements[1]: the statement can never match: no AS_PATH",
+    ];
+    assert_eq!(said.len(), starts.len(), "{said:#?}");
+    for (said, start) in said.iter().zip(starts) {
+        assert!(said.starts_with(start), "{said}");
+    }
 }
 
 #[test]

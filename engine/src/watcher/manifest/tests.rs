@@ -907,12 +907,49 @@ fn groups_nodes_secrets() {
 
 #[test]
 fn kinds_that_are_not_built_yet_are_faults() {
-    for (version, kind) in [
-        ("cilium.io/v2", "CiliumBGPClusterConfig"),
-        ("ringbgp.io/v1alpha1", "RouteMap"),
-    ] {
+    let text = "apiVersion: cilium.io/v2\nkind: CiliumBGPClusterConfig\nmetadata: {name: x}\n";
+    assert_fault(
+        &read_text(text),
+        "CiliumBGPClusterConfig is not supported yet",
+    );
+}
+
+#[test]
+fn a_kind_that_is_misspelt_is_named() {
+    let document = |version: &str, kind: &str| {
         let text = format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n");
-        assert_fault(&read_text(&text), &format!("{kind} is not supported yet"));
+        read_text(&text)
+    };
+    for kind in ["RoutPolicy", "RouteMap"] {
+        let expected =
+            format!("kind: there is no kind {kind} of ringbgp.io; did you mean RoutePolicy?");
+        assert_fault(&document("ringbgp.io/v1alpha1", kind), &expected);
+    }
+    for (version, kind, expected) in [
+        (
+            "cilium.io/v2",
+            "CiliumNetworkPolcy",
+            "f.yaml:1: warning: kind: CiliumNetworkPolcy is not read; did you mean \
+             CiliumNetworkPolicy?",
+        ),
+        ("v1", "Secrets", "did you mean Secret?"),
+        (
+            "ringbgp/v1alpha1",
+            "RoutePolicy",
+            "only read as ringbgp.io/v1alpha1",
+        ),
+    ] {
+        let contents = document(version, kind);
+        assert!(
+            said(&contents)[0].contains(expected),
+            "{:?}",
+            said(&contents)
+        );
+        assert_eq!(contents.passed_over[kind], 1);
+    }
+    // Others' kinds are others' business.
+    for (version, kind) in [("apps/v1", "Deployment"), ("longhorn.io/v1beta2", "Node")] {
+        assert_eq!(said(&document(version, kind)), [""; 0]);
     }
 }
 

@@ -5,7 +5,6 @@
 pub(super) fn is_kind(group: &str, kind: &str) -> bool {
     match group {
         "cilium.io" => kind.starts_with("CiliumBGP"),
-        "ringbgp.io" => kind != "RoutePolicy",
         _ => false,
     }
 }
