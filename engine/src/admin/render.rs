@@ -25,6 +25,7 @@ pub fn peers(peers: &[Peer], faults: &[Fault], wide: bool) -> String {
     }
     if wide {
         columns.extend(["HOSTNAME", "LOCAL", "LOCAL AS", "CLIENT", "GROUP", "SHARD"]);
+        columns.push("MALFORMED");
     }
     columns.push("LAST ERROR");
     let mut text = String::new();
@@ -39,6 +40,11 @@ pub fn peers(peers: &[Peer], faults: &[Fault], wide: bool) -> String {
             text.push_str("; stale: received, and not said again since the peer went away");
         }
         text.push('\n');
+        if wide {
+            text.push_str(
+                "MALFORMED: UPDATEs that cost attributes/their routes/the session (RFC 7606)\n",
+            );
+        }
     }
     push_faults(&mut text, faults);
     text
@@ -64,6 +70,11 @@ fn peer_row(peer: &Peer, named: bool, wide: bool) -> Vec<String> {
         row.push(client(peer).to_owned());
         row.push(or_dash(peer.group));
         row.push(peer.shard.to_string());
+        let malformed = &peer.malformed_updates;
+        row.push(format!(
+            "{}/{}/{}",
+            malformed.attribute_discard, malformed.treat_as_withdraw, malformed.session_reset
+        ));
     }
     row.push(or_dash(last_error(peer, wide)));
     row
@@ -568,7 +579,7 @@ const DEFAULT_INSTANCE: &str = "default";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::model::{FamilyCounts, parse_prefix};
+    use crate::admin::model::{FamilyCounts, MalformedUpdates, parse_prefix};
     use codec::Family;
 
     fn peer() -> Peer {
@@ -589,6 +600,7 @@ mod tests {
             last_error_age_seconds: None,
             group: Some(0),
             shard: 0,
+            malformed_updates: MalformedUpdates::default(),
             families: vec![FamilyCounts::new(Family::Ipv4Unicast, 3, 2, 1)],
         }
     }

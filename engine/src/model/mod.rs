@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use codec::{Family, IpPrefix};
 use serde::{Deserialize, Serialize};
 
-pub use peer::{DrainState, FamilyCounts, Peer, PeerState};
+pub use peer::{DrainState, FamilyCounts, MalformedUpdates, Peer, PeerState};
 pub use policy::{Policy, PolicyStep, PrefixSet, Statement};
 
 use crate::config::{PeerAddress, RouteSource};

@@ -46,8 +46,24 @@ pub struct Peer {
     pub group: Option<u32>,
     /// The shard that the peer lives on.
     pub shard: u8,
+    /// What was wrong in its UPDATEs.
+    pub malformed_updates: MalformedUpdates,
     /// Prefix counts, one entry for each configured family.
     pub families: Vec<FamilyCounts>,
+}
+
+/// What malformed UPDATEs of a peer did (RFC 7606), since it was configured or, if dynamic, came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MalformedUpdates {
+    /// Those of which attributes were discarded, and the routes stood.
+    pub attribute_discard: u64,
+    /// Those whose announced routes were taken as withdrawn.
+    pub treat_as_withdraw: u64,
+    /// The routes of those.
+    pub routes_withdrawn: u64,
+    /// Those that cost the session.
+    pub session_reset: u64,
 }
 
 /// How far a peer is that an operator has drained.
@@ -128,6 +144,10 @@ mod tests {
             last_error_age_seconds: Some(3),
             group: None,
             shard: 1,
+            malformed_updates: MalformedUpdates {
+                attribute_discard: 1,
+                ..MalformedUpdates::default()
+            },
             families: vec![FamilyCounts::new(Family::Ipv4Unicast, 3, 2, 1)],
         };
         assert_eq!(
@@ -139,6 +159,8 @@ mod tests {
                 r#""uptimeSeconds":null,"downtimeSeconds":3,"#,
                 r#""drain":null,"lastError":"Cease/Administrative Shutdown","#,
                 r#""lastErrorAgeSeconds":3,"group":null,"shard":1,"#,
+                r#""malformedUpdates":{"attributeDiscard":1,"treatAsWithdraw":0,"#,
+                r#""routesWithdrawn":0,"sessionReset":0},"#,
                 r#""families":[{"afi":"ipv4","safi":"unicast","received":3,"accepted":2,"#,
                 r#""advertised":1,"stale":0}]}"#
             )

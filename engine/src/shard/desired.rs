@@ -13,6 +13,7 @@ use super::Shard;
 use super::command::{Action, SocketOptions};
 use super::import;
 use super::instance::Instance;
+use super::malformed::Malformed;
 use super::peer::{Peer, PeerId, socket_options, source_info};
 use crate::config::{Delta, Import, InstanceId, Neighbor, OriginChange, PeerAddress};
 use crate::model::ResetReply;
@@ -242,6 +243,7 @@ impl Shard {
             held: None,
             awaited: None,
             armed: None,
+            malformed: Malformed::default(),
             shown: State::Idle,
             draining: None,
             dynamic,

@@ -264,6 +264,7 @@ impl Shard {
                 last_error_age_seconds: None,
                 group: None,
                 shard: self.id.0,
+                malformed_updates: Default::default(),
                 families: families
                     .map(|family| FamilyCounts::new(family, 0, 0, 0))
                     .collect(),

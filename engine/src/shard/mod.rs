@@ -19,6 +19,7 @@ mod import;
 mod instance;
 mod limits;
 mod long_lived;
+mod malformed;
 mod memory;
 mod peer;
 #[cfg(test)]

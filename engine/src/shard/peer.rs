@@ -10,6 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::command::{ConnectionId, SocketOptions};
 use super::graceful_shutdown::Draining;
 use super::limits::{Held, Level};
+use super::malformed::Malformed;
 use super::memory::Volume;
 use super::retained::Retained;
 use super::stale::StaleFamilies;
@@ -40,6 +41,8 @@ pub(super) struct Peer {
     pub(super) awaited: Option<Time>,
     /// When its timer is set to fire.
     pub(super) armed: Option<Time>,
+    /// What was wrong in its UPDATEs.
+    pub(super) malformed: Malformed,
     /// The state of its session that whoever watches knows.
     pub(super) shown: State,
     /// Its session is closed once it was told so and has had its time.
@@ -70,8 +73,6 @@ pub(super) struct Established {
     pub(super) ended: FamilySet,
     /// What it has yet to say again.
     pub(super) stale: StaleFamilies,
-    /// UPDATEs with a malformed attribute (RFC 7606).
-    pub(super) malformed_updates: u64,
     /// How near to its limits it is.
     pub(super) limit_levels: [Level; Family::ALL.len()],
     /// What its routes may take of memory.

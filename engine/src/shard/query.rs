@@ -123,6 +123,7 @@ impl Shard {
             last_error: holds_now.or_else(|| peer.session.last_error().map(str::to_owned)),
             group: established.map(|e| e.group as u32),
             shard: self.id.0,
+            malformed_updates: peer.malformed.counts(),
             families: peer.neighbor.families.iter().map(family).collect(),
         }
     }

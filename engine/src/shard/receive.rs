@@ -27,10 +27,17 @@ pub(super) fn update(
     let Some(established) = &mut peer.established else {
         return Ok(None);
     };
-    let update = codec::parse_update(body, &established.negotiated.wire)?;
     let neighbor = &peer.neighbor;
+    let update = match codec::parse_update(body, &established.negotiated.wire) {
+        Ok(update) => update,
+        Err(notification) => {
+            peer.malformed
+                .take_reset(neighbor.address, &notification, body);
+            return Err(notification);
+        }
+    };
     if !update.faults.is_empty() {
-        report(neighbor, established, &update, body);
+        peer.malformed.take(neighbor.address, &update, body);
     }
     withdraw(instance, neighbor, established, &update.withdrawn);
     if let Some(unreachable) = &update.mp_withdrawn {
@@ -109,7 +116,7 @@ fn announce(
     instance.begin_announcements(established, attributes);
     let family = nlri.family();
     let mut incoming = instance.begin_incoming(neighbor, established, attributes, family);
-    // RFC-DONE 7911 §3: paths of one prefix are told apart by the identifiers that their peer gave
+    // RFC-DONE 7911 §2: paths of one prefix are told apart by the identifiers that their peer gave
     // them.
     let add_path = established.negotiated.wire.add_path_receive;
     let identified = match add_path.contains(family) {
@@ -141,34 +148,6 @@ fn announce(
     }
     established.volume.announced += (instance.arrivals.announced() - before) as u64;
 }
-
-/// RFC 7606 §8 asks that what a malformed attribute did be logged. A peer that goes on with it is
-/// logged ever more rarely: the 1st, 2nd, 4th, 8th … time.
-fn report(neighbor: &Neighbor, established: &mut Established, update: &Update<'_>, body: &[u8]) {
-    // RFC-DONE 7606 §8: What a malformed attribute did is logged with the message, ever more rarely.
-    established.malformed_updates += 1;
-    if !established.malformed_updates.is_power_of_two() {
-        return;
-    }
-    let raw: String = body
-        .iter()
-        .take(LOGGED_OCTETS_MAX)
-        .map(|octet| format!("{octet:02x}"))
-        .collect();
-    for fault in &update.faults {
-        tracing::warn!(
-            peer = %neighbor.address,
-            attribute = fault.code,
-            action = ?fault.action,
-            times = established.malformed_updates,
-            update = %raw,
-            "malformed path attribute: {fault}"
-        );
-    }
-}
-
-/// Octets of a malformed UPDATE that are logged.
-const LOGGED_OCTETS_MAX: usize = 512;
 
 fn fingerprint(prefix: &codec::IpPrefix) -> u64 {
     ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(prefix)

@@ -131,7 +131,6 @@ impl Shard {
             counted: Default::default(),
             ended: FamilySet::NONE,
             stale: Default::default(),
-            malformed_updates: 0,
             limit_levels: Default::default(),
             volume: Default::default(),
             paused: false,

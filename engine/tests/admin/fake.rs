@@ -117,6 +117,7 @@ pub(crate) fn peer() -> Peer {
         last_error_age_seconds: Some(9),
         group: None,
         shard: 0,
+        malformed_updates: Default::default(),
         families: vec![FamilyCounts::new(codec::Family::Ipv4Unicast, 0, 0, 0)],
     }
 }

@@ -1,0 +1,204 @@
+//! What malformed UPDATEs of a peer did, by what that was: counted, and logged with the message
+//! (RFC 7606 §6).
+//!
+//! A peer that goes on sending them is logged ever more rarely: of each action the 1st, 2nd, 4th,
+//! 8th … time, so that many of one hide none of another. The counts are the peer's, not the
+//! session's, which may be what one costs.
+
+use codec::{FaultAction, IpPrefix, Notification, Update};
+
+use crate::config::PeerAddress;
+use crate::model;
+
+/// How many UPDATEs did what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Malformed {
+    attribute_discard: u64,
+    treat_as_withdraw: u64,
+    routes_withdrawn: u64,
+    session_reset: u64,
+}
+
+impl Malformed {
+    /// Of an UPDATE some attributes are wrong, and the session goes on.
+    // RFC-DONE 7606 §6: What a malformed attribute did is logged with the prefixes and the message, ever
+    // more rarely, and counted.
+    pub(super) fn take(&mut self, peer: PeerAddress, update: &Update<'_>, body: &[u8]) {
+        let withdraws = update.treat_as_withdraw();
+        let times = if withdraws {
+            let mut routes = 0;
+            announced(update, |_| routes += 1);
+            self.routes_withdrawn += routes;
+            &mut self.treat_as_withdraw
+        } else {
+            &mut self.attribute_discard
+        };
+        *times += 1;
+        if !times.is_power_of_two() {
+            return;
+        }
+        let withdrawn = withdraws.then(|| prefixes(update));
+        for fault in &update.faults {
+            let action = match fault.action {
+                FaultAction::AttributeDiscard => "attribute-discard",
+                FaultAction::TreatAsWithdraw => "treat-as-withdraw",
+            };
+            tracing::warn!(
+                %peer,
+                attribute = fault.code,
+                action,
+                withdrawn = withdrawn.as_deref(),
+                times,
+                update = %hexadecimal(body),
+                "malformed path attribute: {fault}"
+            );
+        }
+    }
+
+    /// An UPDATE costs the session.
+    pub(super) fn take_reset(&mut self, peer: PeerAddress, why: &Notification, body: &[u8]) {
+        self.session_reset += 1;
+        let times = self.session_reset;
+        if times.is_power_of_two() {
+            tracing::warn!(
+                %peer,
+                action = "session-reset",
+                times,
+                update = %hexadecimal(body),
+                "malformed UPDATE: {why}"
+            );
+        }
+    }
+
+    /// For whoever asks.
+    pub(super) fn counts(&self) -> model::MalformedUpdates {
+        model::MalformedUpdates {
+            attribute_discard: self.attribute_discard,
+            treat_as_withdraw: self.treat_as_withdraw,
+            routes_withdrawn: self.routes_withdrawn,
+            session_reset: self.session_reset,
+        }
+    }
+}
+
+/// Prefixes that are named; the message has them all.
+const PREFIXES_MAX: usize = 8;
+
+/// The whole of what stands behind the header.
+fn hexadecimal(body: &[u8]) -> String {
+    body.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// What an UPDATE announces.
+fn announced(update: &Update<'_>, mut each: impl FnMut(IpPrefix)) {
+    let mp = update.mp_announced.as_ref().map(|mp| &mp.nlri);
+    for nlri in std::iter::once(&update.announced).chain(mp) {
+        nlri.iter().for_each(|(_, prefix)| each(prefix));
+    }
+}
+
+/// The first of them, and how many more there are.
+fn prefixes(update: &Update<'_>) -> String {
+    let (mut first, mut more) = (Vec::new(), 0u64);
+    announced(update, |prefix| match first.len() < PREFIXES_MAX {
+        true => first.push(prefix.to_string()),
+        false => more += 1,
+    });
+    let mut text = first.join(" ");
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use codec::WireFormat;
+
+    use super::*;
+    use crate::config::{Delta, Import, Neighbor};
+    use crate::shard::rig::{INSTANCE, Rig, neighbor};
+
+    const PEER: &str = "10.0.0.6";
+
+    /// An UPDATE that announces so many prefixes from 20.0.0.0/24 on.
+    fn update(attributes: &[u8], prefixes: u8) -> Vec<u8> {
+        let mut body = vec![0, 0];
+        body.extend((attributes.len() as u16).to_be_bytes());
+        body.extend(attributes);
+        body.extend((0..prefixes).flat_map(|n| [24, 20, 0, n]));
+        let mut message = vec![0xff; 16];
+        message.extend((19 + body.len() as u16).to_be_bytes());
+        message.push(2);
+        message.extend(body);
+        message
+    }
+
+    const AS_PATH: [u8; 9] = [0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xea];
+    const NEXT_HOP: [u8; 7] = [0x40, 3, 4, 10, 0, 0, 6];
+    /// There is no ORIGIN 9.
+    const WRONG_ORIGIN: [u8; 4] = [0x40, 1, 1, 9];
+    const ORIGIN: [u8; 4] = [0x40, 1, 1, 0];
+    /// ATOMIC_AGGREGATE has no value.
+    const WRONG_AGGREGATE: [u8; 4] = [0x40, 6, 1, 0];
+
+    fn counts(rig: &mut Rig) -> model::MalformedUpdates {
+        rig.peers()[0].malformed_updates.clone()
+    }
+
+    #[test]
+    fn what_malformed_updates_did_is_counted_by_action_beyond_the_session() {
+        let mut rig = Rig::new();
+        let settings = Neighbor {
+            import: Import::All,
+            ..neighbor(PEER)
+        };
+        let settings = Box::new([Arc::new(settings)]);
+        rig.tell(Delta::Neighbors(INSTANCE, settings));
+        let peer = rig.establish(PEER, 65002);
+        assert_eq!(counts(&mut rig), model::MalformedUpdates::default());
+        rig.say(
+            peer,
+            &update(&[&WRONG_ORIGIN[..], &AS_PATH, &NEXT_HOP].concat(), 3),
+        );
+        rig.say(
+            peer,
+            &update(
+                &[&ORIGIN[..], &AS_PATH, &NEXT_HOP, &WRONG_AGGREGATE].concat(),
+                5,
+            ),
+        );
+        let so_far = model::MalformedUpdates {
+            attribute_discard: 1,
+            treat_as_withdraw: 1,
+            routes_withdrawn: 3,
+            session_reset: 0,
+        };
+        assert_eq!(counts(&mut rig), so_far);
+        // NLRI that can't be read.
+        let mut message = update(&[&ORIGIN[..], &AS_PATH, &NEXT_HOP].concat(), 1);
+        *message.get_mut(19 + 4 + 20).unwrap() = 33;
+        rig.say(peer, &message);
+        assert_eq!(
+            counts(&mut rig),
+            model::MalformedUpdates {
+                session_reset: 1,
+                ..so_far
+            }
+        );
+    }
+
+    #[test]
+    fn the_first_prefixes_are_named_and_the_rest_is_counted() {
+        let attributes = [&WRONG_ORIGIN[..], &AS_PATH, &NEXT_HOP].concat();
+        let named = |count| {
+            let message = update(&attributes, count);
+            prefixes(&codec::parse_update(&message[19..], &WireFormat::default()).unwrap())
+        };
+        assert_eq!(named(2), "20.0.0.0/24 20.0.1.0/24");
+        let many = named(11);
+        assert!(many.ends_with("20.0.7.0/24 and 3 more"), "{many}");
+    }
+}
