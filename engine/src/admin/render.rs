@@ -240,13 +240,24 @@ pub fn event(event: &WatchEvent) -> String {
             let peer = of(instance, Some(peer_address));
             format!("{peer} {} -> {}{reason}\n", state(*from), state(*to))
         }
-        WatchEvent::Announced(route) => format!(
-            "{} + {} via {}, AS path {}\n",
-            of(&route.instance, route.peer_address.as_deref()),
-            route.prefix,
-            or_dash(route.next_hop.as_ref()),
-            path_and_origin(route)
-        ),
+        WatchEvent::Announced(route) | WatchEvent::Judged(route) => {
+            let sign = match event {
+                WatchEvent::Judged(_) => '~',
+                _ => '+',
+            };
+            let standing = match (route.best, route.accepted) {
+                (true, _) => ", best",
+                (false, true) => "",
+                (false, false) => ", not accepted",
+            };
+            format!(
+                "{} {sign} {} via {}, AS path {}{standing}\n",
+                of(&route.instance, route.peer_address.as_deref()),
+                route.prefix,
+                or_dash(route.next_hop.as_ref()),
+                path_and_origin(route)
+            )
+        }
         WatchEvent::Withdrawn {
             instance,
             prefix,

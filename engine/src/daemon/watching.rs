@@ -54,25 +54,28 @@ fn events_of(handle: &EngineHandle, event: Event) -> Vec<WatchEvent> {
             withdrawn,
             announced,
             attributes,
+            judged,
         } => {
             let peer_address = peer.map(|peer| peer.to_string());
             let withdrawn = withdrawn
                 .iter()
                 .map(|prefix| gone(&instance, *prefix, peer_address.clone()));
             let mut events: Vec<WatchEvent> = withdrawn.collect();
-            let routes = announced.iter().map(|prefix| {
+            let routes = announced.iter().map(|(prefix, standing)| {
                 let mut route = Route::new(&instance, *prefix);
                 route.peer_address.clone_from(&peer_address);
                 attributes::fill(&mut route, &attributes);
+                route.accepted = standing.accepted;
+                route.best = standing.best;
                 route
             });
             let mut routes: Vec<Route> = routes.collect();
             handle.name_sources(&mut routes);
-            events.extend(
-                routes
-                    .into_iter()
-                    .map(|route| WatchEvent::Announced(Box::new(route))),
-            );
+            let event = match judged {
+                true => WatchEvent::Judged,
+                false => WatchEvent::Announced,
+            };
+            events.extend(routes.into_iter().map(Box::new).map(event));
             events
         }
     }

@@ -458,10 +458,13 @@ pub enum WatchEvent {
         /// Why a session is down, as far as it is known.
         reason: Option<String>,
     },
-    /// A peer announced a route, or an own route came or changed.
+    /// A peer announced a route, or an own route came or changed: with its attributes as they came, and
+    /// whether it is accepted and best then.
     Announced(Box<Route>),
-    /// A peer withdrew a route, or an own route went. What goes with a session is not told route by
-    /// route.
+    /// A route came to something else without being announced again: by other policies, filters, own
+    /// routes or VRPs. With its attributes as they are now.
+    Judged(Box<Route>),
+    /// A peer withdrew a route, or it went without that, or an own route went.
     #[serde(rename_all = "camelCase")]
     Withdrawn {
         /// `default`, or the name of a BGP instance.

@@ -20,7 +20,9 @@ use super::graceful_shutdown::Drained;
 use super::import::Imports;
 use super::stale::Swept;
 use super::validation::Vrps;
-use crate::config::{DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange};
+use crate::config::{
+    DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange, PeerAddress,
+};
 use crate::group::{ExportView, Group, MemberId, Outbox, origin_rules};
 use crate::time::Time;
 
@@ -45,6 +47,10 @@ pub(super) struct Instance {
     pub(super) teardowns: VecDeque<Teardown>,
     /// What was swept in this turn.
     pub(super) swept: Vec<Swept>,
+    /// Whether somebody watches: then it is noted what goes without its peer saying so.
+    pub(super) watched: bool,
+    /// What went in this turn, and whose it was.
+    pub(super) gone: Vec<(PeerAddress, IpPrefix)>,
     /// What the peer that is being read has said.
     pub(super) arrivals: Arrivals,
     /// The import policies of this shard's peers.
@@ -121,6 +127,8 @@ impl Instance {
             deferred: None,
             teardowns: VecDeque::new(),
             swept: Vec::new(),
+            watched: false,
+            gone: Vec::new(),
             arrivals: Arrivals::default(),
             imports: Imports::default(),
             vrps: Vrps::default(),
@@ -532,10 +540,11 @@ impl Instance {
                 if let Some(id) = rib.lookup(*prefix, &guard)
                     && ids.remove(id)
                 {
-                    let noted = self.swept.len();
+                    let (noted, gone) = (self.swept.len(), self.gone.len());
                     self.run_task(task, source, prefix.family(), &[id]);
                     // Whatever of it went: the prefix has a path again, which is noted as it comes.
                     self.swept.truncate(noted);
+                    self.gone.truncate(gone);
                 }
             }
         }
@@ -544,11 +553,15 @@ impl Instance {
     fn run_task(&mut self, task: Task, source: SourceId, family: Family, ids: &[PrefixId]) {
         let stale = PathFlags::STALE;
         match task {
-            Task::Remove { .. } => self.writer.withdraw_ids(family, ids, source, |_| {}),
+            Task::Remove { .. } => {
+                self.note_gone(source, family, ids);
+                self.writer.withdraw_ids(family, ids, source, |_| {});
+            }
             Task::Mark => self.writer.flag_ids(family, ids, source, stale),
             Task::MakeLongLived(peer) => {
                 let mut gone = Vec::new();
                 self.make_long_lived(family, ids, source, |id| gone.push(id));
+                self.note_gone(source, family, &gone);
                 self.swept.extend(gone.into_iter().map(|id| Swept {
                     peer,
                     source,
@@ -567,6 +580,7 @@ impl Instance {
 
     fn sweep_some(&mut self, peer: MemberId, source: SourceId, family: Family, ids: &[PrefixId]) {
         let swept = &mut self.swept;
+        let noted = swept.len();
         let meant = (source, PathFlags::STALE);
         self.writer.withdraw_flagged(family, ids, meant, |gone| {
             let matters = gone.last_of_source || !gone.usable_of_source;
@@ -578,6 +592,24 @@ impl Instance {
                 last: gone.last_of_source,
             }));
         });
+        if self.watched {
+            let last = self.swept[noted..].iter().filter(|swept| swept.last);
+            let gone: Vec<PrefixId> = last.map(|swept| swept.id).collect();
+            self.note_gone(source, family, &gone);
+        }
+    }
+
+    /// The paths of a source to these prefixes go: while somebody watches that is noted. The ids are
+    /// not given to others before the end of the turn.
+    fn note_gone(&mut self, source: SourceId, family: Family, ids: &[PrefixId]) {
+        if !self.watched {
+            return;
+        }
+        let rib = self.writer.rib();
+        if let Some(peer) = rib.source(source, &rib.guard()).address {
+            let gone = ids.iter().map(|id| (peer, rib.prefix(family, *id)));
+            self.gone.extend(gone);
+        }
     }
 
     fn apply_dirty(&mut self, outbox: &mut impl Outbox) {

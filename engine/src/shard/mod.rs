@@ -355,6 +355,9 @@ impl Shard {
 
     /// One bounded quantum of table work. True: there is more that can be done now.
     pub fn work(&mut self, now: Time) -> bool {
+        for instance in self.instances.values_mut() {
+            instance.watched = !self.watches.is_empty();
+        }
         let mut more = self.revalidate_some();
         more |= self.reconsider_some();
         self.look_at_deferral();
@@ -371,8 +374,19 @@ impl Shard {
         }
         more |= self.release_deferral();
         self.note_swept();
+        self.show_gone();
         self.report_backlogs(now);
         more
+    }
+
+    /// Tells whoever watches what went in this turn.
+    fn show_gone(&mut self) {
+        for instance in self.instances.values_mut() {
+            let gone = std::mem::take(&mut instance.gone);
+            if !gone.is_empty() {
+                self.watches.gone(instance.name(), &gone);
+            }
+        }
     }
 
     /// The time that `poll_timeout` named has come. `unread` says whether octets of a connection
@@ -493,12 +507,19 @@ impl Shard {
                     return;
                 };
                 let taken = receive::update(instance, peer, body);
-                if let (Ok(_), false, Some(established)) =
-                    (&taken, self.watches.is_empty(), &peer.established)
-                {
-                    let wire = &established.negotiated.wire;
-                    let address = peer.neighbor.address;
-                    self.watches.update(instance.name(), address, wire, body);
+                if taken.is_ok() && !self.watches.is_empty() {
+                    // What became of it is known once it is in the table.
+                    receive::settle(instance, peer);
+                    if let Some(established) = &peer.established {
+                        let rib = instance.writer.rib();
+                        let guard = rib.guard();
+                        let wire = &established.negotiated.wire;
+                        let address = peer.neighbor.address;
+                        self.watches
+                            .update(instance.name(), address, wire, body, |prefix| {
+                                established.standing(rib, &guard, prefix)
+                            });
+                    }
                 }
                 match taken {
                     Ok(None) => {}

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use codec::Family;
-use rib::{IdSet, Path, PathFlags, PrefixId, SourceId};
+use codec::{Family, IpPrefix};
+use rib::{AttributeId, IdSet, Path, PathFlags, PrefixId, SourceId};
 
 use super::Shard;
 use super::import::Incoming;
@@ -73,7 +73,20 @@ impl Shard {
             let Some(instance) = self.instances.get_mut(&peer.instance) else {
                 continue;
             };
-            budget -= reconsider(instance, peer, budget);
+            let mut changed = Vec::new();
+            budget -= reconsider(instance, peer, budget, &mut changed);
+            if let Some(learned) = peer.learned().filter(|_| !changed.is_empty()) {
+                let rib = instance.writer.rib();
+                let guard = rib.guard();
+                let paths: Vec<_> = changed
+                    .into_iter()
+                    .map(|(prefix, of)| (prefix, learned.standing(rib, &guard, prefix), of))
+                    .collect();
+                let address = peer.neighbor.address;
+                self.watches.judged(instance.name(), address, &paths, |of| {
+                    rib.attributes(of, &guard).bytes
+                });
+            }
             let left = peer.learned();
             if left.is_some_and(|left| left.reconsider.iter().any(|set| !set.is_empty())) {
                 // The others have their turn first.
@@ -118,8 +131,17 @@ impl Shard {
     }
 }
 
-/// Judges up to `max` prefixes of a peer anew. Returns how many.
-fn reconsider(instance: &mut Instance, peer: &mut Peer, max: usize) -> usize {
+/// Paths that came to something else, with their attributes now.
+type Changed = Vec<(IpPrefix, AttributeId)>;
+
+/// Judges up to `max` prefixes of a peer anew. Returns how many. While somebody watches, `changed`
+/// gets what came of it.
+fn reconsider(
+    instance: &mut Instance,
+    peer: &mut Peer,
+    max: usize,
+    changed: &mut Changed,
+) -> usize {
     let (neighbor, Some(learned)) = peer.with_neighbor_mut() else {
         return 0;
     };
@@ -128,7 +150,7 @@ fn reconsider(instance: &mut Instance, peer: &mut Peer, max: usize) -> usize {
     for family in Family::ALL {
         learned.reconsider[family.index()].take_first(max - done, &mut ids);
         done += ids.len();
-        judge_anew(instance, neighbor, learned, family, &ids);
+        judge_anew(instance, (neighbor, learned), family, &ids, changed);
         ids.clear();
     }
     done
@@ -136,10 +158,10 @@ fn reconsider(instance: &mut Instance, peer: &mut Peer, max: usize) -> usize {
 
 fn judge_anew(
     instance: &mut Instance,
-    neighbor: &crate::config::Neighbor,
-    learned: &mut Established,
+    (neighbor, learned): (&crate::config::Neighbor, &mut Established),
     family: Family,
     ids: &[PrefixId],
+    changed: &mut Changed,
 ) {
     let rib = Arc::clone(instance.writer.rib());
     let guard = rib.guard();
@@ -169,6 +191,9 @@ fn judge_anew(
             };
             if judged != *path {
                 instance.arrivals.announce([(prefix, judged)]);
+                if instance.watched {
+                    changed.push((prefix, judged.attributes));
+                }
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What happens, for whoever watches: changes of sessions, what peers announce and withdraw, own
-//! routes.
+//! What happens, for whoever watches: changes of sessions, what peers announce and withdraw and what
+//! becomes of that, what goes without their saying so, own routes.
 //!
 //! A watch is a bounded queue between the shards and one reader. A shard never waits for it: what
 //! finds no room is lost, counted, and not even read. Nobody watching costs one look at an empty
@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use codec::{IpPrefix, NlriField, WireFormat};
+use rib::AttributeId;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -21,8 +22,8 @@ use crate::model::PeerState;
 /// Events that may wait for a reader; an UPDATE is one.
 const WAITING_MAX: usize = 256;
 
-/// Prefixes of one event about own routes.
-const OWN_MAX: usize = 1024;
+/// Prefixes of one event that is not about an UPDATE.
+const PREFIXES_MAX: usize = 1024;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub enum Event {
         /// Why a session is down, as far as it is known.
         reason: Option<String>,
     },
-    /// An UPDATE of a peer, or a change of own routes.
+    /// An UPDATE of a peer, a change of own routes, or something else that routes came to.
     Routes {
         /// The instance's name.
         instance: Arc<str>,
@@ -49,10 +50,29 @@ pub enum Event {
         /// What goes.
         withdrawn: Box<[IpPrefix]>,
         /// What comes or changes.
-        announced: Box<[IpPrefix]>,
+        announced: Box<[(IpPrefix, Standing)]>,
         /// The attributes of what is announced, in canonical form.
         attributes: Bytes,
+        /// Nobody announced it: it was judged anew, by other policies, filters, own routes or VRPs.
+        judged: bool,
     },
+}
+
+/// What became of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It may be used.
+    pub accepted: bool,
+    /// It is the one that is used.
+    pub best: bool,
+}
+
+impl Standing {
+    /// Of an own route: it beats every learned one.
+    const OWN: Standing = Standing {
+        accepted: true,
+        best: true,
+    };
 }
 
 /// The shards' end of a watch.
@@ -173,24 +193,69 @@ impl Watches {
         peer: PeerAddress,
         wire: &WireFormat,
         body: &[u8],
+        standing: impl Fn(IpPrefix) -> Standing,
     ) {
         self.tell(instance, Some(peer), || {
-            events_of(instance, peer, wire, body)
+            events_of(instance, peer, (wire, body), standing)
         });
+    }
+
+    /// Paths of a peer that were judged anew and came to something else, each with its attributes.
+    pub(super) fn judged<'a>(
+        &mut self,
+        instance: &str,
+        peer: PeerAddress,
+        paths: &[(IpPrefix, Standing, AttributeId)],
+        attributes: impl Fn(AttributeId) -> &'a [u8],
+    ) {
+        let alike = paths.chunk_by(|(_, _, a), (_, _, b)| a == b);
+        for paths in alike.flat_map(|paths| paths.chunks(PREFIXES_MAX)) {
+            self.tell(instance, Some(peer), || {
+                let announced = paths.iter().map(|(prefix, of, _)| (*prefix, *of));
+                let of = paths.first().map(|(_, _, of)| attributes(*of));
+                vec![Event::Routes {
+                    instance: instance.into(),
+                    peer: Some(peer),
+                    withdrawn: Box::default(),
+                    announced: announced.collect(),
+                    attributes: Bytes::copy_from_slice(of.unwrap_or_default()),
+                    judged: true,
+                }]
+            });
+        }
+    }
+
+    /// Paths that went without their peers saying so.
+    pub(super) fn gone(&mut self, instance: &str, gone: &[(PeerAddress, IpPrefix)]) {
+        let alike = gone.chunk_by(|(a, _), (b, _)| a == b);
+        for gone in alike.flat_map(|gone| gone.chunks(PREFIXES_MAX)) {
+            let peer = gone.first().map(|(peer, _)| *peer);
+            self.tell(instance, peer, || {
+                vec![Event::Routes {
+                    instance: instance.into(),
+                    peer,
+                    withdrawn: gone.iter().map(|(_, prefix)| *prefix).collect(),
+                    announced: Box::default(),
+                    attributes: Bytes::new(),
+                    judged: false,
+                }]
+            });
+        }
     }
 
     /// Own routes change.
     pub(super) fn own(&mut self, instance: &str, changes: &[OriginChange]) {
         let alike = changes.chunk_by(|a, b| a.attributes == b.attributes);
-        for changes in alike.flat_map(|changes| changes.chunks(OWN_MAX)) {
+        for changes in alike.flat_map(|changes| changes.chunks(PREFIXES_MAX)) {
             self.tell(instance, None, || {
-                let prefixes = changes.iter().map(|change| change.prefix).collect();
+                let prefixes = changes.iter().map(|change| change.prefix);
                 let attributes = changes
                     .first()
                     .and_then(|change| change.attributes.as_ref());
+                let own = |prefix| (prefix, Standing::OWN);
                 let (withdrawn, announced) = match attributes {
-                    Some(_) => (Box::default(), prefixes),
-                    None => (prefixes, Box::default()),
+                    Some(_) => (Box::default(), prefixes.map(own).collect()),
+                    None => (prefixes.collect(), Box::default()),
                 };
                 vec![Event::Routes {
                     instance: instance.into(),
@@ -198,6 +263,7 @@ impl Watches {
                     withdrawn,
                     announced,
                     attributes: attributes.map_or_else(Bytes::new, |of| of.canonical().into()),
+                    judged: false,
                 }]
             });
         }
@@ -205,7 +271,12 @@ impl Watches {
 }
 
 /// What an UPDATE says: one event for each of its fields that announces something.
-fn events_of(instance: &str, peer: PeerAddress, wire: &WireFormat, body: &[u8]) -> Vec<Event> {
+fn events_of(
+    instance: &str,
+    peer: PeerAddress,
+    (wire, body): (&WireFormat, &[u8]),
+    standing: impl Fn(IpPrefix) -> Standing,
+) -> Vec<Event> {
     // It was read before, so it can be read again.
     let Ok(update) = codec::parse_update(body, wire) else {
         return Vec::new();
@@ -228,6 +299,7 @@ fn events_of(instance: &str, peer: PeerAddress, wire: &WireFormat, body: &[u8]) 
         withdrawn,
         announced,
         attributes,
+        judged: false,
     };
     for (field, nlri) in fields {
         let prefixes = nlri.into_iter().flat_map(|nlri| nlri.iter());
@@ -237,7 +309,14 @@ fn events_of(instance: &str, peer: PeerAddress, wire: &WireFormat, body: &[u8]) 
         } else if !prefixes.is_empty() {
             let mut attributes = Vec::new();
             update.canonical(field, &mut attributes);
-            events.push(event(Box::default(), prefixes.into(), attributes.into()));
+            let announced = prefixes
+                .into_iter()
+                .map(|prefix| (prefix, standing(prefix)));
+            events.push(event(
+                Box::default(),
+                announced.collect(),
+                attributes.into(),
+            ));
         }
     }
     if !gone.is_empty() {
@@ -249,7 +328,8 @@ fn events_of(instance: &str, peer: PeerAddress, wire: &WireFormat, body: &[u8]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Delta;
+    use crate::config::{Delta, Import, Neighbor};
+    use crate::policy::Policy;
     use crate::shard::ShardCommand;
     use crate::shard::rig::{INSTANCE, Rig, neighbor};
 
@@ -281,8 +361,21 @@ mod tests {
                     peer,
                     withdrawn,
                     announced,
+                    judged,
                     ..
-                } => format!("{peer:?} -{} +{}", withdrawn.len(), announced.len()),
+                } => {
+                    let sign = if judged { '~' } else { '+' };
+                    let standing = announced
+                        .first()
+                        .map(|(_, of)| match (of.best, of.accepted) {
+                            (true, _) => " best",
+                            (false, true) => " accepted",
+                            (false, false) => " rejected",
+                        });
+                    let (gone, there) = (withdrawn.len(), announced.len());
+                    let standing = standing.unwrap_or_default();
+                    format!("{peer:?} -{gone} {sign}{there}{standing}")
+                }
             });
         }
         said
@@ -327,13 +420,44 @@ mod tests {
         rig.say(peer, &update(false));
         rig.originate(&["10.0.1.0/24", "10.0.2.0/24"]);
         let of_peer = |what: &str| format!("Some(10.0.0.6) {what}");
-        let expected = [of_peer("-0 +1"), of_peer("-1 +0"), "None -0 +2".to_owned()];
+        let expected = [
+            of_peer("-0 +1 best"),
+            of_peer("-1 +0"),
+            "None -0 +2 best".to_owned(),
+        ];
         assert_eq!(said(&mut watched), expected);
         rig.closed_by_peer(peer);
         let Some((0, Event::Session { reason, .. })) = next(&mut watched) else {
             panic!("nothing was told of the end");
         };
         assert!(reason.unwrap().contains("the peer closed"));
+    }
+
+    #[test]
+    fn what_becomes_of_routes_that_nobody_says_again_is_told() {
+        let (mut rig, mut watched) = watching(None);
+        let peer = rig.establish("10.0.0.6", 65002);
+        rig.say(peer, &update(true));
+        said(&mut watched);
+        let mut import = |rig: &mut Rig, import| {
+            let settings = Neighbor {
+                import,
+                ..neighbor("10.0.0.6")
+            };
+            rig.tell(Delta::Neighbors(INSTANCE, [Arc::new(settings)].into()));
+            said(&mut watched)
+        };
+        let missing = Import::Policy(Arc::new(Policy::missing(&"gone".into())));
+        let rejected = import(&mut rig, missing);
+        assert_eq!(rejected, ["Some(10.0.0.6) -0 ~1 rejected"]);
+        let accepted = import(&mut rig, Import::All);
+        assert_eq!(accepted, ["Some(10.0.0.6) -0 ~1 best"]);
+        rig.closed_by_peer(peer);
+        let ended = said(&mut watched);
+        assert!(
+            ended.contains(&"Some(10.0.0.6) -1 +0".to_owned()),
+            "{ended:?}"
+        );
     }
 
     #[test]

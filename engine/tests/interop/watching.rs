@@ -37,7 +37,14 @@ fn sessions_and_routes_are_shown_as_they_change() {
     shows(&format!("{peer} openConfirm -> established\n"));
     session.announce(THEIRS);
     shows(&format!(
-        "{peer} + {THEIRS} via 192.0.2.10, AS path 65002 IGP\n"
+        "{peer} + {THEIRS} via 192.0.2.10, AS path 65002 IGP, best\n"
+    ));
+    daemon.write(
+        "config.yaml",
+        &config.replace("import: all", "import: none-of-it"),
+    );
+    shows(&format!(
+        "{peer} ~ {THEIRS} via 192.0.2.10, AS path 65002 IGP, not accepted\n"
     ));
     session.withdraw(THEIRS);
     shows(&format!("{peer} - {THEIRS}\n"));
