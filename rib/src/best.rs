@@ -7,11 +7,13 @@
 //!
 //! Next hops count as reachable at equal cost: step e does not tell paths apart.
 
-// RFC-DONE 4271 §9.1.2.2: The ties are broken in the order of the text.
+// RFC-DONE 4271 §9.1.2.2: The ties are broken in the order of the text, but for step e.
+// RFC-LEFT 4271 §9.1.2.2: Step e, the interior cost of the next hop, breaks no tie: it is not known.
 // RFC-DONE 4456 §9: ORIGINATOR_ID for the identifier, and the shorter CLUSTER_LIST.
-// RFC-DONE 4451 §1: MEDs are compared within one neighbor AS only; a missing one is 0.
-// RFC-DONE 4451 §1: All paths of a neighbor AS are compared at once: their order does not count.
-// RFC-LEFT 4451: No setting asks for MEDs to be compared between neighbor ASes.
+// RFC-DONE 4451 §3.2: A missing MED is 0, the lowest.
+// RFC-DONE 4451 §3.3: MEDs are compared within one neighbor AS only, all its paths at once: their order
+// does not count.
+// RFC-LEFT 4451 §3.3: No setting asks for MEDs to be compared between neighbor ASes.
 // RFC-LEFT 4271 §9.1.2.1: Whether a next hop can be resolved is not asked; all count as reachable.
 // RFC-LEFT 5004 §3: The external path that stands is not preferred: order does not count.
 
@@ -145,7 +147,7 @@ fn group(selection: Selection, candidate: &Candidate) -> u32 {
 /// RFC 4271 §9.1.1 and §9.1.2.2 a, b, as one number of which the smallest wins: own routes, no
 /// long-lived stale ones, degree of preference, length of AS_PATH, ORIGIN.
 ///
-// RFC-DONE 9494 §4.2: a route with LLGR_STALE is the least preferred, whoever attached it.
+// RFC-DONE 9494 §4.4: a route with LLGR_STALE is the least preferred, whoever attached it.
 fn preference(candidate: &Candidate) -> (Reverse<bool>, bool, Reverse<u32>, u16, u8) {
     let summary = &candidate.summary;
     (
@@ -247,7 +249,7 @@ mod tests {
 
     // RFC-SHOWN 4271 §9.1.2.2
     // RFC-SHOWN 4456 §9
-    // RFC-SHOWN 9494 §4.2
+    // RFC-SHOWN 9494 §4.4
     #[test]
     fn each_step_outweighs_all_after_it() {
         type Change = fn(&mut Candidate);
@@ -301,7 +303,7 @@ mod tests {
     }
 
     /// The classic case in which comparing pairs in order of arrival goes in circles.
-    // RFC-SHOWN 4451 §1
+    // RFC-SHOWN 4451 §3.3
     #[test]
     fn med_removes_within_one_neighbor_as_only() {
         let path = |neighbor_as, med, router_id, external| {

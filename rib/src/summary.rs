@@ -86,3 +86,17 @@ impl Default for Summary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // RFC-SHOWN 4451 §3.2
+    #[test]
+    fn a_missing_med_is_zero() {
+        let origin = [0x40, 1, 1, 0];
+        assert_eq!(Summary::of(&origin).med, 0);
+        let with = [&origin[..], &[0x80, 4, 4, 0, 0, 0, 7]].concat();
+        assert_eq!(Summary::of(&with).med, 7);
+    }
+}

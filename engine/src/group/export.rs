@@ -118,8 +118,9 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
     if view.otc.stopped && set.otc().is_some() {
         return Err(Refusal::OnlyToCustomer);
     }
-    // RFC-DONE 9494 §4.3: a stale route goes to peers that know what that is; others inside the AS are
-    // told it as the last resort, others outside not at all.
+    // RFC-DONE 9494 §4.3: a stale route goes to peers that know what that is, and to others outside the
+    // AS not at all.
+    // RFC-DONE 9494 §4.6: inside the AS the others are told a stale route as the last resort.
     if !view.long_lived && view.peer == PeerKind::External && is_stale(set) {
         return Err(Refusal::LongLivedStale);
     }
@@ -216,7 +217,7 @@ fn write(
     // RFC-DONE 4271 §5.1.5: LOCAL_PREF goes to internal peers always, to external ones never.
     // RFC 4271 §5.1.5: to internal peers always, to external ones never.
     if !external {
-        // RFC-DONE 8326 §4.1: inside the AS the lowest LOCAL_PREF goes with the community.
+        // RFC-DONE 8326 §4.2: inside the AS the lowest LOCAL_PREF goes with the community.
         writer.local_pref(match view.graceful_shutdown || last_resort {
             true => 0,
             false => set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF),
@@ -293,7 +294,7 @@ fn is_stale(set: &AttributeSet<'_>) -> bool {
     set.communities().any(|community| community == LLGR_STALE)
 }
 
-// RFC-DONE 9494 §4.2: LLGR_STALE is not taken off, whatever communities the neighbor is sent.
+// RFC-DONE 9494 §4.3: LLGR_STALE is not taken off, whatever communities the neighbor is sent.
 /// The communities of a stale route; `last_resort`: for internal peers that don't know what it means.
 fn communities_of_stale(view: &ExportView, set: &AttributeSet<'_>, last_resort: bool) -> Vec<u32> {
     let mut communities: Vec<u32> = match view.send_communities.standard {

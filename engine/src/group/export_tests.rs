@@ -295,6 +295,7 @@ fn a_route_server_client_is_an_external_peer_for_what_our_own_as_says() {
 }
 
 // RFC-SHOWN 9494 §4.3
+// RFC-SHOWN 9494 §4.6
 #[test]
 fn a_stale_route_is_told_to_who_knows_what_that_is_and_inside_the_as_as_the_last_resort() {
     let stale = route(|writer| writer.communities(&[7, rib::LLGR_STALE]));

@@ -142,7 +142,8 @@ pub(super) fn offers_long_lived(open: &Open) -> bool {
     open.capabilities.iter().any(is_it)
 }
 
-// RFC-DONE 9494 §3.1: without graceful restart of a family its long-lived form says nothing.
+// RFC-DONE 9494 §4.5: without graceful restart its long-lived form says nothing.
+// RFC-LEFT 9494 §4.2: A family that the long-lived form names, and graceful restart does not, is not kept.
 fn negotiate_long_lived(config: &SessionConfig, open: &Open, graceful: &mut Graceful) {
     let Some(bound) = config.long_lived else {
         return;

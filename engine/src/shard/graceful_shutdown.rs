@@ -122,7 +122,7 @@ impl Shard {
                 None => self.end_draining(now, *id),
             }
         }
-        // RFC-DONE 8326 §4.1: the peer is told all its routes again, with GRACEFUL_SHUTDOWN.
+        // RFC-DONE 8326 §4.2: the peer is told all its routes again, with GRACEFUL_SHUTDOWN.
         self.regroup(&peers);
         answer
     }
@@ -318,7 +318,7 @@ mod tests {
         row.unwrap()
     }
 
-    // RFC-SHOWN 8326 §4.1
+    // RFC-SHOWN 8326 §4.2
     #[test]
     fn peers_are_told_have_their_time_and_are_closed() {
         let mut rig = rig();

@@ -291,7 +291,7 @@ impl Instance {
             return (*id, PathFlags::NONE);
         }
         let octets = form.as_deref().unwrap_or(&self.canonical);
-        // RFC-DONE 8326 §4.2: routes with GRACEFUL_SHUTDOWN from external peers get LOCAL_PREF 0.
+        // RFC-DONE 8326 §4.1: routes with GRACEFUL_SHUTDOWN from external peers get LOCAL_PREF 0.
         let lowered = (incoming.external && is_shutting_down(octets))
             .then(|| with_local_preference(octets, 0));
         let octets = lowered.as_deref().unwrap_or(octets);

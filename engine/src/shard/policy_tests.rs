@@ -561,7 +561,7 @@ fn nobody_is_told_itself_as_next_hop() {
     assert_eq!(told.next_hop, Some(Ipv4Addr::new(10, 0, 0, 5)));
 }
 
-// RFC-SHOWN 8326 §4.2
+// RFC-SHOWN 8326 §4.1
 #[test]
 fn a_route_that_is_about_to_go_is_the_last_choice() {
     let mut bed = Bed::new(|_| {});

@@ -79,7 +79,7 @@ impl Shard {
                 "{address} was not asked: its session is not up, and when it is, all routes come"
             ));
         };
-        // RFC-DONE 2918 §3: only a peer that offered the capability is asked.
+        // RFC-DONE 2918 §4: only a peer that offered the capability is asked.
         if !established.negotiated.refresh {
             return Err(format!(
                 "{address} was not asked: it did not offer route refresh (RFC 2918); `ringbgp \

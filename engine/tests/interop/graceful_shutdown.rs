@@ -98,7 +98,7 @@ fn who_would_connect_from_a_prefix_is_drained_by_its_address() {
     assert!(elsewhere.is_err_and(|error| error.contains("is not a neighbor")));
 }
 
-// RFC-SHOWN 8326 §4.1
+// RFC-SHOWN 8326 §4.2
 // INTEROP frr: graceful shutdown out
 #[test]
 fn frr_hears_of_a_drain_before_the_session_goes() {

@@ -448,7 +448,7 @@ fn bounds_that_were_not_agreed_on_and_unknown_subtypes_are_ignored() {
     assert_eq!(bed.heard, [""; 0]);
 }
 
-// RFC-SHOWN 2918 §3
+// RFC-SHOWN 2918 §4
 #[test]
 fn only_who_offered_it_is_asked_for_routes_and_the_others_are_named() {
     let ask = |bed: &mut Bed| {
@@ -475,7 +475,7 @@ fn only_who_offered_it_is_asked_for_routes_and_the_others_are_named() {
     assert_eq!(bed.heard.last().unwrap(), "refresh 0");
 }
 
-// RFC-SHOWN 7911 §3
+// RFC-SHOWN 7911 §2
 #[test]
 fn paths_are_kept_apart_and_prefixes_counted_once() {
     let (neighbor, capabilities) = several();

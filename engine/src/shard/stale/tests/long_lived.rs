@@ -84,6 +84,18 @@ fn our_own_bound_counts_if_it_is_shorter_and_none_if_we_have_none() {
     bed.fresh([]);
 }
 
+// RFC-SHOWN 9494 §4.5
+#[test]
+fn without_graceful_restart_its_long_lived_form_says_nothing() {
+    let mut bed = Bed::new(keeper(1000));
+    let mut alone = lasting(&RESTARTS, 600, false);
+    alone.retain(|capability| !matches!(capability, Capability::GracefulRestart { .. }));
+    bed.establish(alone);
+    bed.announce(0..10);
+    bed.lose();
+    bed.fresh([]);
+}
+
 // RFC-SHOWN 9494 §4.2
 #[test]
 fn a_router_that_is_back_late_brings_back_what_it_still_forwards() {
