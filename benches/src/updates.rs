@@ -83,12 +83,27 @@ pub fn message(family: Family, count: u32) -> (u64, Vec<u8>) {
     (fit as u64, out)
 }
 
-/// All that a sender says of `share` prefixes once its session is up.
+/// All that a sender says of `share` prefixes once its session is up: from all over the address
+/// space, as those of the others.
 pub fn stream(share: u32, sender: u32) -> Vec<u8> {
+    say(sender, (sender * share..(sender + 1) * share).map(prefix))
+}
+
+/// The same, of prefixes from one of `parts` of the address space.
+pub fn stream_within(share: u32, sender: u32, parts: u32) -> Vec<u8> {
+    let size = (1 << 24) / parts.next_power_of_two();
+    let within = |number: u32| number.wrapping_mul(FACTOR) % size;
+    say(
+        sender,
+        (0..share).map(|number| of_bits(sender * size + within(number))),
+    )
+}
+
+fn say(sender: u32, prefixes: impl Iterator<Item = Ipv4Prefix>) -> Vec<u8> {
     let mut out = Vec::new();
     let (mut attributes, mut nlri) = (Vec::new(), Vec::new());
-    let numbers: Vec<u32> = (sender * share..(sender + 1) * share).collect();
-    for (set, numbers) in numbers.chunks(PER_ATTRIBUTES as usize).enumerate() {
+    let prefixes: Vec<_> = prefixes.collect();
+    for (set, prefixes) in prefixes.chunks(PER_ATTRIBUTES as usize).enumerate() {
         attributes.clear();
         nlri.clear();
         let set = set as u32;
@@ -103,15 +118,22 @@ pub fn stream(share: u32, sender: u32) -> Vec<u8> {
         writer.as_path(&AsPath::new(&[]), &path, true);
         writer.next_hop(Ipv4Addr::new(192, 0, 2, 1));
         writer.communities(&[set, set ^ 0xffff_0000, (65_000 << 16) | (set % 100)]);
-        for number in numbers {
-            codec::encode_nlri(prefix(*number), None, &mut nlri);
+        for prefix in prefixes {
+            codec::encode_nlri(*prefix, None, &mut nlri);
         }
         codec::encode_update(&attributes, &nlri, &mut out);
     }
     out
 }
 
-/// Distinct prefixes of 24 bits in no order: an odd factor permutes the numbers of 24 bits.
+/// Distinct prefixes of 24 bits in no order.
 fn prefix(number: u32) -> Ipv4Prefix {
-    Ipv4Prefix::masked(Ipv4Addr::from(number.wrapping_mul(0x9e37_79b1) << 8), 24)
+    of_bits(number.wrapping_mul(FACTOR))
 }
+
+fn of_bits(bits: u32) -> Ipv4Prefix {
+    Ipv4Prefix::masked(Ipv4Addr::from(bits << 8), 24)
+}
+
+/// Odd: multiplying by it permutes the numbers of 24 bits, or fewer.
+const FACTOR: u32 = 0x9e37_79b1;

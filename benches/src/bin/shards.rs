@@ -1,11 +1,13 @@
 //! Shards without sockets: the same octets, fed from memory to 1 shard and to several.
 //!
-//! `shards [--prefixes N] [--senders N] [--receivers N] [--shards 1,2] [--rounds N] [--ingest]`
+//! `shards [--prefixes N] [--senders N] [--receivers N] [--shards 1,2] [--rounds N] [--ingest] [--parted]`
 //!
 //! Every sender announces its share of the prefixes, five to an attribute set, in pieces as a
 //! socket would give them; receivers are told all of them. Senders are dealt out over the shards,
 //! receivers too, so that each shard with receivers reads the whole table. With `--ingest` nobody
-//! is told anything: what is left is parsing, table and best path. Prints the seconds of each
+//! is told anything: what is left is parsing, table and best path. With `--parted` each sender's
+//! prefixes are from a part of the address space of its own, so that shards have hardly any node of
+//! the trie in common. Prints the seconds of each
 //! round, and the median of the first count of shards over that of each other one.
 //!
 //! Several shards are measured *apart* too, each with a table and senders of its own and nothing in
@@ -16,7 +18,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use benches::rig::Rig;
-use benches::updates::stream;
+use benches::updates::{stream, stream_within};
 use engine::config::Export;
 use rib::{Rib, RibOptions, Selection};
 
@@ -31,12 +33,20 @@ struct Options {
     shards: Vec<usize>,
     rounds: usize,
     ingest: bool,
+    parted: bool,
 }
 
 fn main() {
     let options = options();
     let streams: Vec<Vec<u8>> = (0..options.senders)
-        .map(|sender| stream(options.prefixes / options.senders, sender))
+        .map(|sender| {
+            let share = options.prefixes / options.senders;
+            if options.parted {
+                stream_within(share, sender, options.senders)
+            } else {
+                stream(share, sender)
+            }
+        })
         .collect();
     let mut first = None;
     for count in &options.shards {
@@ -72,33 +82,38 @@ fn options() -> Options {
         shards: vec![1, 2],
         rounds: 5,
         ingest: false,
+        parted: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
-        if word == "--ingest" {
-            options.ingest = true;
-            continue;
-        }
-        let value = words.next().unwrap_or_default();
-        let number = || value.parse().unwrap_or_else(|_| usage());
         match word.as_str() {
-            "--prefixes" => options.prefixes = number(),
-            "--senders" => options.senders = number(),
-            "--receivers" => options.receivers = number(),
-            "--rounds" => options.rounds = number() as usize,
-            "--shards" => {
-                let counts = value.split(',').map(str::parse);
-                options.shards = counts.collect::<Result<_, _>>().unwrap_or_else(|_| usage());
-            }
-            _ => usage(),
+            "--ingest" => options.ingest = true,
+            "--parted" => options.parted = true,
+            _ => read_number(&mut options, &word, &words.next().unwrap_or_default()),
         }
     }
     options
 }
 
+fn read_number(options: &mut Options, word: &str, value: &str) {
+    let number = || value.parse().unwrap_or_else(|_| usage());
+    match word {
+        "--prefixes" => options.prefixes = number(),
+        "--senders" => options.senders = number(),
+        "--receivers" => options.receivers = number(),
+        "--rounds" => options.rounds = number() as usize,
+        "--shards" => {
+            let counts = value.split(',').map(str::parse);
+            options.shards = counts.collect::<Result<_, _>>().unwrap_or_else(|_| usage());
+        }
+        _ => usage(),
+    }
+}
+
 fn usage() -> ! {
     eprintln!(
-        "usage: shards [--prefixes N] [--senders N] [--receivers N] [--shards 1,2] [--rounds N] [--ingest]"
+        "usage: shards [--prefixes N] [--senders N] [--receivers N] [--shards 1,2] [--rounds N] \
+         [--ingest] [--parted]"
     );
     std::process::exit(2)
 }
