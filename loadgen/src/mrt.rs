@@ -130,12 +130,11 @@ impl Dump {
             }
             Err(error) => return Err(corrupt(error.to_string())),
         }
+        let record = read_record(kind, subtype, Octets(&self.body), &mut self.peers);
+        let record = record.ok_or_else(|| corrupt("its lengths do not add up".into()))?;
         self.number += 1;
         self.offset += (HEADER_OCTETS + length) as u64;
-        let record = read_record(kind, subtype, Octets(&self.body), &mut self.peers);
-        record
-            .map(Some)
-            .ok_or_else(|| corrupt("its lengths do not add up".into()))
+        Ok(Some(record))
     }
 }
 
@@ -232,7 +231,7 @@ fn message(mut body: Octets<'_>, subtype: u16) -> Option<Record<'_>> {
     let is_ipv6 = match body.u16()? {
         1 => false,
         2 => true,
-        _ => return Some(Record::Other),
+        _ => return None,
     };
     let address = body.address(is_ipv6)?;
     body.address(is_ipv6)?;
@@ -257,7 +256,25 @@ fn message(mut body: Octets<'_>, subtype: u16) -> Option<Record<'_>> {
         },
         ..WireFormat::default()
     };
-    Some(Record::Message(peer, format, body.0))
+    is_framed(body.0).then_some(Record::Message(peer, format, body.0))
+}
+
+/// Whether this is one BGP message whose lengths fit: a header, and in an UPDATE two more.
+fn is_framed(octets: &[u8]) -> bool {
+    const UPDATE: u8 = 2;
+    let fits = || {
+        let mut message = Octets(octets);
+        message.take(16)?; // marker
+        let (length, kind) = (message.u16()?, message.u8()?);
+        if kind == UPDATE {
+            for _ in ["withdrawn routes", "attributes"] {
+                let length = message.u16()?;
+                message.take(usize::from(length))?;
+            }
+        }
+        Some(usize::from(length) == octets.len() && (1..=5).contains(&kind))
+    };
+    fits() == Some(true)
 }
 
 /// What is left of a record.

@@ -136,19 +136,33 @@ fn a_damaged_dump_is_used_up_to_the_damage_if_that_is_asked_for() {
 }
 
 #[test]
-fn a_message_that_is_none_is_counted_as_left_out() {
-    let mut parts = dump();
-    let last = parts.last_mut().expect("an UPDATE");
-    // The marker of the message inside the record.
-    let marker = 12 + 20;
-    last[marker..].fill(0xee);
-    let file = file(&parts.concat());
-    let relay = Relay::start();
-    let target = &relay.address;
-    let output = run(&format!("replay {} --target {target}", shown(file.path())));
-    assert!(output.status.success(), "{output:?}");
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("1 routes are left out"), "{words}");
+fn a_message_whose_lengths_lie_is_a_damaged_record() {
+    let parts = dump();
+    let whole = parts.concat();
+    let last = whole.len() - parts.last().map_or(0, Vec::len);
+    // The message inside the record: its marker, length and type, and how long what it withdraws is.
+    let message = last + 12 + 20;
+    for damaged in [message + 16, message + 18, message + 19] {
+        let mut octets = whole.clone();
+        octets[damaged] = 0xee;
+        let file = file(&octets);
+        let relay = Relay::start();
+        let arguments = format!("replay {} --target {}", shown(file.path()), relay.address);
+
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let place = format!("record {} at octet {last}", parts.len());
+        assert!(words.contains(&place), "{words}");
+
+        let output = run(&format!("{arguments} --lenient"));
+        assert!(output.status.success(), "{output:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            words.contains(&format!("{} records:", parts.len() - 1)),
+            "{words}"
+        );
+    }
 }
 
 #[test]
