@@ -33,6 +33,7 @@ pub(crate) struct Receivers {
     ended: usize,
     last_octets_at: Instant,
     trouble: Option<Trouble>,
+    turned_away_by: Option<String>,
 }
 
 /// What has come in at the routers that count.
@@ -129,6 +130,7 @@ impl Receivers {
             ended: 0,
             last_octets_at: now,
             trouble: None,
+            turned_away_by: None,
         }
     }
 
@@ -248,6 +250,11 @@ impl Receivers {
     /// What has come in up to now does not count.
     pub(crate) fn reset_counts(&mut self) {
         self.counts = Counts::default();
+    }
+
+    /// Why a connection ended last that no session came of.
+    pub(crate) fn turned_away_by(&self) -> Option<&str> {
+        self.turned_away_by.as_deref()
     }
 
     /// The first thing that went wrong.
@@ -390,6 +397,7 @@ impl Ear for Receivers {
             return self.complain(router, format!("{what}: {}", over.words));
         }
         book.turned_away += 1;
+        self.turned_away_by = Some(over.words.clone());
         if over.is_refusal || book.turned_away >= TRIES {
             self.complain(router, format!("gets no session: {}", over.words));
         }

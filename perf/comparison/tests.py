@@ -93,6 +93,12 @@ class Judging(unittest.TestCase):
         [verdict] = judge.judge(scenario, runs, EVERY)
         self.assertEqual(verdict.figure.median, 4.0)
 
+    def test_an_overflow_in_one_run_is_one_too_many(self):
+        runs = [a_run(OWN, number, 1.0, listenOverflows=overflows)
+                for number, overflows in enumerate([0, 0, 408])]
+        [verdict] = judge.judge(a_scenario(listenOverflows=0), runs, EVERY)
+        self.assertFalse(verdict.met)
+
     def test_more_nlri_an_update_is_better(self):
         runs = [a_run(OWN, 0, 1.0, nlriPerUpdate=12.0)]
         [verdict] = judge.judge(a_scenario(nlriPerUpdate=10), runs, EVERY)

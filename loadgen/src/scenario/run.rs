@@ -423,7 +423,8 @@ impl<'c> Run<'c> {
         let (standing, routers) = (self.receivers.standing(), self.parties.len());
         if standing == 0 {
             let seconds = self.patience().as_secs_f64();
-            let words = format!("{target}: no session came up in {seconds} s: {SILENT}");
+            let why = self.receivers.turned_away_by().unwrap_or(SILENT);
+            let words = format!("{target}: no session came up in {seconds} s: {why}");
             return Failure::Target(words);
         }
         if standing < routers {

@@ -147,6 +147,21 @@ fn a_target_that_takes_connections_and_says_nothing_is_said_to_be_silent() {
     }
 }
 
+/// It closes every connection, but the run ends before it has done so often enough to be believed.
+#[test]
+fn a_target_that_turns_connections_away_is_not_said_to_be_silent() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let target = listener.local_addr().expect("its address");
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let output = run(&format!(
+        "load --prefixes 10 --target {target} --timeout 0.5"
+    ));
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("the target "), "{words}");
+    assert!(!words.contains("nobody answers"), "{words}");
+}
+
 fn first_word(command: &str) -> &str {
     command.split(' ').next().unwrap_or_default()
 }
