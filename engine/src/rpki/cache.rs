@@ -56,6 +56,8 @@ pub(super) struct Cache {
     pub(super) failed: bool,
     /// Its data must not be used any more.
     pub(super) is_flushed: bool,
+    /// Its data was completed just now, whatever became of the connection since.
+    pub(super) is_completed: bool,
     /// To begin with on the next connection.
     version: Version,
     pub(super) data: Option<Data>,
@@ -157,6 +159,7 @@ impl Cache {
             wanted: false,
             failed: false,
             is_flushed: false,
+            is_completed: false,
             version: Version::One,
             data: None,
             starts_over: false,
@@ -435,6 +438,7 @@ impl Cache {
             until: now + intervals.expire,
             intervals,
         });
+        self.is_completed = true;
         self.starts_over = false;
         self.failed = false;
         self.attempts = 0;

@@ -238,14 +238,19 @@ impl Caches {
     }
 
     fn choose(&mut self, now: Time) {
-        let best = self.caches.iter().find(|(cache, _)| cache.in_sync());
-        if let Some((cache, _)) = best {
-            let data = cache.data.as_ref();
-            self.in_use = data.map(|data| InUse {
+        // What a fault ends behind the End of Data, in the same octets, was said in full all the same.
+        let is_told = |cache: &Cache| cache.in_sync() || cache.is_completed;
+        let mut told = self.caches.iter().filter(|(cache, _)| is_told(cache));
+        let best = told.find_map(|(cache, _)| Some((cache, cache.data.as_ref()?)));
+        if let Some((cache, data)) = best {
+            self.in_use = Some(InUse {
                 table: Arc::clone(&data.table),
                 from: cache.address(),
                 until: data.until,
             });
+        }
+        for (cache, _) in &mut self.caches {
+            cache.is_completed = false;
         }
         let expired = self.in_use.take_if(|data| data.until <= now);
         if let Some(expired) = expired {

@@ -45,6 +45,21 @@ fn octets_may_come_one_by_one() {
     assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
 }
 
+/// However its octets are cut: what it said up to End of Data holds, and what is wrong behind that
+/// ends the connection.
+#[test]
+fn an_answer_is_used_that_a_fault_follows_at_once() {
+    let mut bed = Bed::new(&[(1, 1)]);
+    bed.connect(1);
+    let mut octets = say::response(SESSION);
+    octets.extend(say::record(1, true, VRPS[0]));
+    octets.extend(say::end(SESSION, 1, TIMERS));
+    octets.extend(say::pdu(1, 99, 0, &[]));
+    bed.say(1, &[octets]);
+    assert!(!bed.open.contains_key(&1));
+    assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
+}
+
 #[test]
 fn what_is_new_is_asked_for_when_due_and_when_told() {
     let mut bed = Bed::new(&[(1, 1)]);
