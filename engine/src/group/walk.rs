@@ -24,6 +24,13 @@ impl Group {
         !self.is_evaluated() && self.pace.is_open()
     }
 
+    /// Whether members are told what they are owed apart from live changes. Before the evaluation is
+    /// over, "not announced" may only mean "not looked at". And what waited and may be told now goes
+    /// first: after a restart it is of the first table, which End-of-RIB ends.
+    fn is_ready(&self) -> bool {
+        self.is_evaluated() && (self.pace.is_idle() || !self.pace.is_open())
+    }
+
     pub(super) fn evaluate_some(&mut self, writer: &mut RibWriter, guard: &Guard) {
         if !self.is_evaluating() {
             return;
@@ -35,7 +42,8 @@ impl Group {
             range.start = end;
             self.apply(writer, guard, family, &ids);
         }
-        if self.is_evaluated() {
+        // What waited meanwhile goes along.
+        if self.is_evaluated() && self.pace.is_idle() {
             self.pace.begin(self.view.advertisement_interval);
         }
     }
@@ -47,8 +55,7 @@ impl Group {
         (rib, guard): (&Rib, &Guard),
         outbox: &mut impl Outbox,
     ) {
-        // Before the evaluation is over, "not announced" may only mean "not looked at".
-        if !self.is_evaluated() || !self.has_turn(&self.lagging[place], outbox) {
+        if !self.is_ready() || !self.has_turn(&self.lagging[place], outbox) {
             return;
         }
         if self.lagging[place].is_walked() {
@@ -131,7 +138,7 @@ impl Group {
 
     /// Cohorts that are owed nothing more join the in-sync one, if their members keep up.
     pub(super) fn settle(&mut self, outbox: &mut impl Outbox) {
-        let evaluated = self.is_evaluated();
+        let ready = self.is_ready();
         let mut settled = Vec::new();
         let mut place = 0;
         while place < self.lagging.len() {
@@ -143,7 +150,7 @@ impl Group {
             cohort.packer.flush();
             deliver(cohort, outbox);
             let late = cohort.split_latecomers();
-            if evaluated {
+            if ready {
                 tell_ends(&mut cohort.members, outbox);
             }
             if cohort.is_level() {
@@ -165,8 +172,7 @@ impl Group {
             self.flush_live(outbox);
             self.in_sync.members.extend(settled);
         }
-        if evaluated && !self.pace.is_resting() && self.in_sync.members.iter().any(Member::is_owed)
-        {
+        if ready && !self.pace.is_resting() && self.in_sync.members.iter().any(Member::is_owed) {
             self.flush_live(outbox);
             tell_ends(&mut self.in_sync.members, outbox);
         }

@@ -70,6 +70,25 @@ fn end_of_rib_comes_behind_all_that_was_deferred_however_much_it_is() {
     assert_eq!(bed.heard.last().unwrap(), "end");
 }
 
+/// Nor does it go before what would wait for an advertisement interval.
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn end_of_rib_comes_behind_what_was_deferred_with_an_interval_too() {
+    let mut neighbor = keeper();
+    neighbor.timers.advertisement_interval = Duration::from_secs(5);
+    let (mut bed, _) = restarted(neighbor, 1);
+    bed.establish(graceful(&RESTARTS));
+    // Its prefix came into the table after its group.
+    bed.originate([prefix(201)]);
+    bed.end_of_rib();
+    let told = bed.heard.iter().filter(|heard| *heard == "update").count();
+    let end = bed.heard.iter().position(|heard| heard == "end");
+    assert_eq!(end, Some(bed.heard.len() - 1));
+    bed.pass(Duration::from_secs(20));
+    let after = bed.heard.iter().filter(|heard| *heard == "update").count();
+    assert_eq!(after, told, "{:?}", bed.heard);
+}
+
 // RFC-SHOWN 4724 §4.1
 #[test]
 fn they_are_told_after_the_deferral_time_at_the_latest() {
