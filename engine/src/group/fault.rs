@@ -37,6 +37,8 @@ pub enum Fault {
     NothingHeld,
     /// What a peer does not say again in a refresh stays.
     NoSweep,
+    /// After our restart everybody is told at once what there is by then.
+    Undeferred,
     /// One prefix in seven is not judged anew when what is valid of it changes.
     StaleValidation,
 }

@@ -361,6 +361,10 @@ impl Shard {
         let mut more = self.revalidate_some();
         more |= self.reconsider_some();
         self.look_at_deferral();
+        #[cfg(test)]
+        if self.fault == Some(crate::group::Fault::Undeferred) {
+            self.defers = false;
+        }
         for instance in self.instances.values_mut() {
             let mut outbox = Wire {
                 peers: &self.peers,

@@ -21,7 +21,8 @@ use crate::group::Interfaces;
 use crate::random::Random;
 use crate::rpki::Publication;
 use crate::shard::{
-    Action, ConnectionId, DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions,
+    Action, ConnectionId, Deferral, DynamicPeers, EstablishedPeers, Shard, ShardCommand,
+    ShardOptions,
 };
 use crate::time::Time;
 
@@ -47,9 +48,13 @@ pub(super) struct Node {
     placement: BTreeMap<IpAddr, usize>,
     /// Where dynamic peers connect from.
     ranges: Vec<IpPrefix>,
+    /// The instance's name, as its settings have it.
+    name: Arc<str>,
     sockets: BTreeMap<Socket, State>,
     by_link: BTreeMap<LinkId, Socket>,
     addresses: Vec<IpAddr>,
+    /// After a restart with state: whether peers are told nothing yet.
+    deferral: Deferral,
     random: Random,
     audits: u64,
     /// Large tables are not looked over at every step.
@@ -86,9 +91,15 @@ impl Interfaces for OneEach {
 }
 
 impl Node {
-    /// A node with `shards` shards and these addresses, one of each family. Its invariants are
-    /// checked at every step, or at every so many.
-    pub(super) fn new(shards: usize, addresses: Vec<IpAddr>, audit_every: u64, seed: u64) -> Node {
+    /// A node with `shards` shards and these addresses, one of each family, whose process began or
+    /// restarted as `deferral` says. Its invariants are checked at every step, or at every so many.
+    pub(super) fn new(
+        shards: usize,
+        addresses: Vec<IpAddr>,
+        audit_every: u64,
+        deferral: Deferral,
+        seed: u64,
+    ) -> Node {
         let mut random = Random::new(seed);
         let options = RibOptions {
             shards: u8::try_from(shards).unwrap_or(u8::MAX),
@@ -111,7 +122,7 @@ impl Node {
                 rest_a_member: REST_A_MEMBER,
                 established: established.clone(),
                 dynamic_peers: dynamic_peers.clone(),
-                deferral: Default::default(),
+                deferral: deferral.clone(),
             });
             let writer = rib.writer(id);
             shard.handle_command(Time::default(), ShardCommand::Instance(INSTANCE, writer));
@@ -127,9 +138,11 @@ impl Node {
             rib,
             placement: BTreeMap::new(),
             ranges: Vec::new(),
+            name: Arc::default(),
             sockets: BTreeMap::new(),
             by_link: BTreeMap::new(),
             addresses,
+            deferral,
             random,
             audits: 0,
             audit_every,
@@ -147,11 +160,18 @@ impl Node {
     /// Sends a change of the desired state on its way to the shards, as the dispatcher does.
     pub(super) fn dispatch(&mut self, now: Time, deltas: Vec<Delta>) {
         let count = self.shards.len();
+        let told_settings = deltas
+            .iter()
+            .any(|delta| !matches!(delta, Delta::Origins(..)));
         for delta in deltas {
             match delta {
                 Delta::Instance(..) | Delta::InstanceGone(..) | Delta::DynamicNeighbors(..) => {
-                    if let Delta::DynamicNeighbors(_, ranges) = &delta {
-                        self.ranges = ranges.iter().map(|range| range.prefix).collect();
+                    match &delta {
+                        Delta::Instance(_, settings) => self.name = Arc::clone(&settings.name),
+                        Delta::DynamicNeighbors(_, ranges) => {
+                            self.ranges = ranges.iter().map(|range| range.prefix).collect();
+                        }
+                        _ => {}
                     }
                     for shard in 0..count {
                         self.tell(now, shard, ShardCommand::Delta(delta.clone()));
@@ -165,6 +185,12 @@ impl Node {
                         let dynamic = self.dynamic_owner(address);
                         let known = self.placement.get(&address).copied();
                         let shard = *self.placement.entry(address).or_insert(free);
+                        if known.is_none()
+                            && self.deferral.awaits(&self.name, &neighbor)
+                            && !self.deferral.is_over()
+                        {
+                            self.deferral.expect(1);
+                        }
                         if let (None, Some(before)) = (known, dynamic)
                             && before != shard
                         {
@@ -203,6 +229,10 @@ impl Node {
                 }
             }
         }
+        // Whoever is to be waited for after a restart has been counted.
+        if told_settings {
+            self.deferral.begin();
+        }
     }
 
     /// Another table of VRPs, as the RTR thread tells it.
@@ -222,6 +252,16 @@ impl Node {
                 reply: Box::new(|_| {}),
             };
             self.tell(now, shard, command);
+        }
+    }
+
+    /// The process is killed: its kernel closes or breaks what it had open.
+    pub(super) fn die(mut self, now: Time, net: &mut Network) {
+        for state in self.sockets.values() {
+            match self.random.percent(50) {
+                true => net.close(now, state.link, state.end),
+                false => net.reset(now, state.link),
+            }
         }
     }
 

@@ -77,6 +77,29 @@ fn while_a_router_restarts_nobody_loses_a_route_of_its() {
     );
 }
 
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn while_our_process_restarts_no_router_loses_a_route_of_ours() {
+    let mut kept = 0;
+    for seed in 0..60 {
+        let mut world = World::new(seed, false);
+        let run = world.run_own_restart();
+        kept += run.unwrap_or_else(|why| panic!("seed {seed} at {:?}: {why}", world.now()));
+    }
+    assert!(kept > 100, "{kept}");
+}
+
+#[test]
+fn an_end_of_rib_that_comes_too_early_is_found_within_40_seeds() {
+    let found = (0..40).find_map(|seed| {
+        let mut world = World::new(seed, false);
+        world.plant(Fault::Undeferred);
+        world.run_own_restart().err()
+    });
+    let words = found.expect("it is not found");
+    assert!(words.contains("and then"), "{words}");
+}
+
 #[test]
 fn equal_seeds_give_equal_runs() {
     for seed in 0..20 {

@@ -73,11 +73,20 @@ impl Connection {
     fn learn(&mut self, update: &Update<'_>) -> Result<(), String> {
         if let Some(family) = update.end_of_rib() {
             self.ended_ribs.insert(family);
+            // RFC 4724 §4.2: what was not told again since the restart goes.
+            let unconfirmed = std::mem::take(&mut self.unconfirmed);
+            for name in unconfirmed {
+                match name.0.family() == family {
+                    true => drop(self.table.remove(&name)),
+                    false => drop(self.unconfirmed.insert(name)),
+                }
+            }
             return Ok(());
         }
         let gone = update.mp_withdrawn.iter().flat_map(|mp| mp.nlri.iter());
         for (path_id, prefix) in update.withdrawn.iter().chain(gone) {
             self.table.remove(&(prefix, path_id));
+            self.unconfirmed.remove(&(prefix, path_id));
         }
         let announced = [
             (NlriField::Plain, Some(&update.announced)),
@@ -95,6 +104,7 @@ impl Connection {
             let route = Route::read(&canonical)?;
             for (path_id, prefix) in nlri.iter() {
                 self.table.insert((prefix, path_id), route.clone());
+                self.unconfirmed.remove(&(prefix, path_id));
                 if let Some(stale) = &mut self.stale[prefix.family().index()] {
                     stale.remove(&(prefix, path_id));
                 }

@@ -79,6 +79,8 @@ pub(super) struct Router {
     connections: Vec<Connection>,
     dialling: Option<LinkId>,
     dial_at: Option<Time>,
+    /// What the node had told before it went away to restart, and how long that is kept.
+    kept: Option<(Table, Time)>,
     /// It was up before.
     restarted: bool,
     random: Random,
@@ -96,7 +98,11 @@ struct Connection {
     keepalive_at: Time,
     format: WireFormat,
     peer_id: Ipv4Addr,
+    /// What the node says of its restarts.
+    node_restarts: NodeRestarts,
     table: Table,
+    /// What the node had told before its restart and did not tell again yet.
+    unconfirmed: BTreeSet<(IpPrefix, u32)>,
     ended_ribs: FamilySet,
     /// Both ends know enhanced route refresh.
     enhanced_refresh: bool,
@@ -106,6 +112,18 @@ struct Connection {
     spoiled: bool,
     /// Ended: goes once its octets are out.
     ending: bool,
+}
+
+/// The node's graceful restart capability (RFC 4724 §3), where both ends have one.
+#[derive(Clone, Copy, Debug, Default)]
+struct NodeRestarts {
+    /// It restarted just now.
+    #[cfg(test)]
+    restarted: bool,
+    time: Duration,
+    families: FamilySet,
+    /// Families of which what it told before stands.
+    forwarding: FamilySet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +150,7 @@ impl Router {
             routes: Table::new(),
             connections: Vec::new(),
             dialling: None,
+            kept: None,
             restarted: false,
             random: Random::new(seed),
         }
@@ -146,6 +165,31 @@ impl Router {
     /// What the engine told us.
     pub(super) fn table(&self) -> Option<&Table> {
         Some(&self.session()?.table)
+    }
+
+    /// What the engine told us, or had told before it went away, as long as that is kept.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Option<&Table> {
+        let kept = self.kept.as_ref().map(|(table, _)| table);
+        self.table().or(kept)
+    }
+
+    /// Whether its session began with a node that said that it had restarted (RFC 4724 §3).
+    #[cfg(test)]
+    pub(super) fn was_told_of_restart(&self) -> bool {
+        self.session()
+            .is_some_and(|session| session.node_restarts.restarted)
+    }
+
+    /// It knows graceful restart, if it did not.
+    #[cfg(test)]
+    pub(super) fn know_restarts(&mut self) {
+        self.spec.graceful.get_or_insert(RouterGraceful {
+            restart_time: 60,
+            notification: true,
+            preserves: true,
+            long_lived: None,
+        });
     }
 
     /// Families whose End-of-RIB came.
@@ -221,6 +265,7 @@ impl Router {
     /// Power is lost. Without a hold time nobody would ever find out, so then the link is cut.
     pub(super) fn crash(&mut self, now: Time, net: &mut Network) {
         self.up = false;
+        self.kept = None;
         for connection in self.connections.drain(..) {
             if connection.phase == Phase::Established && connection.hold_time.is_zero() {
                 net.reset(now, connection.link);
@@ -268,7 +313,24 @@ impl Router {
         }
     }
 
-    pub(super) fn on_closed(&mut self, now: Time, link: LinkId) {
+    /// A connection is gone, and not by a NOTIFICATION: what the node told is kept, if it asked for
+    /// that (RFC 4724 §4.2).
+    pub(super) fn on_lost(&mut self, now: Time, link: LinkId) {
+        let lost = self.connection(link);
+        if let Some(lost) =
+            lost.filter(|c| c.phase == Phase::Established && !c.ending && !c.spoiled)
+        {
+            let restarts = lost.node_restarts;
+            let mut table = std::mem::take(&mut lost.table);
+            table.retain(|name, _| {
+                restarts.families.contains(name.0.family()) && !lost.unconfirmed.contains(name)
+            });
+            self.kept = (!restarts.time.is_zero()).then(|| (table, now + restarts.time));
+        }
+        self.on_closed(now, link);
+    }
+
+    fn on_closed(&mut self, now: Time, link: LinkId) {
         self.connections
             .retain(|connection| connection.link != link);
         self.redial(now);
@@ -301,6 +363,7 @@ impl Router {
     }
 
     pub(super) fn on_time(&mut self, now: Time, net: &mut Network) {
+        self.kept.take_if(|(_, until)| *until <= now);
         for connection in &mut self.connections {
             connection.on_time(now, net);
         }
@@ -320,7 +383,8 @@ impl Router {
             .iter()
             .filter(|connection| !connection.ending)
             .map(|connection| connection.expires.min(connection.keepalive_at));
-        timers.chain(self.dial_at).min()
+        let kept = self.kept.as_ref().map(|(_, until)| *until);
+        timers.chain(self.dial_at).chain(kept).min()
     }
 
     // ----- inside -----------------------------------------------------------------------------
@@ -355,7 +419,9 @@ impl Router {
             keepalive_at: Time(u64::MAX),
             format: WireFormat::default(),
             peer_id: Ipv4Addr::UNSPECIFIED,
+            node_restarts: NodeRestarts::default(),
             table: Table::new(),
+            unconfirmed: BTreeSet::new(),
             ended_ribs: FamilySet::NONE,
             enhanced_refresh: false,
             stale: Default::default(),
@@ -447,8 +513,17 @@ impl Router {
         for other in others {
             other.end_with(now, &Notification::cease(7), net);
         }
+        let kept = self.kept.take();
         if let Some(connection) = self.connection(link) {
             connection.phase = Phase::Established;
+            // RFC 4724 §4.2: what the node does not say that it forwards by any more goes at once.
+            let stands = connection.node_restarts.forwarding;
+            let families = connection.format.families.intersection(stands);
+            let kept = kept.into_iter().flat_map(|(table, _)| table);
+            connection.table = kept
+                .filter(|((prefix, _), _)| families.contains(prefix.family()))
+                .collect();
+            connection.unconfirmed = connection.table.keys().copied().collect();
             if connection.hold_time.is_zero() {
                 connection.expires = Time(u64::MAX);
             }

@@ -8,7 +8,7 @@ use codec::{
     LongLivedFamily, Notification, Open, PeerKind, WireFormat,
 };
 
-use super::{Phase, Router};
+use super::{NodeRestarts, Phase, Router};
 use crate::config::Capabilities;
 use crate::simulator::network::{End, LinkId, Network};
 use crate::time::Time;
@@ -90,6 +90,7 @@ impl Router {
         let spec = self.spec.clone();
         let mut families = FamilySet::NONE;
         let (mut four_octet_as, mut enhanced_refresh) = (false, false);
+        let mut restarts = NodeRestarts::default();
         let [mut sends, mut receives] = [FamilySet::NONE; 2];
         let mut theirs = Capabilities {
             extended_messages: false,
@@ -114,6 +115,30 @@ impl Router {
                         }
                         if offer.receive {
                             receives.insert(family);
+                        }
+                    }
+                }
+                Capability::GracefulRestart {
+                    restarting,
+                    restart_time,
+                    families,
+                    ..
+                } if spec.graceful.is_some() => {
+                    if *restarting && families.is_empty() {
+                        return Err("the engine restarted, and asks nobody to wait".to_owned());
+                    }
+                    #[cfg(test)]
+                    {
+                        restarts.restarted = *restarting;
+                    }
+                    restarts.time = Duration::from_secs(u64::from(*restart_time));
+                    for entry in families {
+                        let Some(family) = Family::from_afi_safi(entry.afi, entry.safi) else {
+                            return Err(format!("the engine restarts {entry:?}"));
+                        };
+                        restarts.families.insert(family);
+                        if entry.forwarding {
+                            restarts.forwarding.insert(family);
                         }
                     }
                 }
@@ -147,6 +172,7 @@ impl Router {
             connection.keepalive_at = now + connection.hold_time / 3;
         }
         connection.peer_id = open.identifier;
+        connection.node_restarts = restarts;
         connection.enhanced_refresh = enhanced_refresh && spec.enhanced_refresh;
         let families = families.intersection(spec.families);
         let both = |ours: bool, theirs: FamilySet| match ours {

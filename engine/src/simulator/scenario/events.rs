@@ -21,6 +21,8 @@ pub(in crate::simulator) enum Event {
     ToggleInstance,
     /// The caches of the RPKI say something else.
     ChangeVrps,
+    /// Our process is killed and comes back, with what it knew in its state directory, or without.
+    RestartNode,
     /// A router announces and withdraws.
     ChangeRoutes,
     /// A router asks for its routes again.
@@ -91,8 +93,10 @@ const EVENTS: [Event; 38] = [
 
 impl Scenario {
     pub(in crate::simulator) fn draw_event(&mut self) -> Event {
-        if self.random.percent(2) {
-            return Event::Garbage;
+        match self.random.below(100) {
+            0 | 1 => return Event::Garbage,
+            2..5 => return Event::RestartNode,
+            _ => {}
         }
         // What is large is there to make peers fall behind while more changes come.
         if self.bulky && self.random.percent(60) {

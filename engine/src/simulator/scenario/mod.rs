@@ -20,11 +20,12 @@ use routes::prefixes;
 pub(super) use routes::{GRACEFUL_SHUTDOWN, Vrp};
 
 use super::network::Weather;
-use super::node::INSTANCE;
+use super::node::{INSTANCE, Node};
 use super::oracle::NodeAddresses;
 use super::router::RouterSpec;
 use crate::config::{DesiredState, DynamicNeighbors, Export, Instance, Neighbor, PeerAsn};
 use crate::random::Random;
+use crate::shard::Deferral;
 
 /// The AS of the node.
 pub(super) const NODE_ASN: u32 = 65001;
@@ -216,9 +217,28 @@ impl Scenario {
         }
     }
 
-    /// At how many steps the node's invariants are checked.
-    pub(super) fn audit_every(&self) -> u64 {
-        if self.bulky { 16 } else { 1 }
+    /// A process of the node that was told nothing yet. Its invariants are checked at every step, or
+    /// where tables are large at every so many.
+    pub(super) fn node(&mut self, deferral: Deferral) -> Node {
+        let addresses = vec![IpAddr::V4(NODE.ipv4), IpAddr::V6(NODE.ipv6)];
+        let audit_every = if self.bulky { 16 } else { 1 };
+        let seed = self.random.next();
+        Node::new(self.shards, addresses, audit_every, deferral, seed)
+    }
+
+    /// Every router is a neighbor by name that is asked to keep our routes, and is given the time to
+    /// come back and say all of its own.
+    #[cfg(test)]
+    pub(super) fn ask_everybody_to_keep(&mut self) {
+        self.unnamed.clear();
+        for neighbor in &mut self.neighbors {
+            let mut asked = Neighbor::clone(neighbor);
+            asked.graceful_restart.enabled = true;
+            asked.graceful_restart.restart_time = Duration::from_secs(600);
+            asked.graceful_restart.selection_deferral = Duration::from_secs(600);
+            *neighbor = Arc::new(asked);
+        }
+        self.name_neighbors();
     }
 
     pub(super) fn instance(&mut self) -> &mut Instance {
@@ -307,6 +327,11 @@ impl Scenario {
             };
         }
         (meant, (!ends).then_some(wait))
+    }
+
+    /// Our process is another one: nobody is drained any more.
+    pub(super) fn forget_drained(&mut self) {
+        self.drained.clear();
     }
 
     /// Whether a router is drained, and how.

@@ -4,7 +4,6 @@
 mod quiet;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,11 @@ use super::network::{Delivery, End, LinkId, Network};
 use super::node::Node;
 use super::route::Route;
 use super::router::Router;
-use super::scenario::{Event, NODE, Scenario, Vrp};
-use crate::config::{DesiredState, diff};
+use super::scenario::{Event, Scenario, Vrp};
+use crate::config::{DesiredState, Keepers, diff};
 use crate::random::Random;
 use crate::rpki::{Publication, VrpTable};
+use crate::shard::Deferral;
 use crate::time::Time;
 
 /// Times in a run at which everything has to come to rest and is compared.
@@ -51,6 +51,9 @@ pub(super) struct World {
     told: DesiredState,
     summary: Summary,
     trace: bool,
+    /// What is broken in the node, in whichever process of it.
+    #[cfg(test)]
+    fault: Option<crate::group::Fault>,
     /// What the node was last told of the RPKI.
     vrps: Option<Arc<VrpTable>>,
     /// A router whose session is down and whose routes must stay, with what its session came to.
@@ -60,24 +63,24 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, trace: bool) -> World {
         let mut scenario = Scenario::new(seed);
-        let random = &mut scenario.random;
-        let mut draw = || random.next();
-        let seeds = (draw(), draw());
+        let network_seed = scenario.random.next();
+        let node = scenario.node(Deferral::default());
         let specs = scenario.routers.clone();
         let routers = specs
             .into_iter()
             .map(|spec| Router::new(spec, scenario.random.next()));
         let routers: Vec<Router> = routers.collect();
-        let addresses = vec![IpAddr::V4(NODE.ipv4), IpAddr::V6(NODE.ipv6)];
         World {
             now: Time::default(),
-            network: Network::new(routers.len(), scenario.weather, seeds.0),
-            node: Node::new(scenario.shards, addresses, scenario.audit_every(), seeds.1),
+            network: Network::new(routers.len(), scenario.weather, network_seed),
+            node,
             routers,
             dialled_by: BTreeMap::new(),
             told: DesiredState::default(),
             summary: Summary::default(),
             trace,
+            #[cfg(test)]
+            fault: None,
             vrps: None,
             away: None,
             scenario,
@@ -86,6 +89,7 @@ impl World {
 
     #[cfg(test)]
     pub(super) fn plant(&mut self, fault: crate::group::Fault) {
+        self.fault = Some(fault);
         self.node.plant(fault);
     }
 
@@ -100,7 +104,7 @@ impl World {
             for _ in 0..events {
                 let pause = self.scenario.draw_pause();
                 self.run_until(self.now + pause)?;
-                self.happen();
+                self.happen()?;
             }
             if self.scenario.random.percent(75) {
                 self.mend();
@@ -217,6 +221,42 @@ impl World {
         Ok(counts)
     }
 
+    /// A run in which everything comes up, everybody is asked to keep our routes, and then our process
+    /// is killed and comes back with its state. Whatever the others have to say takes, until each is
+    /// told all again it holds what it held. Returns how many routers that were.
+    ///
+    /// RFC 4724 §4.1 and §4.2, of both ends.
+    #[cfg(test)]
+    pub(super) fn run_own_restart(&mut self) -> Result<usize, String> {
+        self.scenario.ask_everybody_to_keep();
+        for router in &mut self.routers {
+            router.know_restarts();
+        }
+        self.begin();
+        self.mend();
+        self.rest()?;
+        self.compare()?;
+        let before = self.held();
+        let keepers = self.end_node();
+        // All hear of it, and find nobody.
+        self.run_until(self.now + Duration::from_secs(1))?;
+        self.begin_node(Deferral::after_restart(Some(keepers)));
+        let deadline = self.now + Duration::from_secs(600);
+        while self.restless().is_some() && self.now < deadline {
+            self.run_until(self.now + Duration::from_millis(100))?;
+            self.compare_held(&before)?;
+        }
+        self.rest()?;
+        self.compare()?;
+        let unaware = before
+            .keys()
+            .find(|index| !self.routers[**index].was_told_of_restart());
+        match unaware {
+            Some(index) => Err(format!("router {index} was not told of the restart")),
+            None => Ok(before.len()),
+        }
+    }
+
     #[cfg(test)]
     fn sessions(&self) -> Vec<LinkId> {
         let sessions = self.routers.iter().filter_map(Router::established);
@@ -295,7 +335,7 @@ impl World {
             (false, Delivery::Octets(link, _, octets)) => router
                 .on_octets(now, link, &octets, network)
                 .map_err(|why| format!("router {peer}: {why}"))?,
-            (false, Delivery::Closed(link, ..)) => router.on_closed(now, link),
+            (false, Delivery::Closed(link, ..)) => router.on_lost(now, link),
             (false, Delivery::Room(link, _)) => router.on_room(now, link, network),
         }
         self.note_dials(for_node);
@@ -368,7 +408,7 @@ impl World {
         self.tell_node();
     }
 
-    fn happen(&mut self) {
+    fn happen(&mut self) -> Result<(), String> {
         let event = self.scenario.draw_event();
         let index = self.scenario.random.below(self.routers.len());
         self.log(|| format!("{event:?} router {index}"));
@@ -386,6 +426,7 @@ impl World {
                 self.publish();
             }
             Event::Drain => self.drain(index),
+            Event::RestartNode => self.restart_node()?,
             Event::ToggleInstance => {
                 let instance = self.scenario.instance();
                 instance.enabled = !instance.enabled;
@@ -394,6 +435,44 @@ impl World {
         }
         self.tell_node();
         self.note_dials(false);
+        Ok(())
+    }
+
+    /// Our process is killed, and is there again after a while.
+    fn restart_node(&mut self) -> Result<(), String> {
+        let random = &mut self.scenario.random;
+        let knows = random.percent(70);
+        let seconds = *random.pick(&[0, 1, 30]);
+        let away = random.up_to(Duration::from_secs(seconds));
+        let keepers = self.end_node();
+        self.run_until(self.now + away)?;
+        self.begin_node(match knows {
+            true => Deferral::after_restart(Some(keepers)),
+            false => Deferral::default(),
+        });
+        Ok(())
+    }
+
+    /// Our process is killed. Returns whom its state file names.
+    fn end_node(&mut self) -> Keepers {
+        // One that was told nothing knows nobody: nothing listens.
+        let nobody = self.scenario.node(Deferral::default());
+        let node = std::mem::replace(&mut self.node, nobody);
+        node.die(self.now, &mut self.network);
+        self.scenario.forget_drained();
+        self.vrps = None;
+        Keepers::of(&std::mem::take(&mut self.told))
+    }
+
+    /// Another process of ours reads what there is.
+    fn begin_node(&mut self, deferral: Deferral) {
+        self.node = self.scenario.node(deferral);
+        #[cfg(test)]
+        if let Some(fault) = self.fault {
+            self.node.plant(fault);
+        }
+        self.tell_node();
+        self.publish();
     }
 
     /// Tells the node what caches of the RPKI say.

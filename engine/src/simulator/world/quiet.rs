@@ -144,6 +144,34 @@ impl World {
         Ok(())
     }
 
+    /// What each router holds that has a session: by prefix, how many paths aside where there may be
+    /// several, since those may be told under other identifiers, one after the other.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> BTreeMap<usize, Held> {
+        let up = self
+            .routers
+            .iter()
+            .filter(|router| router.table().is_some());
+        up.filter_map(|router| Some((router.spec.index, Held::by(router)?)))
+            .collect()
+    }
+
+    /// Whether each router holds what it held.
+    #[cfg(test)]
+    pub(super) fn compare_held(&self, before: &BTreeMap<usize, Held>) -> Result<(), String> {
+        for (index, before) in before {
+            let router = &self.routers[*index];
+            let now = Held::by(router);
+            if now.as_ref() != Some(before) {
+                let address = router.spec.address;
+                return Err(format!(
+                    "router {address} held {before:?}, and then {now:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn peering<'w>(
         &self,
         router: &'w Router,
@@ -208,6 +236,21 @@ fn by_prefix(table: &Table) -> BTreeMap<IpPrefix, Vec<&Route>> {
         prefixes.entry(*prefix).or_default().push(route);
     }
     prefixes
+}
+
+/// What a router holds, be its session up or not: of each prefix the only route, or that there are some.
+#[cfg(test)]
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Held(BTreeMap<IpPrefix, Option<Route>>);
+
+#[cfg(test)]
+impl Held {
+    fn by(router: &Router) -> Option<Held> {
+        let table = router.held()?.iter();
+        let one_each = !router.spec.add_path_receive;
+        let held = table.map(|((prefix, _), route)| (*prefix, one_each.then(|| route.clone())));
+        Some(Held(held.collect()))
+    }
 }
 
 /// The first prefix in which two tables differ, in more than the order of its paths.
