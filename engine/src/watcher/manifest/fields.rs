@@ -309,7 +309,9 @@ pub(super) fn longest(family: Family) -> u8 {
 impl<'n> Fields<'n> {
     /// The field, unless it is not there or null.
     pub(super) fn get(&mut self, name: &'static str) -> Option<Field<'n>> {
-        self.asked.push(name);
+        if !self.asked.contains(&name) {
+            self.asked.push(name);
+        }
         let beneath = self.beneath.as_mut().and_then(|fields| fields.get(name));
         let entry = self.entries.iter().find(|entry| entry.key == name);
         match entry.filter(|entry| entry.node.value != Value::Null) {

@@ -585,6 +585,18 @@ fn five_thousand_neighbors_are_ten_lines() {
 }
 
 #[test]
+fn each_field_that_is_accepted_is_named_once() {
+    for whom in ["peerAddress: 10.0.0.6", "peerPrefix: 10.0.0.0/24"] {
+        let body = format!("localASN: 1\nneighbors: [{{{whom}, peerASN: 1, zzzzzzzzzz: 1}}]");
+        let said = said(&config(&body));
+        let (_, accepted) = said[0].split_once("accepted are ").unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        let twice = accepted.split(", ").find(|field| !seen.insert(*field));
+        assert_eq!(twice, None, "{accepted}");
+    }
+}
+
+#[test]
 fn a_prefix_stands_for_whoever_connects_from_it() {
     let contents = config(
         "localASN: 65001\ntemplates: {tor: {peerASN: external, peerPort: 1790}}\nneighbors:\n\
