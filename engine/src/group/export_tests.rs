@@ -15,6 +15,8 @@ const SELF: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const CLUSTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const THIRD: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 99);
 const NO_EXPORT: u32 = 0xffff_ff01;
+const NO_ADVERTISE: u32 = 0xffff_ff02;
+const NO_EXPORT_SUBCONFED: u32 = 0xffff_ff03;
 
 fn view(peer: PeerKind, client: Option<Client>) -> ExportView {
     ExportView {
@@ -276,7 +278,52 @@ fn a_route_server_client_is_told_what_its_fellows_said_as_they_said_it() {
 // RFC-SHOWN 4271 §5.1.2
 // RFC-SHOWN 4271 §5.1.3
 // RFC-SHOWN 4271 §5.1.4
+#[test]
+fn what_external_peers_say_goes_on_within_the_as_as_it_came_and_out_of_it_as_ours() {
+    let plain = route(|_| ());
+    let read = |to: &ExportView, kind| {
+        let attributes = told(to, said_by(kind, [1, 1, 1, 1]), &plain).unwrap();
+        let set = AttributeSet::new(&attributes);
+        (set.as_path().to_string(), set.next_hop(), set.med())
+    };
+    let (as_came, ours) = ("65002 65003".to_owned(), "65001 65002 65003".to_owned());
+    let (third, own) = (Some(NextHop::V4(THIRD)), Some(NextHop::V4(SELF)));
+    let within = (as_came.clone(), third, Some(7));
+    assert_eq!(read(&non_client(), SourceKind::External), within);
+    let external = view(PeerKind::External, None);
+    for from in [SourceKind::External, SourceKind::Internal] {
+        assert_eq!(read(&external, from), (ours.clone(), own, None));
+    }
+    // An own route has us as next hop within the AS too.
+    let (as_path, next_hop, _) = read(&non_client(), SourceKind::Local);
+    assert_eq!((as_path, next_hop), (as_came, own));
+}
+
 // RFC-SHOWN 1997
+#[test]
+fn well_known_communities_keep_a_route_from_those_that_they_are_about() {
+    let external = view(PeerKind::External, None);
+    // Whether external and internal peers hear of it.
+    let cases = [
+        (7, [true, true]),
+        (NO_EXPORT, [false, true]),
+        (NO_EXPORT_SUBCONFED, [false, true]),
+        (NO_ADVERTISE, [false, false]),
+    ];
+    for (community, heard) in cases {
+        let marked = route(|writer| writer.communities(&[7, community]));
+        for (to, heard) in [&external, &non_client()].into_iter().zip(heard) {
+            let answer = told(to, said_by(SourceKind::External, [1, 1, 1, 1]), &marked);
+            match heard {
+                true => assert!(answer.is_ok(), "{community:#x} to {:?}", to.peer),
+                false => assert_eq!(answer, Err(Refusal::WellKnownCommunity)),
+            }
+            // What we originate carries them to the peers, not against them.
+            assert!(told(to, said_by(SourceKind::Local, [0; 4]), &marked).is_ok());
+        }
+    }
+}
+
 #[test]
 fn a_route_server_client_is_an_external_peer_for_what_our_own_as_says() {
     let plain = route(|_| ());

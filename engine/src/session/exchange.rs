@@ -216,7 +216,7 @@ impl Session {
         };
         let state = connection.state();
         // RFC-DONE 6608 §4: A message that its state has no place for: code 5 with the state.
-        // RFC-DONE 4271 §6.6: The same.
+        // RFC-DONE 4271 §6.6: A message that its state has no place for ends the connection with code 5.
         let subcode = match state {
             State::OpenSent => code::fsm::OPEN_SENT,
             State::OpenConfirm => code::fsm::OPEN_CONFIRM,
