@@ -62,8 +62,9 @@ impl Node {
             let node = &options.known_as.node_name;
             StateDirectory::open(path, Belongs::here(&options.manifests, node)?)
         });
-        let state = state.transpose()?;
-        let before = state.as_ref().and_then(StateDirectory::load);
+        let (state, before) = state
+            .transpose()?
+            .map_or((None, None), StateDirectory::load);
         let (engine, mut dispatcher) = Engine::start(&EngineOptions {
             shards: options.shards,
             pin: options.pin,

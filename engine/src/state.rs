@@ -6,7 +6,8 @@
 //! same node reading the same source, and if nothing that was announced is forgotten because its
 //! manifest is broken just now. So exactly that is kept: boot id, node and source, the texts that the
 //! resources in force came from, what was announced, and who was asked to keep it. A file that says otherwise, or cannot be
-//! read whole, is not used, and that is said in one sentence.
+//! read whole, is not used, and that is said in one sentence. One of another node of this boot is left
+//! as it is, since that node has it still to find: a name that was mistyped costs nobody's routes.
 //!
 //! The directory is one daemon's, which holds a lock on it for as long as it runs: another one would
 //! take this one's routes for its own, and either would overwrite what the other has to find.
@@ -85,17 +86,39 @@ impl Belongs {
     }
 
     /// Why state of `other` is not ours to use.
-    fn refuses(&self, other: &Belongs) -> Option<String> {
+    fn refuses(&self, other: &Belongs) -> Option<Unused> {
         let is_not = |what: &str, theirs: &str, ours: &str| {
-            Some(format!("it is of {what} {theirs:?}, and this is {ours:?}"))
+            format!("it is of {what} {theirs:?}, and this is {ours:?}")
         };
         match (self, other) {
             _ if self.boot != other.boot => {
-                Some("it is of another boot of this machine".to_owned())
+                Some("it is of another boot of this machine".to_owned().into())
             }
-            _ if self.source != other.source => is_not("source", &other.source, &self.source),
-            _ if self.node != other.node => is_not("node", &other.node, &self.node),
+            _ if self.node != other.node => Some(Unused {
+                why: is_not("node", &other.node, &self.node),
+                is_anothers: true,
+            }),
+            _ if self.source != other.source => {
+                Some(is_not("source", &other.source, &self.source).into())
+            }
             _ => None,
+        }
+    }
+}
+
+/// Why a file is not used.
+#[derive(Debug)]
+struct Unused {
+    why: String,
+    /// Another node has it still to find. All else is of no use to anybody.
+    is_anothers: bool,
+}
+
+impl From<String> for Unused {
+    fn from(why: String) -> Unused {
+        Unused {
+            why,
+            is_anothers: false,
         }
     }
 }
@@ -142,8 +165,9 @@ impl StateDirectory {
         Ok(directory)
     }
 
-    /// What was saved, if it is ours and whole. What is not is said, once.
-    pub fn load(&self) -> Option<Saved> {
+    /// What was saved, if it is ours and whole, and the directory, if it is ours to write to. What is
+    /// not is said, once.
+    pub fn load(self) -> (Option<StateDirectory>, Option<Saved>) {
         match self.read() {
             Ok(saved) => {
                 if let Some(saved) = &saved {
@@ -152,31 +176,39 @@ impl StateDirectory {
                         "this is a restart: the process before announced routes that peers may keep"
                     );
                 }
-                saved
+                (Some(self), saved)
             }
-            Err(why) => {
+            Err(Unused { why, is_anothers }) => {
                 let file = self.path.join(NAME);
+                let file = file.display();
+                if is_anothers {
+                    tracing::error!(
+                        "{file} is neither used nor overwritten: {why}; nothing is kept for a restart: \
+                         start with that --node-name, or with --state and a directory of this node's \
+                         own, or remove the file if that node is gone"
+                    );
+                    return (None, None);
+                }
                 tracing::warn!(
-                    "{} is not used: {why}; routes are announced as after a first start",
-                    file.display()
+                    "{file} is not used: {why}; routes are announced as after a first start"
                 );
-                None
+                (Some(self), None)
             }
         }
     }
 
-    fn read(&self) -> Result<Option<Saved>, String> {
+    fn read(&self) -> Result<Option<Saved>, Unused> {
         let file = self.path.join(NAME);
         let octets = match fs::metadata(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string().into()),
             Ok(metadata) if metadata.len() > OCTETS_MAX => {
-                return Err("it is damaged: it is far too long".to_owned());
+                return Err("it is damaged: it is far too long".to_owned().into());
             }
             Ok(_) => fs::read(&file).map_err(|error| error.to_string())?,
         };
-        let body =
-            unsealed(&octets).ok_or("it is damaged: its checksum is not that of its text")?;
+        let body = unsealed(&octets)
+            .ok_or_else(|| "it is damaged: its checksum is not that of its text".to_owned())?;
         let saved: Saved = serde_json::from_slice(body).map_err(|error| {
             format!("it is damaged, or of another version of ringbgp ({error})")
         })?;
@@ -352,7 +384,7 @@ mod tests {
     }
 
     fn refusal(directory: &StateDirectory) -> String {
-        directory.read().unwrap_err()
+        directory.read().unwrap_err().why
     }
 
     #[test]
@@ -378,6 +410,29 @@ mod tests {
             let refused = refusal(&open(&path, other));
             assert!(refused.contains(words), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_another_node_has_still_to_find_is_not_overwritten() {
+        let place = tempfile::tempdir().unwrap();
+        let ours = || belongs("boot", "manifests /m", "node-1");
+        open(place.path(), ours())
+            .write(&Knowledge::default())
+            .unwrap();
+        for (other, writes) in [
+            (belongs("boot", "manifests /m", "node-2"), false),
+            (belongs("boot", "manifests /n", "node-2"), false),
+            // Of no use to anybody.
+            (belongs("boot", "manifests /n", "node-1"), true),
+            (belongs("later", "manifests /m", "node-2"), true),
+        ] {
+            let (directory, saved) = open(place.path(), other.clone()).load();
+            assert!(saved.is_none());
+            assert_eq!(directory.is_some(), writes, "{other:?}");
+        }
+        // Nor is the directory kept from the node that it is of.
+        let (directory, saved) = open(place.path(), ours()).load();
+        assert!(directory.is_some() && saved.is_some());
     }
 
     #[test]
