@@ -356,6 +356,34 @@ mod tests {
     }
 
     #[test]
+    fn explain_says_of_the_drained_what_peers_says() {
+        let mut rig = rig();
+        rig.establish("10.0.0.6", 65002);
+        rig.establish("10.0.0.7", 65001);
+        let reason = |rig: &mut Rig, peer: &str| {
+            let prefix = "10.0.1.0/24".parse::<ipnet::IpNet>().unwrap();
+            rig.verdict(peer, prefix.into()).reason
+        };
+        assert_eq!(reason(&mut rig, "10.0.0.6"), "announced");
+        drain(&mut rig, None, Some(MINUTE));
+        assert_eq!(
+            reason(&mut rig, "10.0.0.6"),
+            "announced; being drained: with GRACEFUL_SHUTDOWN (RFC 8326)"
+        );
+        assert_eq!(
+            reason(&mut rig, "10.0.0.7"),
+            "announced; being drained: with GRACEFUL_SHUTDOWN and local preference 0 (RFC 8326)"
+        );
+        rig.pass(MINUTE + Duration::from_secs(1));
+        for peer in ["10.0.0.6", "10.0.0.7"] {
+            assert_eq!(Some(reason(&mut rig, peer)), row(&mut rig, peer).last_error);
+        }
+        drain(&mut rig, None, None);
+        let words = reason(&mut rig, "10.0.0.6");
+        assert!(words.starts_with("not established: "), "{words}");
+    }
+
+    #[test]
     fn what_waits_for_the_advertisement_interval_is_told_before_the_session_is_closed() {
         let interval = Duration::from_secs(20);
         let mut rig = rig();

@@ -476,7 +476,8 @@ pub(super) fn walk(
     Some(Walk::new(applied, &subject, prefix))
 }
 
-fn is_shutting_down(canonical: &[u8]) -> bool {
+/// Whether a route carries GRACEFUL_SHUTDOWN.
+pub(super) fn is_shutting_down(canonical: &[u8]) -> bool {
     let mut communities = AttributeSet::new(canonical).communities();
     communities.any(|community| community == GRACEFUL_SHUTDOWN)
 }

@@ -13,8 +13,8 @@ use crate::config::{
 };
 use crate::model::{Route, RoutesKind, RoutesQuery};
 use crate::policy::{
-    Action, CommunityMatch, Match, Policy, PrefixRange, RoutePolicy, Set, SetMed, SetNextHop,
-    Sources, Standard, Statement, standard,
+    Action, CommunityMatch, GRACEFUL_SHUTDOWN, Match, Policy, PrefixRange, RoutePolicy, Set,
+    SetMed, SetNextHop, Sources, Standard, Statement, standard,
 };
 
 pub(super) const ONE: &str = "10.0.0.6";
@@ -174,17 +174,7 @@ impl Bed {
     }
 
     fn verdict(&mut self, peer: &str, prefix: &str) -> crate::model::PeerVerdict {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let reply: Reply<Vec<PrefixView>> = Box::new(move |views| {
-            sender.send(views).unwrap();
-        });
-        self.rig
-            .command(ShardCommand::Query(Query::Explain(None, ip(prefix), reply)));
-        let views = receiver.recv().unwrap();
-        let verdicts = views[0].peers.iter();
-        let mut verdicts = verdicts.clone();
-        let found = verdicts.find(|verdict| verdict.peer_address == peer);
-        found.unwrap().clone()
+        self.rig.verdict(peer, ip(prefix))
     }
 
     fn own(&mut self, prefix: &str, there: bool) {
@@ -508,6 +498,39 @@ fn explain_walks_a_route_through_both_policies() {
         words(bed.verdict(ONE, "99.0.1.0/24").import_steps),
         rejected
     );
+}
+
+#[test]
+fn explain_says_what_graceful_shutdown_makes_of_a_preference() {
+    let mut bed = Bed::new(|[one, _]| {
+        one.import = Import::Policy(policy(vec![
+            statement("preferred", Action::Accept, |s| {
+                within(s, "20.0.0.0/8");
+                s.set.local_preference = Some(150);
+            }),
+            statement("cleared", Action::Accept, |s| {
+                within(s, "30.0.0.0/8");
+                s.set.standard.remove = vec![Standard::parse("65535:0").unwrap()];
+            }),
+        ]));
+    });
+    let import = |bed: &mut Bed, prefix: &str, communities: &[u32]| {
+        bed.announce(prefix, |writer| writer.communities(communities));
+        bed.verdict(ONE, prefix).import.unwrap()
+    };
+    let plain = import(&mut bed, "20.0.1.0/24", &[7]);
+    assert_eq!(plain, "accepted by RoutePolicy p, statement preferred");
+    let lowered = "; then GRACEFUL_SHUTDOWN: local preference 0 (RFC 8326)";
+    let marked = import(&mut bed, "20.0.1.0/24", &[7, GRACEFUL_SHUTDOWN]);
+    assert_eq!(marked, plain + lowered);
+    // Not where policy took it off, nor where the route is not used.
+    for prefix in ["30.0.1.0/24", "40.0.1.0/24"] {
+        let words = import(&mut bed, prefix, &[GRACEFUL_SHUTDOWN]);
+        assert!(!words.contains("GRACEFUL_SHUTDOWN"), "{words}");
+    }
+    bed.change(|[one, _]| one.import = Import::All);
+    let all = import(&mut bed, "20.0.1.0/24", &[GRACEFUL_SHUTDOWN]);
+    assert_eq!(all, format!("accepted, its import is all{lowered}"));
 }
 
 #[test]

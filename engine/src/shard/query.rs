@@ -3,7 +3,7 @@
 //! Every answer is bounded: a table is walked a page at a time, so that no session waits for a
 //! reader.
 
-use codec::{Capability, Family, IpPrefix, NextHop};
+use codec::{Capability, Family, IpPrefix, NextHop, PeerKind};
 use rib::{Guard, Path, PathFlags, PrefixId, Rib, SourceId};
 
 use super::command::{PrefixView, Query};
@@ -38,7 +38,7 @@ impl Shard {
             Query::Peers(instance, reply) => reply(self.peers_now(now, instance.as_deref())),
             Query::Routes(query, reply) => reply(self.routes(&query)),
             Query::Explain(instance, prefix, reply) => {
-                reply(self.explain(instance.as_deref(), prefix));
+                reply(self.explain(now, instance.as_deref(), prefix));
             }
         }
     }
@@ -211,17 +211,22 @@ impl Shard {
         }
     }
 
-    fn explain(&self, instance: Option<&str>, prefix: IpPrefix) -> Vec<PrefixView> {
+    fn explain(&self, now: Time, instance: Option<&str>, prefix: IpPrefix) -> Vec<PrefixView> {
         let mut instances: Vec<_> = self.instances.iter().collect();
         instances.sort_by_key(|(id, _)| **id);
         instances.retain(|(_, of)| instance.is_none_or(|wanted| wanted == of.name()));
         instances
             .into_iter()
-            .map(|(id, instance)| self.explain_in(*id, instance, prefix))
+            .map(|(id, instance)| self.explain_in(now, (*id, instance), prefix))
             .collect()
     }
 
-    fn explain_in(&self, id: InstanceId, instance: &Instance, prefix: IpPrefix) -> PrefixView {
+    fn explain_in(
+        &self,
+        now: Time,
+        (id, instance): (InstanceId, &Instance),
+        prefix: IpPrefix,
+    ) -> PrefixView {
         let rib = instance.writer.rib();
         let guard = rib.guard();
         let prefix_id = rib.lookup(prefix, &guard);
@@ -247,7 +252,8 @@ impl Shard {
                 established: peer.established.as_deref().map(|up| (peer, up)),
                 source: peer.learned().map(|learned| learned.source),
             };
-            verdict(&table, peer, prefix_id, prefix)
+            let drain = self.drain_state(now, peer).map(|(_, words)| words);
+            verdict(&table, (peer, drain.as_deref()), prefix_id, prefix)
         });
         PrefixView {
             instance: instance.name().to_owned(),
@@ -534,11 +540,22 @@ impl Table<'_> {
         let asked = matches!(rejection, None | Some(import::Rejection::Policy(_)));
         let walk = || import::walk(self.instance, of, prefix, received);
         let walk = asked.then(walk).flatten();
-        Some(match (walk, rejection) {
+        let form = walk
+            .as_ref()
+            .and_then(|walk| walk.verdict.form.attributes.clone());
+        let is_lowered = rejection.is_none()
+            && established.kind(&peer.neighbor) == PeerKind::External
+            && import::is_shutting_down(form.as_deref().unwrap_or(received));
+        let (mut words, steps) = match (walk, rejection) {
             (Some(walk), _) => judged(&walk),
             (None, Some(rejection)) => (format!("rejected by {}", rejection.words()), Vec::new()),
             (None, None) => ("accepted, its import is all".to_owned(), Vec::new()),
-        })
+        };
+        // Behind whatever policy set.
+        if is_lowered {
+            words += "; then GRACEFUL_SHUTDOWN: local preference 0 (RFC 8326)";
+        }
+        Some((words, steps))
     }
 
     /// What export policy says of the path that a peer would be told.
@@ -581,8 +598,13 @@ fn fits(told: &ToldPath, established: &Established) -> bool {
     fits_message(&told.form, told.path_id, max_len)
 }
 
-/// Why a peer is told a prefix, or not.
-fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefix) -> PeerVerdict {
+/// Why a peer is told a prefix, or not; `drain`: what being drained means for it, if it is.
+fn verdict(
+    table: &Table<'_>,
+    (peer, drain): (&Peer, Option<&str>),
+    id: Option<PrefixId>,
+    prefix: IpPrefix,
+) -> PeerVerdict {
     let told = |advertised, reason: &str, route| {
         let (import, import_steps) = table.import(id, prefix).unzip();
         let (export, export_steps) = table.export_policy(id, prefix).unzip();
@@ -601,7 +623,8 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
     let family = prefix.family();
     let Some((_, established)) = table.established else {
         let why = peer.session.last_error().unwrap_or("the session is not up");
-        return told(false, &format!("not established: {why}"), None);
+        let words = drain.map_or_else(|| format!("not established: {why}"), str::to_owned);
+        return told(false, &words, None);
     };
     if !established.negotiated.families.contains(family) {
         return told(false, &format!("the session does not carry {family}"), None);
@@ -631,6 +654,14 @@ fn verdict(table: &Table<'_>, peer: &Peer, id: Option<PrefixId>, prefix: IpPrefi
         };
         if paths.len() > 1 {
             reason += &format!(" ({} paths, of which this is the first)", paths.len());
+        }
+        if group.view().graceful_shutdown {
+            reason += match group.view().peer {
+                PeerKind::External => "; being drained: with GRACEFUL_SHUTDOWN (RFC 8326)",
+                PeerKind::Internal => {
+                    "; being drained: with GRACEFUL_SHUTDOWN and local preference 0 (RFC 8326)"
+                }
+            };
         }
         return told(true, &reason, Some(route));
     }

@@ -199,6 +199,19 @@ impl Rig {
         receiver.recv().unwrap()
     }
 
+    /// What `explain` says of a prefix and a peer.
+    pub(super) fn verdict(&mut self, peer: &str, prefix: IpPrefix) -> crate::model::PeerVerdict {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reply: Reply<Vec<PrefixView>> = Box::new(move |views| {
+            sender.send(views).unwrap();
+        });
+        self.command(ShardCommand::Query(Query::Explain(None, prefix, reply)));
+        let views = receiver.recv().unwrap().into_iter();
+        let mut verdicts = views.flat_map(|view| view.peers);
+        let found = verdicts.find(|verdict| verdict.peer_address == peer);
+        found.unwrap()
+    }
+
     pub(super) fn addresses(&mut self) -> Vec<String> {
         let peers = self.peers();
         peers.into_iter().map(|peer| peer.peer_address).collect()
