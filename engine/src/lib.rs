@@ -21,6 +21,8 @@ pub mod daemon;
 pub mod demo;
 pub mod group;
 pub mod interfaces;
+#[cfg(test)]
+mod log_of;
 pub mod model;
 pub mod node;
 pub mod policy;

@@ -23,7 +23,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long a whole answer may take.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 /// The first wait after a connection that was lost or could not be had; it doubles up to the Retry
-/// Interval.
+/// Interval, of the cache or of the settings: the shorter one.
 const RECONNECT_FIRST: Duration = Duration::from_secs(1);
 /// Records of one answer. The whole RPKI of 2026 has fewer than a million.
 const RECORDS_MAX: usize = 4_000_000;
@@ -187,6 +187,9 @@ impl Cache {
         self.wanted = wanted;
         self.attempts = 0;
         self.failed = false;
+        if wanted {
+            self.last_error = None;
+        }
         self.hang_up(now);
         if !wanted {
             self.data = None;
@@ -372,9 +375,7 @@ impl Cache {
             if let Phase::Up(talk) = &mut self.phase {
                 talk.exchange = Exchange::Idle { until };
             }
-            tracing::warn!(cache = %self.address(), "the cache {words}");
-            self.failed = true;
-            self.last_error = Some(words);
+            self.note(words);
             return Ok(());
         }
         Err(End::Reported(words))
@@ -489,14 +490,22 @@ impl Cache {
         if matches!(self.phase, Phase::Down { .. }) {
             return;
         }
-        tracing::warn!(cache = %self.address(), "the cache {words}");
         self.starts_over |= matches!(&self.phase, Phase::Up(talk) if talk.exchange.adds());
-        self.failed = true;
-        self.last_error = Some(words);
+        self.note(words);
         if self.data.is_none() {
             self.version = Version::One;
         }
         self.hang_up(now + wait);
+    }
+
+    /// Notes what is wrong with the cache. People are told when it is other than before: an outage is
+    /// one thing, however many attempts it takes.
+    fn note(&mut self, words: String) {
+        self.failed = true;
+        if self.last_error.as_ref() != Some(&words) {
+            tracing::warn!(cache = %self.address(), "the cache {words}");
+            self.last_error = Some(words);
+        }
     }
 
     fn hang_up(&mut self, again: Time) {
@@ -514,7 +523,8 @@ impl Cache {
         matches!(talk.exchange, Exchange::Asked { reset: false, .. })
     }
 
-    /// As the cache last said, or by the settings.
+    /// As the cache last said, or by the settings: before it a query that failed SHOULD NOT be tried
+    /// again (RFC 8210 §6).
     fn retry_interval(&self) -> Duration {
         let data = self.data.as_ref();
         data.map_or(self.defaults, |data| data.intervals).retry
@@ -524,7 +534,10 @@ impl Cache {
         let factor = 1u32.checked_shl(self.attempts).unwrap_or(u32::MAX);
         self.attempts = self.attempts.saturating_add(1);
         let wait = RECONNECT_FIRST.saturating_mul(factor);
-        self.random.jitter(wait.min(self.retry_interval()))
+        // The Retry Interval is about queries that failed (RFC 8210 §6): one that a cache gave, often
+        // ten minutes, need not keep from it once it is back who has settings that say less.
+        let most = self.retry_interval().min(self.defaults.retry);
+        self.random.jitter(wait.min(most))
     }
 }
 

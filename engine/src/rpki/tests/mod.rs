@@ -119,6 +119,8 @@ struct Bed {
     heard: BTreeMap<u8, Vec<Heard>>,
     table: Option<Arc<VrpTable>>,
     changes: Vec<Arc<Changed>>,
+    /// `retrySeconds`.
+    retry: Duration,
 }
 
 impl Bed {
@@ -131,6 +133,7 @@ impl Bed {
             heard: BTreeMap::new(),
             table: None,
             changes: Vec::new(),
+            retry: Rpki::default().retry,
         };
         bed.configure(caches);
         bed
@@ -143,6 +146,7 @@ impl Bed {
         };
         let settings = Rpki {
             caches: caches.iter().map(cache).collect(),
+            retry: self.retry,
             ..Rpki::default()
         };
         self.caches.configure(self.now, &settings);

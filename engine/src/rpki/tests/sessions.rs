@@ -163,6 +163,63 @@ fn a_cache_that_is_gone_is_dialled_again_and_its_data_stays() {
     assert_eq!(bed.row(1).last_error, None);
 }
 
+/// Between attempts at a cache that is gone: less than it said of its queries, if the settings do.
+#[test]
+fn the_settings_bound_the_wait_for_a_cache_that_is_gone() {
+    for (retry, longest) in [(2, 2), (1000, 600)] {
+        let mut bed = Bed::new(&[(1, 1)]);
+        bed.retry = Duration::from_secs(retry);
+        bed.configure(&[(1, 1)]);
+        // It says 600 s.
+        bed.synchronize(1, 1, VRPS);
+        bed.close(1);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let mut wait = 0;
+            while !bed.is_open(1) {
+                bed.pass(1);
+                wait += 1;
+            }
+            waits.push(wait);
+            bed.close(1);
+        }
+        let most = waits.iter().copied().max();
+        assert!(
+            most.is_some_and(|most| (longest * 3 / 4..=longest).contains(&most)),
+            "{waits:?}"
+        );
+    }
+}
+
+#[test]
+fn an_outage_is_told_once() {
+    let mut bed = Bed::new(&[(1, 1)]);
+    bed.retry = Duration::from_secs(2);
+    bed.configure(&[(1, 1)]);
+    let outage = |bed: &mut Bed| {
+        bed.synchronize(1, 1, VRPS);
+        for _ in 0..10 {
+            bed.close(1);
+            bed.pass(2);
+        }
+    };
+    let told = crate::log_of::warnings_of(|| outage(&mut bed));
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains("the cache closed"), "{told:#?}");
+    // It is back, and what is wrong later is told anew.
+    bed.connect(1);
+    bed.take_heard(1);
+    bed.say(1, &[say::response(SESSION), say::end(SESSION, 1, TIMERS)]);
+    let told = crate::log_of::warnings_of(|| {
+        bed.close(1);
+        bed.pass(2);
+        bed.connect(1);
+        bed.say(1, &[say::error(1, 1, "")]);
+    });
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[1].contains("Internal Error"), "{told:#?}");
+}
+
 /// Some caches that started anew end the connection of who asks for what is new, with or without a
 /// report.
 #[test]
