@@ -55,8 +55,8 @@ pub struct Rib {
     collector_is_default: bool,
     /// Shards whose writer was handed out.
     writers: AtomicU64,
-    /// Paths of our own may be in the table, or were.
-    pub(crate) originated: AtomicBool,
+    /// Paths of our own may be in the table, or were; by family.
+    pub(crate) originated: [AtomicBool; Family::ALL.len()],
 }
 
 impl Rib {
@@ -98,7 +98,7 @@ impl Rib {
             collector,
             collector_is_default,
             writers: AtomicU64::new(0),
-            originated: AtomicBool::new(false),
+            originated: Family::ALL.map(|_| AtomicBool::new(false)),
         })
     }
 
@@ -131,11 +131,11 @@ impl Rib {
         self.options
     }
 
-    /// Whether a shard has put in paths of our own at some time. Whoever takes the mark of such a path
+    /// Whether a shard has put in paths of our own of a family at some time. Whoever takes the mark of such a path
     /// finds it so, whichever shard that was: the table says it, as a message from elsewhere may come
     /// later than the path.
-    pub fn has_originated(&self) -> bool {
-        self.originated.load(Ordering::Acquire)
+    pub fn has_originated(&self, family: Family) -> bool {
+        self.originated[family.index()].load(Ordering::Acquire)
     }
 
     pub(crate) fn pinned<'g>(&self, guard: &'g Guard) -> Pinned<'g> {

@@ -449,10 +449,10 @@ impl RibWriter {
         fence(Ordering::SeqCst);
     }
 
-    /// Says that paths of our own come; before the first of them. It stays said.
-    pub fn begin_originating(&mut self) {
-        if !self.rib.has_originated() {
-            self.rib.originated.store(true, Ordering::Release);
+    /// Says that paths of our own of a family come; before the first of them. It stays said.
+    pub fn begin_originating(&mut self, family: Family) {
+        if !self.rib.has_originated(family) {
+            self.rib.originated[family.index()].store(true, Ordering::Release);
         }
     }
 

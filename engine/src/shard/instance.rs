@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use codec::{Family, IpPrefix};
+use codec::{Family, FamilySet, IpPrefix};
 use rib::{
     AttributeId, IdSet, OpenChange, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId,
     SourceInfo, SourceKind,
@@ -61,6 +61,8 @@ pub(super) struct Instance {
     pub(super) echoes: [IdSet; Family::ALL.len()],
     /// Prefixes of which an own route came or went, and that peers of this shard may have said.
     pub(super) own_changed: Vec<(Family, PrefixId)>,
+    /// The own families as of when peers were last looked at for them.
+    pub(super) known_own_families: FamilySet,
     /// Room for one attribute set.
     pub(super) canonical: Vec<u8>,
     dirty: Vec<(Family, PrefixId)>,
@@ -134,6 +136,7 @@ impl Instance {
             vrps: Vrps::default(),
             echoes: Default::default(),
             own_changed: Vec::new(),
+            known_own_families: FamilySet::NONE,
             canonical: Vec::new(),
             dirty: Vec::new(),
             refused: 0,
@@ -459,7 +462,6 @@ impl Instance {
     }
 
     fn originate_some(&mut self, changes: &[OriginChange]) {
-        self.writer.begin_originating();
         // Routes of one change mostly share their attributes: intern them once.
         let mut last: Option<(Arc<OriginAttributes>, AttributeId)> = None;
         let mut full = false;
@@ -483,6 +485,7 @@ impl Instance {
                     id
                 }
             };
+            self.writer.begin_originating(change.prefix.family());
             let path = Path {
                 attributes: id,
                 source: self.local,
@@ -635,12 +638,21 @@ impl Instance {
         }
     }
 
+    /// The families of which there are own routes, or were.
+    pub(super) fn own_families(&self) -> FamilySet {
+        let rib = self.writer.rib();
+        let families = Family::ALL.into_iter();
+        families
+            .filter(|family| rib.has_originated(*family))
+            .collect()
+    }
+
     /// Where an own route came or went, what peers say of the prefix is judged anew.
     fn note_own_changes(&mut self) {
-        let rib = self.writer.rib();
-        if !rib.has_originated() {
+        if self.own_families().is_empty() {
             return;
         }
+        let rib = self.writer.rib();
         let guard = rib.guard();
         for (family, id) in &self.dirty {
             let paths = rib.paths(*family, *id, &guard);

@@ -39,6 +39,7 @@ mod stale;
 mod tests;
 mod validation;
 mod watch;
+mod withheld;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -377,6 +378,7 @@ impl Shard {
             }
         }
         more |= self.release_deferral();
+        self.look_for_own_families();
         self.note_swept();
         self.show_gone();
         self.report_backlogs(now);

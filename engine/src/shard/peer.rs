@@ -80,6 +80,8 @@ pub(super) struct Established {
     pub(super) volume: Volume,
     /// Nothing is read from it (`memory`).
     pub(super) paused: bool,
+    /// The families whose own routes it is not told for want of a next hop.
+    pub(super) withheld: FamilySet,
 }
 
 impl Established {

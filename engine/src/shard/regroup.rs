@@ -26,6 +26,9 @@ impl Shard {
                 self.change_groups(wanted);
             }
         }
+        for id in peers {
+            self.warn_of_withheld(*id);
+        }
     }
 
     fn moves(&self, peers: &[PeerId]) -> Vec<Move> {

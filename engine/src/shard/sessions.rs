@@ -134,6 +134,7 @@ impl Shard {
             limit_levels: Default::default(),
             volume: Default::default(),
             paused: false,
+            withheld: FamilySet::NONE,
         });
         self.take_back(id, &mut established);
         let source = established.source;
@@ -165,6 +166,7 @@ impl Shard {
             group.join(id, source, &mut outbox);
         }
         self.adopt(id, place);
+        self.warn_of_withheld(id);
         // What it had before it restarted was judged by what was so then.
         self.reconsider_all(id);
         self.look_whether_to_wait(now, id);
@@ -266,24 +268,25 @@ impl Shard {
         peer: &Peer,
     ) -> Option<[Option<NextHop>; Family::ALL.len()]> {
         let negotiated = &peer.learned()?.negotiated;
-        let neighbor = &peer.neighbor;
-        let local = negotiated.local_address.ip();
         Some(Family::ALL.map(|family| {
             if !negotiated.families.contains(family) {
                 return None;
             }
-            let extended = negotiated.wire.extended_next_hop;
-            let next_hop =
-                own_next_hop(family, neighbor, local, extended, self.interfaces.as_ref());
-            if let Err(why) = next_hop {
-                tracing::warn!(
-                    peer = %neighbor.address,
-                    %family,
-                    "own routes of this family are not announced to the peer: {why}"
-                );
-            }
-            next_hop.ok()
+            self.own_next_hop(peer, negotiated, family).ok()
         }))
+    }
+
+    /// What we are as next hop to a peer for a family that the session has, or why there is none.
+    pub(super) fn own_next_hop(
+        &self,
+        peer: &Peer,
+        negotiated: &Negotiated,
+        family: Family,
+    ) -> Result<NextHop, &'static str> {
+        let local = negotiated.local_address.ip();
+        let extended = negotiated.wire.extended_next_hop;
+        let interfaces = self.interfaces.as_ref();
+        own_next_hop(family, &peer.neighbor, local, extended, interfaces)
     }
 
     /// Tells sessions whose queue went from empty to not, for the send hold timer (RFC 9687).

@@ -6,6 +6,7 @@ mod options;
 mod resets;
 mod roles;
 mod stale;
+mod withheld;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
