@@ -1,6 +1,6 @@
 //! Resources in force to the desired state of this node. Pure, but for password files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -99,6 +99,9 @@ pub fn evaluate(
             }
         }
     }
+    // What many neighbors have from one template is said once, not for each of them.
+    let mut said = HashSet::new();
+    warnings.retain(|warning| said.insert(warning.clone()));
     let port = view.overlay.listen_port.unwrap_or(view.peering.listen_port);
     let listen = view.peering.listen_addresses.iter();
     let instance = Instance {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::evaluate::warning;
 use super::fault::{Fault, Severity};
-use super::resource::{Body, Key, Kind, NeighborSpec};
+use super::resource::{Body, Key, Kind, NeighborSpec, Place};
 use super::store::InForce;
 use super::view::View;
 use crate::config::{DesiredState, Export, Import, Instance, Neighbor};
@@ -128,6 +128,10 @@ pub(crate) fn unknown_templates(in_force: &InForce, view: &View<'_>, warnings: &
 /// Templates that a message tells at most.
 const TEMPLATES_TOLD: usize = 10;
 
+fn of(place: &Place) -> (u32, String) {
+    (place.line, place.path.to_string())
+}
+
 /// On export `PeerAddress` cannot mean the receiver, which would refuse itself as next hop.
 fn peer_address_told(view: &View<'_>, spec: &NeighborSpec, policy: &Policy) -> Option<Fault> {
     let mut statements = policy.spec().statements.iter();
@@ -141,8 +145,7 @@ fn peer_address_told(view: &View<'_>, spec: &NeighborSpec, policy: &Policy) -> O
         policy.name(),
         sets.name
     );
-    let at = (spec.line, format!("{}.export", spec.path));
-    Some(warning(view, at, why))
+    Some(warning(view, of(&spec.export_at), why))
 }
 
 impl<'a> Policies<'a> {
@@ -162,7 +165,7 @@ impl<'a> Policies<'a> {
     ) -> Import {
         match &spec.import {
             Import::Policy(named) => {
-                Import::Policy(self.find(view, (spec, "import"), named.name(), warnings))
+                Import::Policy(self.find(view, &spec.import_at, named.name(), warnings))
             }
             other => other.clone(),
         }
@@ -176,7 +179,7 @@ impl<'a> Policies<'a> {
     ) -> Export {
         match &spec.export {
             Export::Policy(named) => {
-                let policy = self.find(view, (spec, "export"), named.name(), warnings);
+                let policy = self.find(view, &spec.export_at, named.name(), warnings);
                 warnings.extend(peer_address_told(view, spec, &policy));
                 Export::Policy(policy)
             }
@@ -187,14 +190,13 @@ impl<'a> Policies<'a> {
     fn find(
         &mut self,
         view: &View<'_>,
-        (spec, field): (&NeighborSpec, &str),
+        place: &Place,
         name: &Arc<str>,
         warnings: &mut Vec<Fault>,
     ) -> Arc<Policy> {
         let (policy, why) = self.look_up(name);
         if let Some(why) = why {
-            let at = (spec.line, format!("{}.{field}", spec.path));
-            warnings.push(warning(view, at, why));
+            warnings.push(warning(view, of(place), why));
         }
         policy
     }

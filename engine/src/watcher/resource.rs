@@ -311,8 +311,12 @@ pub struct NeighborSpec {
     pub client: Option<Client>,
     /// `import`.
     pub import: Import,
+    /// Where `import` is written: in a template, perhaps.
+    pub import_at: Place,
     /// `export`.
     pub export: Export,
+    /// Where `export` is written.
+    pub export_at: Place,
     /// `sendCommunities`.
     pub send_communities: SendCommunities,
     /// `gracefulRestart`.
@@ -337,6 +341,15 @@ impl NeighborSpec {
             Whom::Prefix(_) | Whom::DefaultGateways(_) => None,
         }
     }
+}
+
+/// Where a field is written, or would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Counted from 1.
+    pub line: u32,
+    /// For example `spec.bgpPeering.templates.tor.import`.
+    pub path: Arc<str>,
 }
 
 /// Which peers a neighbor stands for.

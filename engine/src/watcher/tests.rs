@@ -782,6 +782,29 @@ fn what_peer_address_means_on_export_is_said() {
 }
 
 #[test]
+fn a_policy_that_a_template_names_in_vain_is_said_once_and_there() {
+    let mut world = World::new("");
+    world.put(
+        "config.yaml",
+        &config(
+            "templates:\n  t1: {peerASN: 65001,\n    import: polz}\nneighbors:\n\
+             - {peerAddress: 10.0.0.6, template: t1}\n\
+             - {peerAddresses: [10.0.0.7, 10.0.0.8], template: t1}\n\
+             - {peerAddress: 10.0.0.9, template: t1,\n  import: poly}\n",
+        ),
+    );
+    let why = "is not there: everything is rejected until it is";
+    let at = |line, path| format!("m/config.yaml:{line}: warning: spec.bgpPeering.{path}.import");
+    assert_eq!(
+        world.warnings,
+        [
+            format!("{}: RoutePolicy polz {why}", at(9, "templates.t1")),
+            format!("{}: RoutePolicy poly {why}", at(14, "neighbors[2]")),
+        ]
+    );
+}
+
+#[test]
 fn a_route_policy_lives_as_long_as_a_neighbor_names_it() {
     let under = |import: &str| {
         config(&format!(

@@ -21,7 +21,7 @@ use crate::config::{
 };
 use crate::policy::Policy;
 use crate::watcher::fault::Report;
-use crate::watcher::resource::{Auth, NeighborSpec, Whom};
+use crate::watcher::resource::{Auth, NeighborSpec, Place, Whom};
 
 const SECONDS_MAX: u32 = 65_535;
 
@@ -132,7 +132,9 @@ fn settings(
             report,
         ),
         import,
+        import_at: place_of(fields, "import"),
         export,
+        export_at: place_of(fields, "export"),
         send_communities: send_communities(fields, report),
         graceful_restart,
         long_lived: long_lived(fields, &graceful_restart, report),
@@ -181,6 +183,18 @@ fn word<T: Copy>(
     report: &mut Report,
 ) -> Option<T> {
     fields.get(name)?.word(words, report)
+}
+
+/// Where a field is written, here or in the template.
+fn place_of(fields: &mut Fields<'_>, name: &'static str) -> Place {
+    let (line, path) = match fields.get(name) {
+        Some(field) => (field.line, field.path),
+        None => (fields.line, fields.path_of(name)),
+    };
+    Place {
+        line,
+        path: path.into(),
+    }
 }
 
 /// `import` and `export`: a few words; any other is the name of a RoutePolicy. The policy is looked
