@@ -588,12 +588,12 @@ fn table(heading: Option<&[&str]>, rows: Vec<Vec<String>>, widths: &mut Vec<u16>
 const DEFAULT_INSTANCE: &str = "default";
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::admin::model::{FamilyCounts, MalformedUpdates, parse_prefix};
     use codec::Family;
 
-    fn peer() -> Peer {
+    pub(crate) fn peer() -> Peer {
         Peer {
             instance: "default".to_owned(),
             peer_address: "10.0.0.6".to_owned(),

@@ -39,9 +39,12 @@ impl<A: EngineApi> Observer<A> {
     /// since the change that is looked for; none: nothing was changed lately.
     pub(crate) async fn look(&mut self, since: Option<Duration>) -> String {
         let mut text = String::new();
+        // Asked for before the session, and told after it: what is held now was told over a session that
+        // is up by the next question, if it has not ended.
+        let routes = all_routes(&self.router, RoutesKind::Available).await;
         self.look_at_session(&mut text).await;
         self.look_at_faults(&mut text).await;
-        if let Ok(routes) = all_routes(&self.router, RoutesKind::Available).await {
+        if let Ok(routes) = routes {
             let routes = routes.into_iter().filter(|r| r.peer_address.is_some());
             let routes = routes.map(|route| (route.prefix.clone(), route)).collect();
             if routes != self.held {
@@ -163,16 +166,21 @@ mod tests {
         parse_prefix,
     };
 
+    /// What it holds, what is wrong, and its session once its routes were asked for.
     #[derive(Clone, Default)]
-    struct Fake(Arc<Mutex<(Vec<Route>, Vec<Fault>)>>);
+    struct Fake(Arc<Mutex<(Vec<Route>, Vec<Fault>, Vec<Peer>)>>);
 
     impl EngineApi for Fake {
         async fn peers(&self, _: PeersQuery) -> Result<Vec<Peer>, ApiError> {
-            Ok(Vec::new())
+            Ok(self.0.lock().unwrap().2.clone())
         }
         async fn routes(&self, _: RoutesQuery) -> Result<RoutesReply, ApiError> {
+            let mut fake = self.0.lock().unwrap();
+            for peer in &mut fake.2 {
+                peer.state = PeerState::Established;
+            }
             Ok(RoutesReply {
-                routes: self.0.lock().unwrap().0.clone(),
+                routes: fake.0.clone(),
                 ..RoutesReply::default()
             })
         }
@@ -246,6 +254,28 @@ mod tests {
             look(1),
             format!("- 10.0.1.0/24 gone after 1.0 ms; it was there by {cause}\n")
         );
+    }
+
+    #[test]
+    fn a_session_is_told_before_what_came_over_it() {
+        let (node, router) = (Fake::default(), Fake::default());
+        let mut observer = Observer::new(node, router.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        // It comes up while it is looked at.
+        let mut peer = render::tests::peer();
+        peer.state = PeerState::Connect;
+        let mut told = Route::new("default", parse_prefix("10.0.1.0/24").unwrap());
+        told.peer_address = Some(peer.peer_address.clone());
+        router.0.lock().unwrap().0 = vec![told];
+        router.0.lock().unwrap().2 = vec![peer];
+        let text = runtime.block_on(observer.look(None));
+        let place = |words| {
+            text.find(words)
+                .unwrap_or_else(|| panic!("no {words}: {text}"))
+        };
+        assert!(place("= session with the node up") < place("+ 10.0.1.0/24 arrived"));
     }
 
     #[test]
