@@ -215,7 +215,6 @@ fn write(
     let stale = is_stale(set);
     let last_resort = stale && !view.long_lived;
     // RFC-DONE 4271 §5.1.5: LOCAL_PREF goes to internal peers always, to external ones never.
-    // RFC 4271 §5.1.5: to internal peers always, to external ones never.
     if !external {
         // RFC-DONE 8326 §4.2: inside the AS the lowest LOCAL_PREF goes with the community.
         writer.local_pref(match view.graceful_shutdown || last_resort {

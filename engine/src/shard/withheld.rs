@@ -62,12 +62,19 @@ impl Shard {
             Export::None => FamilySet::NONE,
             Export::Originated | Export::All | Export::Policy(_) => established.negotiated.families,
         };
+        let Some(group) = instance.group(established.group) else {
+            return Vec::new();
+        };
+        // Its group knows already; why there is none is found out only for people, as it takes a look at
+        // the machine's interfaces.
+        let lacks = |family: &Family| group.view().own_next_hop[family.index()].is_none();
         let families = told.intersection(instance.own_families()).iter();
         let why = |family| {
             self.own_next_hop(peer, &established.negotiated, family)
                 .err()
         };
         families
+            .filter(lacks)
             .filter_map(|family| Some((family, why(family)?)))
             .collect()
     }
