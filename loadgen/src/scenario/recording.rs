@@ -92,7 +92,7 @@ impl Recording {
                 Ok(Some(record)) => self.take(record),
                 Ok(None) => break,
                 Err(corrupt) if lenient => {
-                    let records = dump.records().min(corrupt.number - 1);
+                    let records = dump.records();
                     remark!("{name}: {corrupt}; the {records} records before it are used");
                     break;
                 }

@@ -165,6 +165,21 @@ fn a_message_whose_lengths_lie_is_a_damaged_record() {
     }
 }
 
+/// Its lengths are right, so what follows can be read; what it said is not known.
+#[test]
+fn a_message_with_another_marker_is_counted_as_left_out() {
+    let mut parts = dump();
+    let last = parts.last_mut().expect("an UPDATE");
+    last[12 + 20] = 0xee;
+    let file = file(&parts.concat());
+    let relay = Relay::start();
+    let target = &relay.address;
+    let output = run(&format!("replay {} --target {target}", shown(file.path())));
+    assert!(output.status.success(), "{output:?}");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("1 routes are left out"), "{words}");
+}
+
 #[test]
 fn what_is_no_dump_is_refused_in_words() {
     for (octets, words) in [
