@@ -166,21 +166,28 @@ mod tests {
         parse_prefix,
     };
 
-    /// What it holds, what is wrong, and its session once its routes were asked for.
     #[derive(Clone, Default)]
-    struct Fake(Arc<Mutex<(Vec<Route>, Vec<Fault>, Vec<Peer>)>>);
+    struct Fake(Arc<Mutex<Held>>);
+
+    #[derive(Default)]
+    struct Held {
+        routes: Vec<Route>,
+        faults: Vec<Fault>,
+        /// Their sessions come up once its routes are asked for.
+        peers: Vec<Peer>,
+    }
 
     impl EngineApi for Fake {
         async fn peers(&self, _: PeersQuery) -> Result<Vec<Peer>, ApiError> {
-            Ok(self.0.lock().unwrap().2.clone())
+            Ok(self.0.lock().unwrap().peers.clone())
         }
         async fn routes(&self, _: RoutesQuery) -> Result<RoutesReply, ApiError> {
             let mut fake = self.0.lock().unwrap();
-            for peer in &mut fake.2 {
+            for peer in &mut fake.peers {
                 peer.state = PeerState::Established;
             }
             Ok(RoutesReply {
-                routes: fake.0.clone(),
+                routes: fake.routes.clone(),
                 ..RoutesReply::default()
             })
         }
@@ -208,7 +215,7 @@ mod tests {
         }
 
         async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
-            Ok(self.0.lock().unwrap().1.clone())
+            Ok(self.0.lock().unwrap().faults.clone())
         }
     }
 
@@ -232,8 +239,8 @@ mod tests {
         told.peer_address = Some("127.0.0.1".to_owned());
         told.next_hop = Some("127.0.0.1".to_owned());
         told.as_path = Some(Vec::new());
-        node.0.lock().unwrap().0 = vec![own];
-        router.0.lock().unwrap().0 = vec![told.clone()];
+        node.0.lock().unwrap().routes = vec![own];
+        router.0.lock().unwrap().routes = vec![told.clone()];
         let cause = "CiliumNetworkPolicy default/web spec.egress[0].toCIDR[0]";
         assert_eq!(
             look(2),
@@ -245,11 +252,11 @@ mod tests {
         assert_eq!(look(3), "", "nothing is new");
 
         told.local_pref = Some(200);
-        router.0.lock().unwrap().0 = vec![told];
+        router.0.lock().unwrap().routes = vec![told];
         assert!(look(4).starts_with("~ 10.0.1.0/24 changed after 4.0 ms: "));
 
-        node.0.lock().unwrap().0.clear();
-        router.0.lock().unwrap().0.clear();
+        node.0.lock().unwrap().routes.clear();
+        router.0.lock().unwrap().routes.clear();
         assert_eq!(
             look(1),
             format!("- 10.0.1.0/24 gone after 1.0 ms; it was there by {cause}\n")
@@ -268,8 +275,8 @@ mod tests {
         peer.state = PeerState::Connect;
         let mut told = Route::new("default", parse_prefix("10.0.1.0/24").unwrap());
         told.peer_address = Some(peer.peer_address.clone());
-        router.0.lock().unwrap().0 = vec![told];
-        router.0.lock().unwrap().2 = vec![peer];
+        router.0.lock().unwrap().routes = vec![told];
+        router.0.lock().unwrap().peers = vec![peer];
         let text = runtime.block_on(observer.look(None));
         let place = |words| {
             text.find(words)
@@ -286,7 +293,7 @@ mod tests {
             .build()
             .unwrap();
         let mut look = || runtime.block_on(observer.look(None));
-        node.0.lock().unwrap().1 = vec![Fault {
+        node.0.lock().unwrap().faults = vec![Fault {
             file: "a.yaml".to_owned(),
             line: Some(3),
             path: None,
@@ -295,7 +302,7 @@ mod tests {
         }];
         assert_eq!(look(), "! a.yaml:3: not YAML\n");
         assert_eq!(look(), "");
-        node.0.lock().unwrap().1.clear();
+        node.0.lock().unwrap().faults.clear();
         assert_eq!(look(), "! mended: a.yaml:3: not YAML\n");
     }
 }
