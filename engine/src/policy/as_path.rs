@@ -6,16 +6,20 @@
 //! is built of it, are bounded.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use regex::bytes::{Regex, RegexBuilder};
-use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+
+use super::path_grammar::{Grammar, Steps};
 
 /// Octets of an expression.
 const LENGTH_MAX: usize = 1024;
 
 /// Octets that one expression may take when it is compiled.
 const COMPILED_MAX: usize = 256 << 10;
+
+/// Steps to find out whether there is a path in which an expression is found.
+const STEPS_MAX: usize = 200_000;
 
 /// One expression. Two of the same text are equal.
 #[derive(Clone, Debug)]
@@ -62,13 +66,21 @@ impl AsPathRegex {
     /// False: there is no path in which it can be found, since it asks for what no path has, or for
     /// something before the beginning or behind the end. True where that is not plain.
     pub fn can_match(&self) -> bool {
-        let parser = regex_syntax::ParserBuilder::new()
+        static ALL: LazyLock<Option<Grammar>> =
+            LazyLock::new(|| Grammar::of(&None, &[], &mut Steps(STEPS_MAX)));
+        let all = ALL.as_ref();
+        all.is_none_or(|all| self.can_be_in(all, &mut Steps(STEPS_MAX)))
+    }
+
+    /// Whether there is such a path among these.
+    pub(super) fn can_be_in(&self, paths: &Grammar, steps: &mut Steps) -> bool {
+        let parsed = regex_syntax::ParserBuilder::new()
             .unicode(false)
             .utf8(false)
             .build()
             .parse(&with_boundaries(&self.text));
         // It was parsed before.
-        parser.map_or(true, |hir| !Places::ANYWHERE.after(&hir).is_empty())
+        parsed.map_or(true, |hir| paths.has(&hir, steps))
     }
 
     /// As it was written.
@@ -89,114 +101,6 @@ impl Hash for AsPathRegex {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
     }
-}
-
-/// Where in a text one may be after a part of an expression, by four bits: in front of all of it or
-/// not, and of either whether it has been said that nothing follows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Places(u8);
-
-impl Places {
-    const NOWHERE: Places = Places(0);
-    /// At the beginning or within, as a search begins.
-    const ANYWHERE: Places = Places(Places::FRONT | Places::WITHIN);
-    const ALL: Places =
-        Places(Places::FRONT | Places::WITHIN | Places::FRONT_ENDED | Places::WITHIN_ENDED);
-    const FRONT: u8 = 1;
-    const WITHIN: u8 = 2;
-    const FRONT_ENDED: u8 = 4;
-    const WITHIN_ENDED: u8 = 8;
-
-    fn is_empty(self) -> bool {
-        self == Places::NOWHERE
-    }
-
-    fn or(self, other: Places) -> Places {
-        Places(self.0 | other.0)
-    }
-
-    /// After one octet, if a path may have it.
-    fn after_octet(self, may_be: bool) -> Places {
-        match may_be && self.0 & (Places::FRONT | Places::WITHIN) != 0 {
-            true => Places(Places::WITHIN),
-            false => Places::NOWHERE,
-        }
-    }
-
-    /// Where one may be after a part; more than that, never less.
-    fn after(self, part: &Hir) -> Places {
-        if self.is_empty() {
-            return self;
-        }
-        match part.kind() {
-            HirKind::Empty => self,
-            HirKind::Literal(literal) => {
-                let mut octets = literal.0.iter();
-                octets
-                    .try_fold(self, |at, octet| {
-                        let after = at.after_octet(OCTETS.contains(octet));
-                        (!after.is_empty()).then_some(after)
-                    })
-                    .unwrap_or(Places::NOWHERE)
-            }
-            HirKind::Class(class) => self.after_octet(has_octet_of_a_path(class)),
-            HirKind::Look(Look::Start | Look::StartLF | Look::StartCRLF) => {
-                Places(self.0 & (Places::FRONT | Places::FRONT_ENDED))
-            }
-            HirKind::Look(Look::End | Look::EndLF | Look::EndCRLF) => {
-                let open = self.0 & (Places::FRONT | Places::WITHIN);
-                Places(self.0 & !open | open << 2)
-            }
-            HirKind::Look(_) => self,
-            HirKind::Capture(capture) => self.after(&capture.sub),
-            HirKind::Concat(parts) => parts.iter().fold(self, Places::after),
-            HirKind::Alternation(parts) => parts
-                .iter()
-                .fold(Places::NOWHERE, |all, part| all.or(self.after(part))),
-            HirKind::Repetition(repetition) => self.after_repeated(repetition),
-        }
-    }
-
-    fn after_repeated(self, repetition: &Repetition) -> Places {
-        /// Times after which it is given up to find out more.
-        const TIMES: u32 = 16;
-        let mut at = self;
-        for _ in 0..repetition.min.min(TIMES) {
-            let after = at.after(&repetition.sub);
-            if after == at {
-                break;
-            }
-            at = after;
-        }
-        if repetition.min > TIMES && !at.is_empty() {
-            at = Places::ALL;
-        }
-        if repetition.max.is_some_and(|max| max == repetition.min) {
-            return at;
-        }
-        // At most every place is found once.
-        for _ in 0..4 {
-            at = at.or(at.after(&repetition.sub));
-        }
-        at
-    }
-}
-
-/// What the text of a path is made of.
-const OCTETS: &[u8] = b"0123456789 {}()[]";
-
-fn has_octet_of_a_path(class: &Class) -> bool {
-    let is_in = |octet: &u8| match class {
-        Class::Unicode(class) => {
-            let mut ranges = class.iter();
-            ranges.any(|range| (range.start()..=range.end()).contains(&char::from(*octet)))
-        }
-        Class::Bytes(class) => {
-            let mut ranges = class.iter();
-            ranges.any(|range| (range.start()..=range.end()).contains(octet))
-        }
-    };
-    OCTETS.iter().any(is_in)
 }
 
 /// The parser draws a picture above the line that says what is wrong.
@@ -327,6 +231,32 @@ mod tests {
             ("(^$)1", false),
             ("x|y", false),
             ("[^\\x00-\\xff]", false),
+            ("^065002$", false),
+            ("_065002_", false),
+            ("^0$", false),
+            ("^99999999999$", false),
+            ("_4294967296_", false),
+            ("^42949672950", false),
+            ("^ 65002", false),
+            ("65002 $", false),
+            ("65002  65003", false),
+            ("^65002[ ]{2}", false),
+            (r"\{1\} $", false),
+            (r"\{1 \{2", false),
+            (r"\(1 2\}", false),
+            (r"\{\}", false),
+            ("^[0-9]{11}$", false),
+            ("(_[0-9]{3}){2,}0{9}[0-9]{2}", false),
+            ("_4294967295_", true),
+            ("_429496729[0-9]_", true),
+            ("^[0-9]{10}$", true),
+            ("02 65003", true),
+            (" $|5", true),
+            (r"^\(1 2\) 3 \[4\] \{5\}$", true),
+            (r"\} \{", true),
+            ("^([0-9]+ ?)*$", true),
+            ("^(?:[^ ]+ ){40}[^ ]+$", true),
+            (r"\b1\b", true),
             ("x|6", true),
             ("^$", true),
             ("$^", true),

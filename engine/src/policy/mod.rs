@@ -21,6 +21,7 @@ mod condition;
 mod coverage;
 mod gates;
 mod keys;
+mod path_grammar;
 mod spec;
 mod statements;
 #[cfg(test)]

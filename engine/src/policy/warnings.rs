@@ -1,10 +1,15 @@
 //! Statements that no route can meet, as far as that is plain from what is written.
 
+use super::as_path::AsPathRegex;
 use super::coverage::{Changed, Coverage, ranges};
+use super::path_grammar::{Grammar, Steps};
 use super::spec::{Action, Match, RoutePolicy, Statement};
 
 /// Comparisons for one policy: past it no more is found, so that a long policy is read quickly.
 const COMPARISONS_MAX: usize = 20_000_000;
+
+/// Steps to find out whether an AS_PATH is as lengths, origins and expressions together say.
+const STEPS_MAX: usize = 2_000_000;
 
 /// An earlier statement that decides, and what changed since.
 struct Closed<'p> {
@@ -17,8 +22,9 @@ pub fn never_matching(policy: &RoutePolicy) -> Vec<(usize, String)> {
     let mut all = Vec::new();
     let mut closed: Vec<Closed<'_>> = Vec::new();
     let mut coverage = Coverage::new(policy, COMPARISONS_MAX);
+    let mut steps = Steps(STEPS_MAX);
     for (place, statement) in policy.statements.iter().enumerate() {
-        let why = contradiction(policy, &mut coverage, statement)
+        let why = contradiction(policy, &mut coverage, &mut steps, statement)
             .or_else(|| decided_before(&mut coverage, &closed, statement));
         if let Some(why) = why {
             all.push((place, why));
@@ -64,6 +70,7 @@ fn decided_before(
 fn contradiction(
     policy: &RoutePolicy,
     coverage: &mut Coverage<'_>,
+    steps: &mut Steps,
     statement: &Statement,
 ) -> Option<String> {
     let asked = &statement.matches;
@@ -84,11 +91,34 @@ fn contradiction(
     {
         return Some("a community stands in its `none`, and in its `any` or `all`".into());
     }
-    let mut regexes = asked.as_path_regexes.iter();
-    if !asked.as_path_regexes.is_empty() && regexes.all(|regex| !regex.can_match()) {
+    as_path(asked, steps).or_else(|| prefixes(policy, asked))
+}
+
+/// Whether no path is as `asPath` says, all of it together.
+fn as_path(asked: &Match, steps: &mut Steps) -> Option<String> {
+    let (length, origins) = (&asked.as_path_length, &asked.origin_asns);
+    let of_length = length.as_ref().map(|_| "`asPath.length`");
+    let of_origin = (!origins.is_empty()).then_some("`asPath.originASNs`");
+    if let (Some(length), Some(_)) = (length, of_origin)
+        && *length.end() == 0
+    {
+        return Some("a path of its `asPath.length` has no AS that originated it".into());
+    }
+    let regexes = &asked.as_path_regexes;
+    if regexes.is_empty() {
+        return None;
+    }
+    if !regexes.iter().any(AsPathRegex::can_match) {
         return Some("no AS_PATH is as its `asPath.regexes` say".into());
     }
-    prefixes(policy, asked)
+    let others: Vec<&str> = of_length.into_iter().chain(of_origin).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let paths = Grammar::of(length, origins, steps)?;
+    let can = regexes.iter().any(|regex| regex.can_be_in(&paths, steps));
+    let others = others.join(" and its ");
+    (!can).then(|| format!("no AS_PATH is as its `asPath.regexes` and its {others} say"))
 }
 
 /// All of `any`, or one of `all`, is excluded.

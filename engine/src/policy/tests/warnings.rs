@@ -263,3 +263,59 @@ fn what_a_statement_leaves_out_or_changes_in_between_counts() {
     let by_prefix = statement("no", ten, Action::Reject);
     assert_eq!(places(vec![by_prefix, makes, accept("again", narrow)]), [2]);
 }
+
+#[test]
+fn paths_that_cannot_be_of_their_length_or_origin_are_found() {
+    let regexes = |all: &[&str]| {
+        all.iter()
+            .map(|text| AsPathRegex::new(text).unwrap())
+            .collect()
+    };
+    for (texts, length, origins, why) in [
+        (
+            &["^65002 65003$"][..],
+            Some(3..=9),
+            vec![],
+            "regexes` and its `asPath.length` say",
+        ),
+        (
+            &["_65002$"],
+            None,
+            vec![65003..=65010],
+            "regexes` and its `asPath.originASNs` say",
+        ),
+        (
+            &["^65002$", "^$"],
+            Some(1..=9),
+            vec![65003..=65003],
+            "regexes` and its `asPath.length` and its `asPath.originASNs` say",
+        ),
+        (
+            &["^065002$", "_99999999999_"],
+            None,
+            vec![],
+            "is as its `asPath.regexes` say",
+        ),
+        (
+            &[],
+            Some(0..=0),
+            vec![1..=9],
+            "has no AS that originated it",
+        ),
+        (&["^65002 65003$", "^65002_"], Some(3..=9), vec![], ""),
+        (&[], Some(1..=1), vec![1..=9], ""),
+    ] {
+        let asked = Match {
+            as_path_regexes: regexes(texts),
+            as_path_length: length,
+            origin_asns: origins,
+            ..Match::default()
+        };
+        let found = never_matching(&policy(vec![statement("s", asked, Action::Accept)]));
+        assert_eq!(found.is_empty(), why.is_empty(), "{texts:?}: {found:?}");
+        assert!(
+            found.iter().all(|(_, said)| said.contains(why)),
+            "{found:?}"
+        );
+    }
+}

@@ -174,8 +174,9 @@ fn as_path_of(field: &Field<'_>, asked: &mut Match, report: &mut Report) {
                     if !regex.can_match() {
                         element.warn(
                             report,
-                            "no AS_PATH is like this: it is decimal numbers with one space between \
-                             them, an AS_SET as {1 2}, and ^ and $ stand for its two ends",
+                            "no AS_PATH is like this: it is numbers from 1 to 4294967295 without \
+                             leading zeros, one space between them, an AS_SET as {1 2}, and ^ and $ \
+                             stand for its two ends",
                         );
                     }
                     asked.as_path_regexes.push(regex);

@@ -1,0 +1,599 @@
+//! What the text of an AS_PATH can be at all, and whether an expression can be found in one.
+//!
+//! The texts of AS_PATHs are a regular language: numbers from 1 to 4294967295 in decimal, one space
+//! apart, sets and confederation segments in brackets. [`Grammar`] is its automaton, if asked for only
+//! of paths of some length or origin. An expression is walked through it part by part; what is kept
+//! is the set of states in which one may be after a part. Invariant: these are at least those that
+//! there are, so that what is found impossible is; where that takes too long, nothing is found.
+
+use std::ops::RangeInclusive;
+
+use ahash::AHashMap;
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
+
+/// What the text of a path is made of.
+const LETTERS: &[u8; 17] = b"0123456789 {}()[]";
+const SPACE: usize = 10;
+/// Where opening brackets begin; the closing one is the next.
+const BRACKETS: usize = 11;
+
+/// ASes that are counted; more are that many.
+const COUNTED_MAX: u32 = 32;
+/// Ranges of origin ASes that are told apart.
+const ORIGINS_MAX: usize = 32;
+/// States of a grammar; plain paths take a hundred or two.
+const STATES_MAX: usize = 8192;
+
+/// Steps that may be taken. Shared by all walks for one policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps(pub(super) usize);
+
+impl Steps {
+    fn take(&mut self, steps: usize) -> bool {
+        let left = self.0.checked_sub(steps);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+/// Where one is in a text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct State {
+    /// Opening bracket that is open, counted from 1; 0: none is.
+    bracket: u8,
+    at: At,
+    /// The length of the path so far, as best path selection counts it.
+    length: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum At {
+    /// In front of everything.
+    Front,
+    /// In front of a number, or of a bracket where none is open.
+    Before,
+    /// Behind some digits; of numbers between which nothing tells, the first.
+    Number(u64),
+    /// Behind a closing bracket.
+    Closed,
+}
+
+/// The automaton of the paths of some lengths and origins.
+pub(super) struct Grammar {
+    /// By state and letter; the first state is the front.
+    next: Vec<[Option<u16>; LETTERS.len()]>,
+    /// States in which a path may end,
+    ends: States,
+    /// and those from which one may come to such.
+    live: States,
+}
+
+impl Grammar {
+    /// Of the paths of these lengths (none: any) that one of these ASes originated (empty: whichever),
+    /// or of more than those. None: it would take too much.
+    pub(super) fn of(
+        length: &Option<RangeInclusive<u32>>,
+        origins: &[RangeInclusive<u32>],
+        steps: &mut Steps,
+    ) -> Option<Grammar> {
+        Grammar::new(&Wanted::new(length, origins), steps)
+    }
+
+    fn new(wanted: &Wanted, steps: &mut Steps) -> Option<Grammar> {
+        let front = State {
+            bracket: 0,
+            at: At::Front,
+            length: 0,
+        };
+        let mut states = vec![front];
+        let mut places: AHashMap<State, u16> = [(front, 0)].into_iter().collect();
+        let mut next = Vec::new();
+        while let Some(state) = states.get(next.len()).copied() {
+            if states.len() > STATES_MAX || !steps.take(LETTERS.len()) {
+                return None;
+            }
+            next.push(std::array::from_fn(|letter| {
+                let to = wanted.step(state, letter)?;
+                Some(*places.entry(to).or_insert_with(|| {
+                    states.push(to);
+                    states.len() as u16 - 1
+                }))
+            }));
+        }
+        let mut ends = States::none(states.len());
+        for (place, state) in states.iter().enumerate() {
+            if wanted.may_end(*state) {
+                ends.add(place);
+            }
+        }
+        let live = live(&next, &ends);
+        Some(Grammar { next, ends, live })
+    }
+
+    /// Whether an expression can be found in one of the paths. True where that takes too long to tell.
+    pub(super) fn has(&self, expression: &Hir, steps: &mut Steps) -> bool {
+        let mut walk = Walk {
+            grammar: self,
+            steps,
+        };
+        let after = walk.after(self.anywhere(), expression);
+        after.is_none_or(|after| after.ended.any() || after.open.meets(&self.live))
+    }
+
+    /// As a search begins: in front or within.
+    fn anywhere(&self) -> Places {
+        let mut open = States::none(self.next.len());
+        (0..self.next.len()).for_each(|state| open.add(state));
+        Places {
+            open,
+            ended: States::none(self.next.len()),
+        }
+    }
+}
+
+/// The states from which one may come to an end.
+fn live(next: &[[Option<u16>; LETTERS.len()]], ends: &States) -> States {
+    let mut live = ends.clone();
+    loop {
+        let mut grew = false;
+        // Later states are mostly reached from earlier ones.
+        for (state, next) in next.iter().enumerate().rev() {
+            let mut to = next.iter().flatten();
+            if !live.has(state) && to.any(|to| live.has(usize::from(*to))) {
+                live.add(state);
+                grew = true;
+            }
+        }
+        if !grew {
+            return live;
+        }
+    }
+}
+
+/// What is asked of paths.
+struct Wanted {
+    length: RangeInclusive<u32>,
+    /// From here on lengths are not told apart.
+    counted: u32,
+    origins: Vec<RangeInclusive<u32>>,
+    /// By the number of digits less one, sorted: the first numbers of those that are not told apart,
+    /// in front of which nothing is open,
+    outside: Vec<Vec<u64>>,
+    /// and within brackets.
+    inside: Vec<Vec<u64>>,
+}
+
+impl Wanted {
+    fn new(length: &Option<RangeInclusive<u32>>, origins: &[RangeInclusive<u32>]) -> Wanted {
+        let (min, max) = match length {
+            Some(length) => (*length.start(), *length.end()),
+            None => (0, u32::MAX),
+        };
+        let min = min.min(COUNTED_MAX);
+        let (counted, max) = match max < COUNTED_MAX {
+            true => (max + 1, max),
+            false => (min, u32::MAX),
+        };
+        let origins = match origins.len() <= ORIGINS_MAX {
+            true => origins.to_vec(),
+            false => Vec::new(),
+        };
+        let bounds = origins.iter().flat_map(|asns| [*asns.start(), *asns.end()]);
+        Wanted {
+            length: min..=max,
+            counted,
+            outside: cuts(bounds.chain([u32::MAX])),
+            inside: cuts([u32::MAX].into_iter()),
+            origins,
+        }
+    }
+
+    fn step(&self, from: State, letter: usize) -> Option<State> {
+        let to = |at| Some(State { at, ..from });
+        match (from.at, letter) {
+            (At::Front | At::Before, 1..=9) => {
+                let number = At::Number(self.alike(from, letter as u64));
+                match from.bracket {
+                    0 => self.longer(State { at: number, ..from }),
+                    _ => to(number),
+                }
+            }
+            (At::Front | At::Before, BRACKETS..)
+                if from.bracket == 0 && letter.is_multiple_of(2) == BRACKETS.is_multiple_of(2) =>
+            {
+                let open = State {
+                    bracket: ((letter - BRACKETS) / 2 + 1) as u8,
+                    at: At::Before,
+                    ..from
+                };
+                // RFC 4271 §9.1.2.2 a, RFC 5065 §5.3: a set counts 1, a confederation segment 0.
+                match LETTERS[letter] {
+                    b'{' => self.longer(open),
+                    _ => Some(open),
+                }
+            }
+            (At::Number(number), 0..=9) => {
+                let longer = number * 10 + letter as u64;
+                let fits = longer <= u64::from(u32::MAX);
+                fits.then(|| to(At::Number(self.alike(from, longer))))?
+            }
+            (At::Number(_) | At::Closed, SPACE) => to(At::Before),
+            (At::Number(_), BRACKETS..) => {
+                let closes = usize::from(from.bracket) * 2 + BRACKETS - 1;
+                let closed = State {
+                    bracket: 0,
+                    at: At::Closed,
+                    ..from
+                };
+                (from.bracket != 0 && letter == closes).then_some(closed)
+            }
+            _ => None,
+        }
+    }
+
+    /// With one more in the path; none: no path is that long.
+    fn longer(&self, state: State) -> Option<State> {
+        let length = (state.length + 1).min(self.counted);
+        (length <= *self.length.end()).then_some(State { length, ..state })
+    }
+
+    /// The first of the numbers that are not told apart from one.
+    fn alike(&self, at: State, number: u64) -> u64 {
+        let all = match at.bracket {
+            0 => &self.outside,
+            _ => &self.inside,
+        };
+        let of_its_length = &all[number.ilog10() as usize];
+        let before = of_its_length.partition_point(|first| *first <= number);
+        of_its_length[before - 1]
+    }
+
+    fn may_end(&self, state: State) -> bool {
+        let origin = match state.at {
+            At::Before => return false,
+            At::Number(_) if state.bracket != 0 => return false,
+            At::Number(number) => u32::try_from(number).ok(),
+            At::Front | At::Closed => None,
+        };
+        let is_wanted = |origin: u32| self.origins.iter().any(|asns| asns.contains(&origin));
+        self.length.contains(&state.length)
+            && (self.origins.is_empty() || origin.is_some_and(is_wanted))
+    }
+}
+
+/// Where numbers of each count of digits begin to differ from smaller ones in how they, or what they
+/// are the beginning of, compare with these.
+fn cuts(bounds: impl Iterator<Item = u32>) -> Vec<Vec<u64>> {
+    let mut cuts: Vec<Vec<u64>> = (0..10).map(|digits| vec![10u64.pow(digits)]).collect();
+    for bound in bounds {
+        let mut beginning = u64::from(bound);
+        while let Some(digits) = beginning.checked_ilog10() {
+            cuts[digits as usize].extend([beginning, beginning + 1]);
+            beginning /= 10;
+        }
+    }
+    for cuts in &mut cuts {
+        cuts.sort_unstable();
+        cuts.dedup();
+    }
+    cuts
+}
+
+/// A set of states.
+#[derive(Clone, PartialEq, Eq)]
+struct States(Vec<u64>);
+
+impl States {
+    fn none(of: usize) -> States {
+        States(vec![0; of.div_ceil(64)])
+    }
+
+    fn add(&mut self, state: usize) {
+        self.0[state / 64] |= 1 << (state % 64);
+    }
+
+    fn has(&self, state: usize) -> bool {
+        self.0[state / 64] >> (state % 64) & 1 != 0
+    }
+
+    fn any(&self) -> bool {
+        self.0.iter().any(|word| *word != 0)
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    fn meets(&self, other: &States) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+    }
+
+    fn change(&mut self, other: &States, change: impl Fn(u64, u64) -> u64) {
+        for (word, other) in self.0.iter_mut().zip(&other.0) {
+            *word = change(*word, *other);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().enumerate();
+        words.flat_map(|(place, word)| {
+            let some = |word: u64| (word != 0).then_some(word);
+            let bits = std::iter::successors(some(*word), move |word| some(word & (word - 1)));
+            bits.map(move |word| place * 64 + word.trailing_zeros() as usize)
+        })
+    }
+}
+
+/// Where one may be after a part of an expression.
+#[derive(Clone, PartialEq, Eq)]
+struct Places {
+    open: States,
+    /// Where it has been said that nothing follows.
+    ended: States,
+}
+
+impl Places {
+    fn any(&self) -> bool {
+        self.open.any() || self.ended.any()
+    }
+
+    fn change(&mut self, other: &Places, change: impl Fn(u64, u64) -> u64) {
+        self.open.change(&other.open, &change);
+        self.ended.change(&other.ended, &change);
+    }
+}
+
+/// Through one expression.
+struct Walk<'g, 's> {
+    grammar: &'g Grammar,
+    steps: &'s mut Steps,
+}
+
+impl Walk<'_, '_> {
+    /// None: it took too long.
+    fn after(&mut self, mut from: Places, part: &Hir) -> Option<Places> {
+        if !self.steps.take(1) {
+            return None;
+        }
+        if !from.any() {
+            return Some(from);
+        }
+        match part.kind() {
+            HirKind::Empty => Some(from),
+            HirKind::Literal(literal) => literal.0.iter().try_fold(from, |at, octet| {
+                self.after_octet(&at, |letter| letter == *octet)
+            }),
+            HirKind::Class(class) => self.after_octet(&from, |letter| is_in(class, letter)),
+            HirKind::Look(Look::Start | Look::StartLF | Look::StartCRLF) => {
+                let mut front = States::none(self.grammar.next.len());
+                front.add(0);
+                from.open.change(&front, |at, front| at & front);
+                from.ended.change(&front, |at, front| at & front);
+                Some(from)
+            }
+            HirKind::Look(Look::End | Look::EndLF | Look::EndCRLF) => {
+                let Places { mut open, ended } = from;
+                open.change(&self.grammar.ends, |at, ends| at & ends);
+                open.change(&ended, |at, ended| at | ended);
+                Some(Places {
+                    ended: open,
+                    open: States::none(self.grammar.next.len()),
+                })
+            }
+            // Between words or not: it may be.
+            HirKind::Look(_) => Some(from),
+            HirKind::Capture(capture) => self.after(from, &capture.sub),
+            HirKind::Concat(parts) => parts.iter().try_fold(from, |at, part| self.after(at, part)),
+            HirKind::Alternation(parts) => {
+                let mut all = self.nowhere();
+                for part in parts {
+                    all.change(&self.after(from.clone(), part)?, |a, b| a | b);
+                }
+                Some(all)
+            }
+            HirKind::Repetition(repetition) => self.after_repeated(from, repetition),
+        }
+    }
+
+    fn nowhere(&self) -> Places {
+        let none = States::none(self.grammar.next.len());
+        Places {
+            open: none.clone(),
+            ended: none,
+        }
+    }
+
+    fn after_octet(&mut self, from: &Places, may_be: impl Fn(u8) -> bool) -> Option<Places> {
+        let letters = (0..LETTERS.len()).filter(|letter| may_be(LETTERS[*letter]));
+        let letters: smallvec::SmallVec<[usize; LETTERS.len()]> = letters.collect();
+        let mut after = self.nowhere();
+        if !self.steps.take(from.open.count() * letters.len()) {
+            return None;
+        }
+        for state in from.open.iter() {
+            let next = &self.grammar.next[state];
+            let to = letters.iter().filter_map(|letter| next[*letter]);
+            to.for_each(|to| after.open.add(usize::from(to)));
+        }
+        Some(after)
+    }
+
+    fn after_repeated(&mut self, from: Places, repetition: &Repetition) -> Option<Places> {
+        let mut at = from;
+        for _ in 0..repetition.min {
+            let after = self.after(at.clone(), &repetition.sub)?;
+            if after == at {
+                break;
+            }
+            at = after;
+        }
+        let mut all = at.clone();
+        let mut times = repetition.min;
+        // From what was there before there is nothing new to come to.
+        while at.any() && repetition.max.is_none_or(|max| times < max) {
+            at = self.after(at, &repetition.sub)?;
+            at.change(&all, |at, all| at & !all);
+            all.change(&at, |all, at| all | at);
+            times += 1;
+        }
+        Some(all)
+    }
+}
+
+fn is_in(class: &Class, letter: u8) -> bool {
+    match class {
+        Class::Unicode(class) => {
+            let mut ranges = class.iter();
+            ranges.any(|range| (range.start()..=range.end()).contains(&char::from(letter)))
+        }
+        Class::Bytes(class) => {
+            let mut ranges = class.iter();
+            ranges.any(|range| (range.start()..=range.end()).contains(&letter))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codec::AsPath;
+    use proptest::prelude::*;
+
+    use super::super::AsPathRegex;
+    use super::*;
+
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![
+            1u32..12,
+            prop::sample::select(vec![65000, 65001, 99_999, 100_000, u32::MAX]),
+            1u32..=u32::MAX,
+        ]
+    }
+
+    /// The value of an AS_PATH attribute.
+    fn path() -> impl Strategy<Value = Vec<u8>> {
+        let segment = (1u8..=4, prop::collection::vec(number(), 1..4));
+        let octets = |(kind, asns): (u8, Vec<u32>)| {
+            let head = [kind, asns.len() as u8];
+            let asns = asns.into_iter().flat_map(u32::to_be_bytes);
+            head.into_iter().chain(asns).collect::<Vec<u8>>()
+        };
+        let segments = prop::collection::vec(segment, 0..4);
+        segments.prop_map(move |all| all.into_iter().flat_map(octets).collect())
+    }
+
+    /// An expression that is often found in a text: some of it, letters taken for what they may be.
+    fn expression(text: &str, from: usize, to: usize, changes: &[(usize, u8)]) -> String {
+        let mut parts: Vec<String> = text
+            .chars()
+            .map(|c| regex_syntax::escape(&c.to_string()))
+            .collect();
+        for (place, change) in changes {
+            let place = place % (parts.len() + 1);
+            let Some(part) = parts.get_mut(place) else {
+                continue;
+            };
+            *part = match change {
+                0 if !text[place..].starts_with(|c: char| c.is_ascii_digit()) => "_".into(),
+                0 => "[0-9]".into(),
+                1 => ".*".into(),
+                2 => format!("(?:{part})+"),
+                3 => format!("(?:{part}|_)"),
+                4 => format!("[^a{part}]?"),
+                5 => "[0-9 ]{1,3}".into(),
+                6 => String::new(),
+                _ => format!("(^|{part}|$)*"),
+            };
+        }
+        let (from, to) = (from % (parts.len() + 1), to % (parts.len() + 1));
+        let (from, to) = (from.min(to), from.max(to));
+        let front = if from == 0 { "^" } else { "" };
+        let end = if to == parts.len() { "$" } else { "" };
+        format!("{front}{}{end}", parts[from..to].concat())
+    }
+
+    fn origins(around: Option<u32>, more: &[u32]) -> Vec<RangeInclusive<u32>> {
+        let mut all: Vec<RangeInclusive<u32>> = more.iter().map(|asn| *asn..=*asn).collect();
+        let around = around.map(|asn| asn.saturating_sub(3)..=asn.saturating_add(70));
+        all.extend(around);
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn what_is_found_in_a_path_can_be(
+            octets in path(),
+            (from, to) in (0usize..60, 0usize..60),
+            changes in prop::collection::vec((0usize..60, 0u8..8), 0..5),
+            (shorter, longer) in (0u32..3, 0u32..9),
+            more in prop::collection::vec(number(), 0..3),
+            by_origin: bool,
+        ) {
+            let path = AsPath::new(&octets);
+            let text = path.to_string();
+            let regex = AsPathRegex::new(&expression(&text, from, to, &changes)).unwrap();
+            let length = path.path_length() as u32;
+            let length = Some(length.saturating_sub(shorter)..=length + longer);
+            let origin = path.origin_as().filter(|_| by_origin);
+            let origins = match origin {
+                Some(_) => origins(origin, &more),
+                None => Vec::new(),
+            };
+            let mut steps = Steps(usize::MAX);
+            let grammar = Grammar::of(&length, &origins, &mut steps).unwrap();
+            let can = regex.can_be_in(&grammar, &mut steps);
+            prop_assert!(can || !regex.matches(&text), "{} in {text}", regex.text());
+        }
+    }
+
+    #[test]
+    fn lengths_and_origins_are_told_apart() {
+        let any = 0..=u32::MAX;
+        for (regex, length, origins, wanted) in [
+            ("^65001 65002$", 2..=2, vec![], true),
+            ("^65001 65002$", 3..=9, vec![], false),
+            ("^65001 65002$", 0..=1, vec![], false),
+            ("_65001_65002_", 0..=1, vec![], true),
+            ("_1_.*_2_.*_3_", 0..=1, vec![], true),
+            (r"^1 \{2 3\}$", 2..=2, vec![], true),
+            (r"^\(1 2\) 3$", 1..=1, vec![], true),
+            (r"^\(1 2\) 3$", 2..=9, vec![], false),
+            ("^$", 1..=u32::MAX, vec![], false),
+            ("^([0-9]+ ){20}", 0..=19, vec![], false),
+            ("^([^ ]+ ){20}", 0..=19, vec![], true),
+            ("^([0-9]+ ){20}", 100..=200, vec![], true),
+            ("_65002$", any.clone(), vec![65002..=65002], true),
+            (
+                "_65002$",
+                any.clone(),
+                vec![65003..=65009, 1..=65001],
+                false,
+            ),
+            ("_65002$", any.clone(), vec![1..=9, 65000..=65010], true),
+            ("_6500[0-9]$", any.clone(), vec![65010..=65019], false),
+            ("_6500[0-9]$", any.clone(), vec![650_000..=650_009], false),
+            ("^65002_", any.clone(), vec![65003..=65003], true),
+            ("^65002_", 0..=1, vec![65003..=65003], false),
+            (r"\}$", any.clone(), vec![1..=u32::MAX], false),
+            ("^$", any.clone(), vec![1..=u32::MAX], false),
+            ("^[0-9]{10}$", any, vec![1..=999_999_999], false),
+        ] {
+            let mut steps = Steps(1_000_000);
+            let grammar = Grammar::of(&Some(length.clone()), &origins, &mut steps).unwrap();
+            let can = AsPathRegex::new(regex)
+                .unwrap()
+                .can_be_in(&grammar, &mut steps);
+            assert_eq!(can, wanted, "{regex} {length:?} {origins:?}");
+        }
+    }
+
+    #[test]
+    fn of_what_takes_too_long_nothing_is_found() {
+        let regex = AsPathRegex::new(".*.*x").unwrap();
+        let all = Grammar::of(&None, &[], &mut Steps(100_000)).unwrap();
+        assert!(!regex.can_be_in(&all, &mut Steps(100_000)));
+        assert!(regex.can_be_in(&all, &mut Steps(10)));
+        assert!(Grammar::of(&None, &[], &mut Steps(10)).is_none());
+    }
+}
