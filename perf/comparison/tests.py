@@ -1,5 +1,6 @@
 """Tests of what can be wrong without a daemon: cd perf && python3 -m unittest comparison.tests"""
 
+import ast
 import os
 import tempfile
 import unittest
@@ -220,6 +221,20 @@ class Files(unittest.TestCase):
         self.assertEqual(subjects.peer("bird:3=/opt/bird").driver, "bird")
         with self.assertRaises(ValueError):
             subjects.peer("nobody=/opt/nobody")
+
+
+class Programs(unittest.TestCase):
+    def test_what_programs_ask_of_the_modules_is_there(self):
+        """They run for minutes before they come to some of it."""
+        modules = {one.__name__.rpartition(".")[2]: one
+                   for one in (judge, machine, plot, report, rounds, scenarios, subjects)}
+        for name in ("compare", "growth", "policy", "soak"):
+            tree = ast.parse((machine.PERF / name).read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    module = modules.get(node.value.id)
+                    self.assertTrue(module is None or hasattr(module, node.attr),
+                                    f"perf/{name}:{node.lineno}: {node.value.id}.{node.attr}")
 
 
 class Drawing(unittest.TestCase):
