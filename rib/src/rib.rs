@@ -4,6 +4,7 @@
 //! and the best of them fit together. Nothing here changes a slot (that is `edit`'s), counts, frees or
 //! marks (`writer`'s).
 
+use std::hint::black_box;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -319,8 +320,8 @@ impl Rib {
             within,
             after.map(key_of),
             self.pinned(guard),
-            &mut |id, _| {
-                visit(PrefixId(id), table.prefix(id));
+            &mut |id, key| {
+                visit(PrefixId(id), table.prefix_of(key));
                 left -= 1;
                 if left == 0 {
                     ControlFlow::Break(())
@@ -329,6 +330,29 @@ impl Rib {
                 }
             },
         );
+    }
+
+    /// Reads what a look at the paths of these prefixes, and at the attributes of the only or best
+    /// one, will read: where there are some to be looked at, their cache misses overlap. For a few
+    /// tens at a time.
+    pub fn read_ahead(
+        &self,
+        family: Family,
+        ids: impl IntoIterator<Item = PrefixId>,
+        guard: &Guard,
+    ) {
+        let pinned = self.pinned(guard);
+        let snapshots: SmallVec<[_; 32]> = ids
+            .into_iter()
+            .filter_map(|id| self.snapshot(family, id, pinned))
+            .collect();
+        let mut read = 0;
+        for snapshot in snapshots {
+            let path = snapshot.only().or_else(|| snapshot.best());
+            let set = path.and_then(|path| self.attributes.get(path.attributes, pinned));
+            read ^= set.map_or(0, |set| set.bytes.first().copied().unwrap_or_default());
+        }
+        black_box(read);
     }
 
     fn snapshot<'g>(

@@ -96,7 +96,11 @@ impl Table {
 
     /// The prefix of an id; for one that is not in the trie, what it had before or is to get.
     pub(crate) fn prefix(&self, id: u32) -> IpPrefix {
-        let Key { bits, length } = self.prefixes.key(id);
+        self.prefix_of(self.prefixes.key(id))
+    }
+
+    /// The prefix that a key of this table is.
+    pub(crate) fn prefix_of(&self, Key { bits, length }: Key) -> IpPrefix {
         match self.prefixes {
             Prefixes::V4(_) => Ipv4Prefix::from_left_aligned(bits, length).erase(),
             Prefixes::V6 { .. } => Ipv6Prefix::from_left_aligned(bits, length).erase(),

@@ -535,7 +535,26 @@ impl World {
                 .iter()
                 .copied()
                 .filter(|prefix| within.contains(*prefix));
-            assert!(walked.iter().copied().eq(expected));
+            let expected: Vec<_> = expected.collect();
+            assert_eq!(walked, expected);
+            let mut in_parts = Vec::new();
+            let mut take_part = |after| {
+                let part = in_parts.len()..;
+                self.rib.walk(
+                    within.family(),
+                    Some(*within),
+                    after,
+                    2,
+                    guard,
+                    |_, prefix| in_parts.push(prefix),
+                );
+                in_parts[part].last().copied()
+            };
+            let mut after = take_part(None);
+            while after.is_some() {
+                after = take_part(after);
+            }
+            assert_eq!(in_parts, expected);
             let longest = self
                 .model
                 .iter()

@@ -132,6 +132,20 @@ impl VrpTable {
         }
     }
 
+    /// As [`VrpTable::validate`], quickly where prefixes are asked for in order. `cursor` begins at 0,
+    /// and is any number: it is only where the search begins.
+    pub fn validate_next(
+        &self,
+        cursor: &mut usize,
+        prefix: IpPrefix,
+        origin: Option<u32>,
+    ) -> Validation {
+        match prefix {
+            IpPrefix::V4(prefix) => self.ipv4.validate_next(cursor, prefix, origin),
+            IpPrefix::V6(prefix) => self.ipv6.validate_next(cursor, prefix, origin),
+        }
+    }
+
     /// The VRPs that cover a prefix, the nearest first.
     pub fn covering(&self, prefix: IpPrefix) -> Vec<Vrp<IpPrefix>> {
         match prefix {
@@ -227,7 +241,29 @@ impl<P: Prefix> Rows<P> {
     }
 
     fn covering(&self, prefix: P) -> impl Iterator<Item = &Vrp<P>> {
-        let before = self.vrps.partition_point(|vrp| vrp.prefix <= prefix);
+        self.covering_before(self.before(&self.vrps, prefix), prefix)
+    }
+
+    /// How many of some VRPs come before what lies within a prefix.
+    fn before(&self, vrps: &[Vrp<P>], prefix: P) -> usize {
+        vrps.partition_point(|vrp| vrp.prefix <= prefix)
+    }
+
+    /// The same of all of them, looked for from a place on in ever longer steps.
+    fn before_from(&self, from: usize, prefix: P) -> usize {
+        let (passed, ahead) = self.vrps.split_at(from.min(self.vrps.len()));
+        if passed.last().is_some_and(|last| last.prefix > prefix) {
+            return self.before(passed, prefix);
+        }
+        let mut step = 1;
+        while ahead.get(step - 1).is_some_and(|vrp| vrp.prefix <= prefix) {
+            step *= 2;
+        }
+        passed.len() + self.before(&ahead[..(step - 1).min(ahead.len())], prefix)
+    }
+
+    /// The VRPs that cover a prefix, of which so many come before what lies within it.
+    fn covering_before(&self, before: usize, prefix: P) -> impl Iterator<Item = &Vrp<P>> {
         let mut place = before.checked_sub(1);
         // What does not cover the prefix is passed over outwards.
         while let Some(at) = place
@@ -251,10 +287,23 @@ impl<P: Prefix> Rows<P> {
         (around != OUTERMOST).then_some(around as usize)
     }
 
-    // RFC-DONE 6811 §2: Valid, Invalid and NotFound by the VRPs that cover a route, whoever said them.
     fn validate(&self, prefix: P, origin: Option<u32>) -> Validation {
+        Self::state(self.covering(prefix), prefix, origin)
+    }
+
+    fn validate_next(&self, cursor: &mut usize, prefix: P, origin: Option<u32>) -> Validation {
+        *cursor = self.before_from(*cursor, prefix);
+        Self::state(self.covering_before(*cursor, prefix), prefix, origin)
+    }
+
+    // RFC-DONE 6811 §2: Valid, Invalid and NotFound by the VRPs that cover a route, whoever said them.
+    fn state<'v>(
+        covering: impl Iterator<Item = &'v Vrp<P>>,
+        prefix: P,
+        origin: Option<u32>,
+    ) -> Validation {
         let mut state = Validation::NotFound;
-        for vrp in self.covering(prefix) {
+        for vrp in covering {
             // RFC 6483 §4: AS 0 originates nothing.
             let matches = vrp.asn != 0 && Some(vrp.asn) == origin;
             if matches && prefix.length() <= vrp.max_length {
@@ -404,9 +453,12 @@ mod tests {
             vrps in vrps(), routes in prop::collection::vec((prefix(), 0u32..5), 1..40),
         ) {
             let table = VrpTable::of(&vrps);
+            let mut cursor = 0;
             for (route, origin) in routes {
                 let origin = (origin < 4).then_some(origin);
-                prop_assert_eq!(table.validate(route, origin), reference(&vrps, route, origin));
+                let state = reference(&vrps, route, origin);
+                prop_assert_eq!(table.validate(route, origin), state);
+                prop_assert_eq!(table.validate_next(&mut cursor, route, origin), state);
                 let mut covering: Vec<Plain> = table
                     .covering(route)
                     .into_iter()

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use codec::{AttributeSet, Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, Prefix};
-use rib::{AttributeId, Path, PathFlags, PrefixId, SourceId};
+use rib::{AttributeId, Guard, Path, PathFlags, PrefixId, Rib, SourceId};
 
 use super::Shard;
 use super::instance::Instance;
@@ -26,7 +26,10 @@ use crate::rpki::{Changed, Publication, VrpTable, route_origin};
 /// Changed prefixes and prefixes of the table that are looked at in one turn.
 const QUANTUM: usize = 4096;
 
-/// Walks that wait; past it everything is judged anew in one.
+/// Prefixes that are read ahead of the look at them.
+const READ_AHEAD: usize = 16;
+
+/// Walks there are; past it one in which everything is judged anew is in the place of those that wait.
 const WALKS_MAX: usize = 4;
 
 /// What is valid of an instance's routes.
@@ -89,7 +92,8 @@ impl Shard {
         let walks = &mut instance.vrps.walks;
         let too_many = walks.len() >= WALKS_MAX;
         if too_many {
-            walks.clear();
+            // The first goes on, or tables that come faster than walks end would let none end.
+            walks.truncate(1);
         }
         walks.push_back(Walk {
             old: (!too_many).then(|| old.unwrap_or_default()),
@@ -122,6 +126,13 @@ impl Shard {
     }
 }
 
+/// Where a walk is in the tables before and after the change: it meets prefixes in order.
+#[derive(Default)]
+struct Cursors {
+    old: usize,
+    new: usize,
+}
+
 /// A path that has another state than it was judged by.
 type Affected = (PeerId, SourceId, Family, PrefixId);
 
@@ -137,74 +148,86 @@ impl Instance {
     fn walk_some(&mut self, affected: &mut Vec<Affected>) {
         let rib = Arc::clone(self.writer.rib());
         let guard = rib.guard();
-        let exports_ask = self.exports_ask();
         let mut left = QUANTUM;
-        let mut ids = Vec::new();
+        let mut met = Vec::new();
         while left > 0
             && let Some(mut walk) = self.vrps.walks.pop_front()
         {
-            let Some(within) = walk.changed.get(walk.at) else {
-                continue;
-            };
-            let family = within.family();
-            rib.walk(
-                family,
-                Some(within),
-                walk.after,
-                left,
-                &guard,
-                |id, prefix| {
-                    ids.push((id, prefix));
-                },
-            );
-            // With the prefix that was looked for, found or not.
-            let is_whole = ids.len() < left;
-            left -= (ids.len() + 1).min(left);
-            walk.after = ids.last().map(|(_, prefix)| *prefix);
-            for (id, prefix) in ids.drain(..) {
+            while left > 0
+                && let Some(within) = walk.changed.get(walk.at)
+            {
+                let before = met.len();
+                let family = within.family();
+                let found = |id, prefix| met.push((id, prefix));
+                rib.walk(family, Some(within), walk.after, left, &guard, found);
+                let found = met.len() - before;
+                if found < left {
+                    walk.at += 1;
+                    walk.after = None;
+                } else {
+                    walk.after = met.last().map(|(_, prefix)| *prefix);
+                }
+                // With the prefix that was looked for, found or not.
+                left -= (found + 1).min(left);
+            }
+            self.look_at(&walk, &met, (&rib, &guard), affected);
+            met.clear();
+            if walk.at < walk.changed.len() {
+                self.vrps.walks.push_front(walk);
+            }
+        }
+    }
+
+    /// Finds out which paths of prefixes that a walk met have another state than before.
+    fn look_at(
+        &mut self,
+        walk: &Walk,
+        met: &[(PrefixId, IpPrefix)],
+        (rib, guard): (&Rib, &Guard),
+        affected: &mut Vec<Affected>,
+    ) {
+        let exports_ask = self.exports_ask();
+        let mut cursors = Cursors::default();
+        for of_family in met.chunk_by(|a, b| a.1.family() == b.1.family()) {
+            let family = of_family[0].1.family();
+            for (at, (id, prefix)) in of_family.iter().copied().enumerate() {
+                if at % READ_AHEAD == 0 {
+                    let next = of_family[at..].iter().take(READ_AHEAD);
+                    rib.read_ahead(family, next.map(|(id, _)| *id), guard);
+                }
                 #[cfg(test)]
                 if self.fault == Some(crate::group::Fault::StaleValidation) && id.0 % 7 == 0 {
                     continue;
                 }
-                let paths = rib.paths(family, id, &guard);
+                let mut has_turned = |origin| {
+                    let new = self.vrps.table.as_ref();
+                    let new = new.map_or(Validation::NotFound, |new| {
+                        new.validate_next(&mut cursors.new, prefix, origin)
+                    });
+                    let old = walk.old.as_ref();
+                    old.is_none_or(|old| old.validate_next(&mut cursors.old, prefix, origin) != new)
+                };
+                let paths = rib.paths(family, id, guard);
+                let mut turned = 0;
                 for path in paths.iter() {
                     if let Some((peer, own_asn)) = walk.peers.get(&path.source)
-                        && self.has_turned(&walk, prefix, self.received_from(path, *own_asn))
+                        && has_turned(self.received_from(path, *own_asn))
                     {
-                        self.vrps.judged += 1;
+                        turned += 1;
                         affected.push((*peer, path.source, family, id));
                     }
                 }
                 // Where ours come from depends on whom they are told to.
                 let is_told_otherwise = |path: &Path| {
-                    path.flags.contains(PathFlags::LOCAL)
-                        || self.has_turned(&walk, prefix, self.told_from(path))
+                    path.flags.contains(PathFlags::LOCAL) || has_turned(self.told_from(path))
                 };
-                if exports_ask && paths.iter().any(is_told_otherwise) {
+                let marked = exports_ask && paths.iter().any(is_told_otherwise);
+                self.vrps.judged += turned;
+                if marked {
                     self.writer.mark(family, id);
                 }
             }
-            if is_whole {
-                walk.at += 1;
-                walk.after = None;
-            }
-            self.vrps.walks.push_front(walk);
         }
-        while let Some(walk) = self.vrps.walks.front()
-            && walk.at >= walk.changed.len()
-        {
-            self.vrps.walks.pop_front();
-        }
-    }
-
-    /// Whether the state of a route of an origin is another one than before the change, or may be.
-    fn has_turned(&self, walk: &Walk, prefix: IpPrefix, origin: Option<u32>) -> bool {
-        let new = self
-            .vrps
-            .state(prefix, origin)
-            .unwrap_or(Validation::NotFound);
-        let old = walk.old.as_ref();
-        old.is_none_or(|old| old.validate(prefix, origin) != new)
     }
 
     /// The AS that a path of a peer of this shard was held to come from when it came in.

@@ -18,7 +18,7 @@
 #[allow(unsafe_code)]
 mod node;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use crate::epoch::Pinned;
 use crate::ids::Full;
@@ -376,8 +376,10 @@ impl Trie {
             keys,
             pinned,
         };
+        let Place { number, depth, .. } = self.start(within);
+        let above = !u128::MAX.checked_shr(depth.into()).unwrap_or(0);
         // Broken off or done, there is nothing more to say.
-        let _ = walk.node(ROOT, 0, 0, visit);
+        let _ = walk.node(number, within.bits & above, depth, visit);
     }
 
     /// Octets of cells, blocks and what is listed.
@@ -442,7 +444,7 @@ impl<K: Keys> Walk<'_, '_, K> {
         visit: &mut dyn FnMut(u32, Key) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let node = self.trie.node(number, self.pinned);
-        for chunk in 0..1u32 << STRIDE {
+        for chunk in self.chunks(bits, depth) {
             let bits = bits | u128::from(chunk) << (128 - STRIDE) >> depth;
             // The prefixes whose first address is here: those long enough to have this chunk's
             // lowest set bit, shortest first.
@@ -455,15 +457,36 @@ impl<K: Keys> Walk<'_, '_, K> {
             }
             let length = depth + STRIDE;
             match node.get(CHILDREN + chunk) {
-                Some(Entry::Node(child)) if self.overlaps(Key { bits, length }) => {
-                    self.node(child, bits, length, visit)?;
-                }
+                Some(Entry::Node(child)) => self.node(child, bits, length, visit)?,
                 // Alone below this chunk, so it comes where all that is below would.
                 Some(Entry::Id(id)) => self.prefix(id, self.keys.key(id), visit)?,
-                _ => {}
+                None => {}
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// The chunks of a node below which prefixes that are wanted can be. What lies below the others
+    /// is not looked at: even the key of a leaf is a cache miss.
+    fn chunks(&self, bits: u128, depth: u8) -> RangeInclusive<u32> {
+        let (mut first, mut last) = (0, CHILDREN - 1);
+        if let Some(rest) = self.within.length.checked_sub(depth) {
+            first = self.within.chunk(depth);
+            last = first | (CHILDREN - 1) >> rest.min(STRIDE);
+        }
+        if let Some(after) = self.after
+            && (Key {
+                bits,
+                length: depth,
+            })
+            .agrees(Key {
+                length: 128,
+                ..after
+            })
+        {
+            first = first.max(after.chunk(depth));
+        }
+        first..=last
     }
 
     fn prefix(
@@ -478,11 +501,5 @@ impl<K: Keys> Walk<'_, '_, K> {
         } else {
             ControlFlow::Continue(())
         }
-    }
-
-    /// Whether a subtree can hold a prefix that is wanted.
-    fn overlaps(&self, subtree: Key) -> bool {
-        let last = subtree.bits | u128::MAX.checked_shr(subtree.length.into()).unwrap_or(0);
-        self.within.agrees(subtree) && self.after.is_none_or(|after| last >= after.bits)
     }
 }

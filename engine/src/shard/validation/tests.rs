@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use codec::{IpPrefix, Ipv4Prefix};
+use codec::{IpPrefix, Ipv4Prefix, Prefix};
 
+use super::{QUANTUM, WALKS_MAX};
 use crate::config::{Export, Import, Rpki, RtrCache};
 use crate::model::RoutesKind;
 use crate::policy::{Action, Policy, Validation};
@@ -202,6 +203,32 @@ fn tables_that_overtake_each_other_end_as_the_last() {
             assert_eq!(on.bed.told(&route.prefix).is_some(), accepted);
         }
     }
+}
+
+/// Each table changes everything before the walk of the one before it is through.
+#[test]
+fn tables_that_come_faster_than_walks_end_let_them_end() {
+    const ROUTES: usize = 2 * WALKS_MAX * QUANTUM;
+    let bed = Bed::new(|[one, _]| one.import = Import::Policy(strict()));
+    let mut on = Validated::new(bed);
+    let prefix = |n: usize| Ipv4Prefix::masked(Ipv4Addr::from(0x1000_0000 + ((n as u32) << 8)), 24);
+    let prefixes: Vec<Ipv4Prefix> = (0..ROUTES).map(prefix).collect();
+    for some in prefixes.chunks(800) {
+        on.bed.announce_many(some);
+    }
+    let end = prefix(ROUTES - QUANTUM).erase();
+    let comes_to_the_end = (0..4 * WALKS_MAX).any(|round| {
+        let around = ("16.0.0.0/8", 24 + round as u8 % 2, 65002);
+        let publication = on.publication(Some(table(&[around])));
+        let rig = &mut on.bed.rig;
+        rig.shard
+            .handle_command(rig.now, ShardCommand::Vrps(INSTANCE, publication));
+        rig.shard.work(rig.now);
+        let walks = &rig.shard.instances[&INSTANCE].vrps.walks;
+        assert!(walks.len() <= WALKS_MAX);
+        walks[0].after >= Some(end)
+    });
+    assert!(comes_to_the_end);
 }
 
 /// 500,000 VRPs that a cache says anew, all of them others than before, on a table of 200,000 routes
