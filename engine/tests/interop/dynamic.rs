@@ -165,3 +165,9 @@ fn we_connect_to_gobgp_which_knows_us_by_prefix() {
 fn we_connect_to_openbgpd_which_knows_us_by_prefix() {
     we_connect_to_who_knows_us_by_prefix(RouterKind::Openbgpd);
 }
+
+// INTEROP exabgp: dynamic out
+#[test]
+fn we_connect_to_exabgp_which_knows_us_by_prefix() {
+    we_connect_to_who_knows_us_by_prefix(RouterKind::Exabgp);
+}

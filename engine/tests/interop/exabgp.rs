@@ -17,7 +17,7 @@ use crate::router::{Learned, Over, Router, RouterSpec, Table, parse_json};
 pub(crate) const EXABGP: &str = "/usr/sbin/exabgp";
 
 /// In a line about a ROUTE-REFRESH.
-const REFRESH: &str = "\"type\": \"refresh\"";
+pub(crate) const REFRESH: &str = "\"type\": \"refresh\"";
 
 /// A running ExaBGP.
 pub(crate) struct Exabgp {
@@ -28,11 +28,16 @@ pub(crate) struct Exabgp {
 impl Exabgp {
     /// Starts ExaBGP as `spec` says; the session carries the family that it runs over.
     pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Exabgp {
-        Exabgp::start_with(spec.host(lab), &configuration(spec))
+        let listens = spec.by_prefix.then(|| spec.local());
+        Exabgp::start_as(spec.host(lab), &configuration(spec), listens)
     }
 
     /// Starts ExaBGP with a neighbor of one's own; `API` in it stands for what hands on messages.
     pub(crate) fn start_with(host: &Namespace, neighbor: &str) -> Exabgp {
+        Exabgp::start_as(host, neighbor, None)
+    }
+
+    fn start_as(host: &Namespace, neighbor: &str, listens: Option<&str>) -> Exabgp {
         let directory = TempDir::new().expect("a temporary directory");
         let at = |name: &str| directory.path().join(name);
         // What it says on its standard output are commands; it ends with ExaBGP.
@@ -52,7 +57,7 @@ impl Exabgp {
         fs::write(at("exabgp.conf"), process + &neighbor.replace("API", api))
             .expect("exabgp.conf is written");
         Exabgp {
-            exabgp: start(host, directory.path()),
+            exabgp: start(host, directory.path(), listens),
             directory,
         }
     }
@@ -113,7 +118,7 @@ impl Router for Exabgp {
 
     fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
         self.exabgp.kill();
-        self.exabgp = start(spec.host(lab), self.directory.path());
+        self.exabgp = start(spec.host(lab), self.directory.path(), None);
     }
 
     fn ask_refresh(&self) {
@@ -128,8 +133,12 @@ impl Router for Exabgp {
     }
 }
 
-fn start(host: &Namespace, directory: &Path) -> Process {
+/// It connects, and listens only where that is asked for.
+fn start(host: &Namespace, directory: &Path, listens: Option<&str>) -> Process {
     let mut command = host.command(EXABGP);
+    if let Some(address) = listens {
+        command.env("exabgp.tcp.bind", address);
+    }
     command
         .env("exabgp.daemon.user", "root")
         .env("exabgp.api.cli", "false")
@@ -164,6 +173,13 @@ fn configuration(spec: &RouterSpec) -> String {
         options += "  capability { graceful-restart 60; }\n";
     }
     options += spec.of_neighbor;
+    let peer = match spec.by_prefix {
+        true => {
+            options += "  passive true;\n";
+            "10.0.0.0/24"
+        }
+        false => spec.peer(),
+    };
     if spec.gtsm {
         options += "  incoming-ttl 255;\n  outgoing-ttl 255;\n";
     }
@@ -179,7 +195,6 @@ fn configuration(spec: &RouterSpec) -> String {
   API
 }}
 ",
-        peer = spec.peer(),
         id = spec.id(),
         asn = spec.asn,
         peer_asn = spec.peer_asn,

@@ -31,6 +31,7 @@ mod drivers;
 mod dynamic;
 mod files;
 mod graceful_shutdown;
+mod lacking;
 mod limits;
 mod link_local;
 mod live;

@@ -44,6 +44,7 @@ enum Outcome {
 }
 
 // RFC-SHOWN 7606 §6
+// INTEROP scripted: malformed in
 #[test]
 fn each_case_costs_what_it_must() {
     let Some(cases) = cases() else { return };

@@ -64,6 +64,7 @@ fn expect(
     assert!(good.withdrawn.is_empty(), "{:?}", good.withdrawn);
 }
 
+// INTEROP scripted: nonsense in
 #[test]
 fn a_wrong_as() {
     let scene = daemon_with_a_good_session("");
@@ -73,6 +74,7 @@ fn a_wrong_as() {
     expect(scene, bad, verdict, &["peerASN", "AS 65003"]);
 }
 
+// INTEROP scripted: nonsense in
 #[test]
 fn garbage_in_place_of_an_open() {
     let scene = daemon_with_a_good_session("");
@@ -85,6 +87,7 @@ fn garbage_in_place_of_an_open() {
     expect(scene, bad, verdict, &["no BGP message"]);
 }
 
+// INTEROP scripted: nonsense in
 #[test]
 fn garbage_in_a_session_that_stands() {
     let scene = daemon_with_a_good_session("");
@@ -98,6 +101,7 @@ fn garbage_in_a_session_that_stands() {
     expect(scene, bad, verdict, &["no BGP message"]);
 }
 
+// INTEROP scripted: nonsense in
 #[test]
 fn half_a_message_for_ever_in_a_session_that_stands() {
     let scene = daemon_with_a_good_session("");
@@ -111,6 +115,7 @@ fn half_a_message_for_ever_in_a_session_that_stands() {
     expect(scene, bad, verdict, &["hold", "Hold"]);
 }
 
+// INTEROP scripted: nonsense in
 #[test]
 fn half_an_open_for_ever() {
     let scene = daemon_with_a_good_session("timers: {openTimeSeconds: 3}");
@@ -122,6 +127,7 @@ fn half_an_open_for_ever() {
     expect(scene, bad, verdict, &["hold", "Hold", "OPEN"]);
 }
 
+// INTEROP scripted: nonsense in
 #[test]
 fn an_update_that_cannot_be_read() {
     let scene = daemon_with_a_good_session("");
@@ -173,6 +179,7 @@ fn a_stranger_is_turned_away() {
 }
 
 // RFC-SHOWN 9687 §3
+// INTEROP scripted: send hold out
 #[test]
 fn who_stops_reading_is_told_so_and_dropped() {
     let scene = daemon_with_a_good_session(

@@ -3,6 +3,7 @@
 
 use crate::bird::Bird;
 use crate::daemon::{Daemon, config, neighbor, policy};
+use crate::exabgp::Exabgp;
 use crate::frr::Frr;
 use crate::lab::{
     Lab, RINGBGP_V4, RINGBGP_V6, ROUTER_V4, ROUTER_V6, SECOND_ROUTER_V4, SECOND_ROUTER_V6,
@@ -205,10 +206,13 @@ fn ipv4_has_ipv6_next_hops(kind: RouterKind, of_neighbor: &'static str) {
         ..RouterSpec::new(65002, 65001)
     };
     let router = kind.start(&lab, &spec);
-    let ringbgp = start(
-        &lab,
-        &manifests(&[neighbor(ROUTER_V6, 65002, "import: all")]),
-    );
+    next_hops_are_of_the_session(&lab, &*router);
+}
+
+/// 192.0.2.0/24 goes to the router and 192.168.100.0/24 comes of it, over IPv6.
+fn next_hops_are_of_the_session(lab: &Lab, router: &dyn Router) {
+    let neighbor = neighbor(ROUTER_V6, 65002, "import: all");
+    let ringbgp = start(lab, &manifests(&[neighbor]));
     ringbgp.wait_established(ROUTER_V6);
     let table = router.wait_for(&["192.0.2.0/24"]);
     assert_eq!(table["192.0.2.0/24"].next_hop, RINGBGP_V6);
@@ -223,6 +227,31 @@ fn ipv4_has_ipv6_next_hops(kind: RouterKind, of_neighbor: &'static str) {
     let routes = ringbgp.ask(&received).unwrap();
     assert_eq!(routes[0]["nextHop"], ROUTER_V6, "{routes}");
     assert_eq!(routes[0]["accepted"], true, "{routes}");
+}
+
+// RFC-SHOWN 8950 §4
+// INTEROP exabgp: extended next hop
+#[test]
+fn exabgp_has_ipv4_with_ipv6_next_hops() {
+    let Some(lab) = Lab::for_routers(&[RouterKind::Exabgp]) else {
+        return;
+    };
+    let text = format!(
+        "neighbor {RINGBGP_V6} {{
+  router-id {ROUTER_V4};
+  local-address {ROUTER_V6};
+  local-as 65002;
+  peer-as 65001;
+  capability {{ nexthop enable; }}
+  family {{ ipv4 unicast; ipv6 unicast; }}
+  nexthop {{ ipv4 unicast ipv6; }}
+  static {{ route 192.168.100.0/24 next-hop {ROUTER_V6}; }}
+  API
+}}
+"
+    );
+    let exabgp = Exabgp::start_with(&lab.router, &text);
+    next_hops_are_of_the_session(&lab, &exabgp);
 }
 
 // RFC-SHOWN 8950 §4

@@ -38,10 +38,15 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("a signal can be sent");
+    }
+
     /// SIGTERM; the exit code once it is gone.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("a signal can be sent");
+        self.signal(Signal::TERM);
         eventually(
             &format!("{} ends after SIGTERM", self.name),
             || match self.child.try_wait() {
@@ -86,14 +91,23 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
 }
 
 /// Probes until the probe is content; panics with its last complaint once the deadline is past.
-pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
+pub(crate) fn eventually<T>(what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
+    eventually_within(DEADLINE, what, probe)
+}
+
+/// The same with a deadline of one's own, where what is waited for takes its time.
+pub(crate) fn eventually_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Result<T, String>,
+) -> T {
     let clock = Clock::system();
     let start = clock.now();
     loop {
         match probe() {
             Ok(value) => return value,
-            Err(complaint) if clock.now().saturating_since(start) > DEADLINE => {
-                panic!("{what}: not within {DEADLINE:?}; last: {complaint}")
+            Err(complaint) if clock.now().saturating_since(start) > deadline => {
+                panic!("{what}: not within {deadline:?}; last: {complaint}")
             }
             Err(_) => std::thread::sleep(PROBE_EVERY),
         }

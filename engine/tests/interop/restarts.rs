@@ -7,6 +7,7 @@ use codec::{Capability, Family, GracefulRestartFamily, Notification};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, config, neighbor, policy};
+use crate::exabgp::Exabgp;
 use crate::lab::{Lab, ROUTER_V4};
 use crate::process::eventually;
 use crate::router::{Router, RouterKind, RouterSpec};
@@ -225,6 +226,27 @@ fn we_restart_and_lose_no_route_at_gobgp() {
     we_restart(RouterKind::Gobgp);
 }
 
+/// It keeps no table: the program that it hands routes to hears that all is gone.
+// INTEROP-LACKS exabgp: restart out: keeps no routes for us, its program hears at once that we are down
+#[test]
+fn we_restart_and_exabgp_keeps_nothing() {
+    let Some(lab) = Lab::for_routers(&[RouterKind::Exabgp]) else {
+        return;
+    };
+    let exabgp = Exabgp::start(&lab, &spec());
+    let router: &dyn Router = &exabgp;
+    let daemon = settled(&lab, router);
+    assert!(!exabgp.heard().contains(r#""state": "down""#));
+    drop(daemon);
+    eventually("ExaBGP hands on that we are gone", || {
+        let heard = exabgp.heard();
+        match heard.contains(r#""state": "down""#) {
+            true => Ok(()),
+            false => Err(heard),
+        }
+    });
+}
+
 /// Waits until of the router's routes all or none are there, marked as long-lived stale ones or not.
 fn wait_for_theirs(daemon: &Daemon<'_>, count: usize, long_lived: bool) {
     eventually(&format!("{count} routes, long-lived: {long_lived}"), || {
@@ -386,24 +408,13 @@ fn its_notification_takes_nothing(kind: RouterKind) {
     daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
 }
 
-// RFC-SHOWN 8538 §4
-// INTEROP frr: notification in
-#[test]
-fn a_notification_of_frr_takes_nothing() {
-    its_notification_takes_nothing(RouterKind::Frr);
-}
-
-/// We close the session with Cease/Other Configuration Change, and GoBGP keeps our routes until it is
-/// up again. (FRR 8.4 drops them, though both offered to keep them.)
-// RFC-SHOWN 8538 §4
-// INTEROP gobgp: notification
-#[test]
-fn a_notification_takes_nothing_with_gobgp() {
-    its_notification_takes_nothing(RouterKind::Gobgp);
-    let Some(lab) = Lab::for_routers(&[RouterKind::Gobgp]) else {
+/// We close the session with Cease/Other Configuration Change, and the router keeps our routes until it
+/// is up again.
+fn our_notification_takes_nothing(kind: RouterKind) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
         return;
     };
-    let router = RouterKind::Gobgp.start(&lab, &spec());
+    let router = kind.start(&lab, &spec());
     let daemon = settled(&lab, &*router);
     let config = daemon.manifests().join("config.yaml");
     let text = std::fs::read_to_string(config).expect("the configuration is there");
@@ -424,6 +435,22 @@ fn a_notification_takes_nothing_with_gobgp() {
             daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
         },
     );
+}
+
+// RFC-SHOWN 8538 §4
+// INTEROP gobgp: notification
+#[test]
+fn a_notification_takes_nothing_with_gobgp() {
+    its_notification_takes_nothing(RouterKind::Gobgp);
+    our_notification_takes_nothing(RouterKind::Gobgp);
+}
+
+// RFC-SHOWN 8538 §4
+// INTEROP frr: notification
+#[test]
+fn a_notification_takes_nothing_with_frr() {
+    its_notification_takes_nothing(RouterKind::Frr);
+    our_notification_takes_nothing(RouterKind::Frr);
 }
 
 /// What a scripted peer offers: both families kept over a NOTIFICATION too.
@@ -462,6 +489,7 @@ fn stale_routes(daemon: &Daemon<'_>) -> Result<usize, String> {
 }
 
 // RFC-SHOWN 8538 §3.1
+// INTEROP scripted: hard reset out
 #[test]
 fn a_reset_is_a_hard_one_where_both_keep_routes_over_a_notification() {
     let (daemon, addresses) = scripted("");
@@ -480,6 +508,7 @@ fn a_reset_is_a_hard_one_where_both_keep_routes_over_a_notification() {
 }
 
 // RFC-SHOWN 8538 §3.1
+// INTEROP scripted: hard reset in
 #[test]
 fn a_hard_reset_of_the_peer_takes_its_routes_and_another_notification_does_not() {
     let (daemon, addresses) = scripted("");

@@ -8,7 +8,7 @@ use codec::{AsPath, AttributeWriter, Ipv4Prefix, Origin};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, config};
-use crate::process::eventually;
+use crate::process::{DEADLINE, eventually, eventually_within};
 use crate::scripted::{Addresses, PEER_ASN, Peer, RINGBGP_ASN};
 use crate::stayrtr::{Stayrtr, Vrp};
 
@@ -95,6 +95,24 @@ impl Scene {
         }
     }
 
+    /// Announces a prefix and withdraws it again, and waits until the receiver has heard of both.
+    fn change(&mut self, prefix: &str) {
+        self.announce(&[prefix.to_owned()]);
+        self.receiver.wait_for("what is new is told", |peer| {
+            peer.table.contains_key(prefix)
+        });
+        self.sender.withdraw(prefix);
+        self.receiver.wait_for("what is gone is told", |peer| {
+            !peer.table.contains_key(prefix)
+        });
+    }
+
+    /// Nothing was ever withdrawn from the receiver but these.
+    fn only_withdrawn(&self, invalid: &BTreeSet<String>) {
+        let mut withdrawn = self.receiver.withdrawn.difference(invalid);
+        assert_eq!(withdrawn.next(), None, "it never was invalid");
+    }
+
     /// Waits until the receiver holds exactly these.
     fn wait_for(&mut self, wanted: &BTreeSet<String>) {
         self.receiver
@@ -146,6 +164,7 @@ fn half(prefixes: &[String], first: usize) -> BTreeSet<String> {
     prefixes.iter().skip(first).step_by(2).cloned().collect()
 }
 
+// INTEROP stayrtr: version 1, new data in, killed in, restarted in
 #[test]
 fn a_cache_decides_is_killed_comes_back_and_changes_under_load() {
     let addresses = Addresses::new();
@@ -187,10 +206,13 @@ fn a_cache_decides_is_killed_comes_back_and_changes_under_load() {
     let mut wanted = half(&routes, 1);
     wanted.extend(more);
     scene.wait_for(&wanted);
+    scene.only_withdrawn(&half(&routes, 0));
 
-    // It is gone: nothing else is.
+    // It is gone: nothing else is, for as long as its data has not expired.
     stayrtr.kill();
-    scene.wait_for_cache(0, "waiting", true);
+    let row = scene.wait_for_cache(0, "waiting", true);
+    assert_eq!(row["ipv4VRPs"], 1000, "{row}");
+    assert!(row["expiresInSeconds"].as_u64() > Some(7000), "{row}");
     let (updates, withdrawn) = (scene.receiver.updates, scene.receiver.withdrawn.len());
     let sentinel = prefixes(40, 1);
     scene.announce(&sentinel);
@@ -199,14 +221,20 @@ fn a_cache_decides_is_killed_comes_back_and_changes_under_load() {
     assert_eq!(scene.receiver.updates, updates + 1);
     assert_eq!(scene.receiver.withdrawn.len(), withdrawn);
 
-    // It is back as a new session, and says something else.
+    // It is back as a new session, and says something else; other routes come meanwhile.
     stayrtr.feed(&halves(&routes, 0));
     stayrtr.run();
+    let more = prefixes(50, 5000);
+    for some in more.chunks(1000) {
+        scene.announce(some);
+    }
     for prefix in &routes {
         wanted.remove(prefix);
     }
     wanted.extend(half(&routes, 0));
+    wanted.extend(more);
     scene.wait_for(&wanted);
+    scene.only_withdrawn(&routes.iter().cloned().collect());
 
     // No cache, no state: everything is used.
     scene.daemon.write("config.yaml", &manifest(addresses, &[]));
@@ -219,28 +247,107 @@ fn a_cache_decides_is_killed_comes_back_and_changes_under_load() {
     );
 }
 
-#[test]
-fn the_next_cache_takes_over_and_gives_back() {
-    let addresses = Addresses::new();
-    let routes = prefixes(20, 100);
-    let start =
-        |number, first| Stayrtr::start(cache(addresses, number), 1, &halves(&routes, first));
-    let (Some(mut first), Some(_second)) = (start(FIRST, 0), start(SECOND, 1)) else {
-        return;
-    };
-    let mut scene = Scene::start(addresses, &[FIRST, SECOND]);
-    scene.announce(&routes);
-    scene.wait_for(&half(&routes, 0));
-    scene.wait_for_cache(1, "standby", false);
-    first.kill();
-    scene.wait_for(&half(&routes, 1));
-    scene.wait_for_cache(1, "synchronized", true);
-    first.run();
-    scene.wait_for(&half(&routes, 0));
-    scene.wait_for_cache(0, "synchronized", true);
-    scene.wait_for_cache(1, "standby", false);
+/// Two caches that differ: each vouches for another half of the routes, and both for one more.
+struct Pair {
+    routes: Vec<String>,
+    caches: [Stayrtr; 2],
+    scene: Scene,
 }
 
+/// What both vouch for.
+const STEADY: &str = "60.0.0.0/24";
+/// What nobody vouches for.
+const UNKNOWN: &str = "70.0.0.0/24";
+
+impl Pair {
+    /// The first says of itself to be asked that often. `None`: there is no stayrtr.
+    fn start(refresh: u32) -> Option<Pair> {
+        let addresses = Addresses::new();
+        let routes = prefixes(20, 100);
+        let start = |number, first| {
+            let mut vrps = halves(&routes, first);
+            vrps.push((STEADY, 24, PEER_ASN));
+            Stayrtr::start(cache(addresses, number), 1, &vrps)
+        };
+        let mut caches = [start(FIRST, 0)?, start(SECOND, 1)?];
+        caches[0].refresh = refresh;
+        caches[0].run();
+        let mut scene = Scene::start(addresses, &[FIRST, SECOND]);
+        scene.wait_for_cache(0, "synchronized", true);
+        scene.announce(&routes);
+        scene.announce(&[STEADY.to_owned(), UNKNOWN.to_owned()]);
+        let mut pair = Pair {
+            routes,
+            caches,
+            scene,
+        };
+        pair.wait_for(0);
+        pair.scene.wait_for_cache(1, "standby", false);
+        Some(pair)
+    }
+
+    /// Waits until what counts is what this one says.
+    fn wait_for(&mut self, cache: usize) {
+        let mut wanted = half(&self.routes, cache);
+        wanted.extend([STEADY.to_owned(), UNKNOWN.to_owned()]);
+        self.scene.wait_for(&wanted);
+    }
+
+    /// The one that is preferred counts again, and nothing was withdrawn that is valid to both, or
+    /// unknown.
+    fn gives_back(mut self) {
+        self.wait_for(0);
+        self.scene.wait_for_cache(0, "synchronized", true);
+        self.scene.wait_for_cache(1, "standby", false);
+        let mut invalid: BTreeSet<String> = self.routes.iter().cloned().collect();
+        invalid.insert(CHANGING.to_owned());
+        self.scene.only_withdrawn(&invalid);
+    }
+}
+
+/// What the sender announces and withdraws.
+const CHANGING: &str = "80.0.0.0/24";
+
+// INTEROP stayrtr: takes over in, gives back in
+#[test]
+fn the_next_cache_takes_over_and_gives_back() {
+    let Some(mut pair) = Pair::start(3600) else {
+        return;
+    };
+    pair.caches[0].kill();
+    pair.wait_for(1);
+    pair.scene.wait_for_cache(1, "synchronized", true);
+    pair.caches[0].run();
+    pair.gives_back();
+}
+
+/// It owes an answer for half a minute before it is given up.
+// INTEROP stayrtr: hangs in, takes over in, gives back in
+#[test]
+fn a_cache_that_hangs_is_given_up_while_routes_change() {
+    let Some(mut pair) = Pair::start(1) else {
+        return;
+    };
+    pair.caches[0].hang(true);
+    eventually_within(DEADLINE * 2, "the next one is asked", || {
+        pair.scene.change(CHANGING);
+        let [hung, next] = [pair.scene.cache(0)?, pair.scene.cache(1)?];
+        let words = hung["lastError"].as_str().unwrap_or_default();
+        match words.contains("stalls") {
+            true => Ok(()),
+            // Until then the data of the one that hangs counts.
+            false if hung["inUse"] == true => Err(hung.to_string()),
+            false => panic!("{hung}, {next}"),
+        }
+    });
+    pair.wait_for(1);
+    pair.scene.wait_for_cache(1, "synchronized", true);
+    pair.scene.change(CHANGING);
+    pair.caches[0].hang(false);
+    pair.gives_back();
+}
+
+// INTEROP stayrtr: version 0
 #[test]
 fn a_cache_of_the_first_version_is_spoken_to_in_that() {
     let addresses = Addresses::new();

@@ -78,6 +78,10 @@ pub(crate) struct Peer {
     wire: WireFormat,
     /// What its OPENs offer beside families, refresh and AS number.
     offers: Vec<Capability>,
+    /// The daemon's OPEN.
+    pub(crate) open: Option<Open>,
+    /// The body of the last UPDATE, without End-of-RIB markers.
+    pub(crate) last_update: Vec<u8>,
     /// What is held: prefix to communities.
     pub(crate) table: BTreeMap<String, Vec<u32>>,
     /// Prefixes that were ever withdrawn.
@@ -133,6 +137,8 @@ impl Peer {
                 peer: PeerKind::External,
                 ..WireFormat::default()
             },
+            open: None,
+            last_update: Vec::new(),
             table: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
             updates: 0,
@@ -163,7 +169,7 @@ impl Peer {
     ) -> Peer {
         eventually("a scripted session stands", || {
             let mut peer = Peer::connect(addresses, number);
-            peer.offers = offers.to_vec();
+            peer.offer(offers);
             peer.send_open(PEER_ASN, addresses.host(number), 90);
             match peer.finish_open() {
                 Ok(()) => Ok(peer),
@@ -191,6 +197,11 @@ impl Peer {
     /// The connection, and what was read from it ahead, for a test that goes on by itself.
     pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.unread)
+    }
+
+    /// What its OPENs offer from now on, beside families, refresh and AS number.
+    pub(crate) fn offer(&mut self, offers: &[Capability]) {
+        self.offers = offers.to_vec();
     }
 
     /// Sends octets as they are.
@@ -359,6 +370,10 @@ impl Peer {
     fn take(&mut self, message: &[u8]) -> Result<(), End> {
         match codec::parse_message(message).expect("the daemon sends good messages") {
             Message::Notification(notification) => Err(End::Notification(notification)),
+            Message::Open(open) => {
+                self.open = Some(open);
+                Ok(())
+            }
             Message::Update(body) => {
                 self.take_update(body);
                 Ok(())
@@ -375,6 +390,7 @@ impl Peer {
             return;
         }
         self.updates += 1;
+        self.last_update = body.to_vec();
         let withdrawn = update.mp_withdrawn.iter().flat_map(|mp| mp.nlri.iter());
         for (_, prefix) in update.withdrawn.iter().chain(withdrawn) {
             self.table.remove(&prefix.to_string());
@@ -394,7 +410,8 @@ impl Peer {
     }
 }
 
-fn nlri(prefix: &str) -> Vec<u8> {
+/// A prefix as it stands in an UPDATE.
+pub(crate) fn nlri(prefix: &str) -> Vec<u8> {
     let mut nlri = Vec::new();
     match engine::model::parse_prefix(prefix).expect("a prefix") {
         IpPrefix::V4(prefix) => codec::encode_nlri(prefix, None, &mut nlri),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::lab::unavailable;
@@ -18,6 +19,8 @@ pub(crate) struct Stayrtr {
     process: Option<Process>,
     address: SocketAddr,
     version: u8,
+    /// How often it has itself asked, in seconds (with version 1, from the next `run` on).
+    pub(crate) refresh: u32,
     directory: TempDir,
 }
 
@@ -35,6 +38,7 @@ impl Stayrtr {
             process: None,
             address,
             version,
+            refresh: 3600,
             directory: TempDir::new().expect("a temporary directory"),
         };
         cache.feed(vrps);
@@ -64,11 +68,19 @@ impl Stayrtr {
         self.process = None;
     }
 
+    /// Has it hang with its connections open, or go on.
+    pub(crate) fn hang(&self, hangs: bool) {
+        let signal = if hangs { Signal::STOP } else { Signal::CONT };
+        let process = self.process.as_ref();
+        process.expect("it runs").signal(signal);
+    }
+
     /// Starts it, or starts it anew.
     pub(crate) fn run(&mut self) {
         let mut command = Command::new(STAYRTR);
         command
             .args(["-checktime=false", "-refresh", "1", "-rtr.retry", "1"])
+            .args(["-rtr.refresh", &self.refresh.to_string()])
             .args(["-metrics.addr", "", "-protocol", &self.version.to_string()])
             .args(["-bind", &self.address.to_string(), "-cache"])
             .arg(self.file());
