@@ -57,7 +57,9 @@ impl Router for Bird {
 
     fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
         self.bird.kill();
-        let _ = fs::remove_file(self.directory.path().join("bird.ctl"));
+        let at = |name: &str| self.directory.path().join(name);
+        let _ = fs::remove_file(at("bird.ctl"));
+        fs::write(at("bird.conf"), configuration(spec)).expect("bird.conf is written");
         self.bird = start(spec.host(lab), self.directory.path(), &["-R"]);
         eventually("BIRD answers", || self.birdc(&["show", "status"]));
     }

@@ -107,17 +107,6 @@ const fn offered(
     }
 }
 
-/// ExaBGP says what it is told to say: it has no table to reflect from or to limit.
-const fn of_tables(name: &'static str, words: &'static str) -> Feature {
-    Feature {
-        name,
-        words,
-        ways: BOTH,
-        lacks: &["exabgp"],
-        is_offered: false,
-    }
-}
-
 pub(crate) const FEATURES: [Feature; 18] = [
     of_all("sessions", "Sessions and routes, IPv4 and IPv6"),
     of_all("md5", "TCP MD5 (2385)"),
@@ -135,7 +124,7 @@ pub(crate) const FEATURES: [Feature; 18] = [
     offered(
         "restart",
         "Graceful restart (4724): who restarts says so, the other keeps",
-        &["openbgpd"],
+        &[],
     ),
     offered(
         "notification",
@@ -159,12 +148,15 @@ pub(crate) const FEATURES: [Feature; 18] = [
         &["openbgpd"],
     ),
     offered("roles", "Roles and OTC (9234)", &["gobgp", "exabgp"]),
-    of_tables("reflection", "Route reflection (4456)"),
-    of_tables("route server", "Route server (7947)"),
-    of_tables("max-prefix", "A limit on prefixes (4486)"),
+    of_all("reflection", "Route reflection (4456)"),
+    of_all("route server", "Route server (7947)"),
+    of_all("max-prefix", "A limit on prefixes (4486)"),
     of_all("graceful shutdown", "Graceful shutdown (8326)"),
     of_all("dynamic", "Neighbors by prefix"),
 ];
+
+/// What a router takes part in, but does not offer.
+pub(crate) const NOT_OFFERED: [(&str, &str); 1] = [("openbgpd", "restart")];
 
 /// What a cache does and what comes of it: everything but our queries is the cache's.
 pub(crate) const CACHE_FEATURES: [Feature; 8] = [

@@ -68,10 +68,15 @@ impl<'lab> Daemon<'lab> {
 
     /// Kills the daemon as a crash would, and starts it again.
     pub(crate) fn crash_and_restart(&mut self) {
+        self.crash();
+        self.run();
+    }
+
+    /// Kills the daemon as a crash would.
+    pub(crate) fn crash(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
         }
-        self.run();
     }
 
     /// Ends the daemon as its supervisor would, and starts it again.
@@ -90,7 +95,8 @@ impl<'lab> Daemon<'lab> {
         self.process.as_mut().and_then(Process::terminate)
     }
 
-    fn run(&mut self) {
+    /// Starts it once it has ended.
+    pub(crate) fn run(&mut self) {
         let mut command = match self.namespace {
             Some(namespace) => namespace.command(RINGBGP),
             None => Command::new(RINGBGP),

@@ -50,12 +50,7 @@ impl Exabgp {
         fs::write(at("hear"), program).expect("the program is written");
         fs::set_permissions(at("hear"), fs::Permissions::from_mode(0o755))
             .expect("the program's mode is set");
-        let program = at("hear").display().to_string();
-        let process = format!("process hear {{ run {program}; encoder json; }}\n");
-        let api = "api { processes [ hear ]; receive { parsed; update; refresh; } \
-                   neighbor-changes; }";
-        fs::write(at("exabgp.conf"), process + &neighbor.replace("API", api))
-            .expect("exabgp.conf is written");
+        configure(directory.path(), neighbor);
         Exabgp {
             exabgp: start(host, directory.path(), listens),
             directory,
@@ -118,6 +113,7 @@ impl Router for Exabgp {
 
     fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
         self.exabgp.kill();
+        configure(self.directory.path(), &configuration(spec));
         self.exabgp = start(spec.host(lab), self.directory.path(), None);
     }
 
@@ -131,6 +127,14 @@ impl Router for Exabgp {
     fn session(&self) -> String {
         fs::read_to_string(self.directory.path().join("exabgp.log")).unwrap_or_default()
     }
+}
+
+fn configure(directory: &Path, neighbor: &str) {
+    let program = directory.join("hear").display().to_string();
+    let process = format!("process hear {{ run {program}; encoder json; }}\n");
+    let api = "api { processes [ hear ]; receive { parsed; update; refresh; } neighbor-changes; }";
+    let text = process + &neighbor.replace("API", api);
+    fs::write(directory.join("exabgp.conf"), text).expect("exabgp.conf is written");
 }
 
 /// It connects, and listens only where that is asked for.

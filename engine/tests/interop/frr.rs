@@ -89,7 +89,9 @@ impl Router for Frr {
         self.bgpd.kill();
         // It has its own networks only seconds after its start, and would end its RIB before.
         spec.host(lab).unplug(true);
-        let _ = fs::remove_file(self.directory.path().join("bgpd.vty"));
+        let at = |name: &str| self.directory.path().join(name);
+        let _ = fs::remove_file(at("bgpd.vty"));
+        fs::write(at("bgpd.conf"), configuration(spec)).expect("bgpd.conf is written");
         let listen = ["--listenon", spec.local()];
         self.bgpd = start(spec.host(lab), self.directory.path(), "bgpd", BGPD, &listen);
         eventually("bgpd has its networks", || {

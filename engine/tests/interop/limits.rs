@@ -46,6 +46,35 @@ fn openbgpd_is_held_until_it_may() {
     held_until_it_may(RouterKind::Openbgpd);
 }
 
+// INTEROP exabgp: max-prefix out
+#[test]
+fn exabgp_is_held_until_it_may() {
+    held_until_it_may(RouterKind::Exabgp);
+}
+
+/// It says what it is told to, and hands on what it hears.
+// INTEROP-LACKS exabgp: max-prefix in: has no setting for a limit
+#[test]
+fn exabgp_knows_no_limit() {
+    let Some(lab) = Lab::for_routers(&[RouterKind::Exabgp]) else {
+        return;
+    };
+    for setting in ["maximum-prefix", "max-prefix", "prefix-limit"] {
+        let spec = RouterSpec {
+            of_neighbor: format!("  {setting} 1;\n").leak(),
+            ..RouterSpec::new(65002, 65001)
+        };
+        let exabgp = RouterKind::Exabgp.start(&lab, &spec);
+        eventually("its configuration is refused", || {
+            let said = exabgp.session();
+            match said.contains(&format!("invalid keyword \"{setting}\"")) {
+                true => Ok(()),
+                false => Err(said),
+            }
+        });
+    }
+}
+
 /// A router that takes one prefix of ours and is told two: it says so, and so do we.
 fn a_routers_limit_is_said(kind: RouterKind, of_neighbor: &'static str, of_family: &'static str) {
     let Some(lab) = Lab::for_routers(&[kind]) else {

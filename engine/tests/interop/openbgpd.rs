@@ -110,6 +110,9 @@ fn configuration(spec: &RouterSpec, socket: &str) -> String {
     if spec.gtsm {
         options += "  ttl-security yes\n";
     }
+    if spec.graceful {
+        options += "  announce restart yes\n";
+    }
     options += spec.of_neighbor;
     let (neighbor, local_address) = match spec.by_prefix {
         true => ("10.0.0.0/24", String::new()),

@@ -40,7 +40,7 @@ impl<'lab> Scene<'lab> {
         common: bool,
         more: &str,
     ) -> Scene<'lab> {
-        let ipv4_only = kinds.contains(&RouterKind::Gobgp);
+        let ipv4_only = kinds.contains(&RouterKind::Gobgp) || kinds.contains(&RouterKind::Exabgp);
         let router = |index: usize| {
             let mut announce = ALONE[index].to_vec();
             if ipv4_only {
@@ -99,9 +99,10 @@ fn both(asns: [u32; 2], more: [&str; 2]) -> String {
     config(RINGBGP_ASN, &options, &neighbors)
 }
 
-const PAIRS: [[RouterKind; 2]; 2] = [
+const PAIRS: [[RouterKind; 2]; 3] = [
     [RouterKind::Frr, RouterKind::Bird],
     [RouterKind::Openbgpd, RouterKind::Gobgp],
+    [RouterKind::Exabgp, RouterKind::Bird],
 ];
 
 #[test]
@@ -122,7 +123,7 @@ fn a_transit_router_puts_itself_between_two_ases() {
     }
 }
 
-// INTEROP bird, frr, gobgp, openbgpd: reflection
+// INTEROP bird, frr, gobgp, openbgpd, exabgp: reflection
 #[test]
 fn a_reflector_tells_its_clients_of_each_other() {
     let client = ", routeReflectorClient: true";
@@ -142,7 +143,7 @@ fn a_reflector_tells_its_clients_of_each_other() {
         };
         scene.check(&[], reflected);
         let groups = LOCAL.map(|local| scene.daemon.wait_established(local[0])["group"].clone());
-        // But for GoBGP, which has a session of one family here.
+        // But for GoBGP and ExaBGP, which have sessions of one family here.
         let together = groups[0] == groups[1];
         assert_eq!(together, !scene.ipv4_only, "clients share one group");
 
@@ -164,7 +165,7 @@ fn a_reflector_tells_its_clients_of_each_other() {
     }
 }
 
-// INTEROP bird, frr, gobgp, openbgpd: route server
+// INTEROP bird, frr, gobgp, openbgpd, exabgp: route server
 #[test]
 fn a_route_server_is_not_there_in_what_it_passes_on() {
     for kinds in PAIRS {

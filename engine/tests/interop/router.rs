@@ -81,7 +81,8 @@ pub(crate) trait Router: Sync {
     /// The routes of both families that it learned from ringbgp.
     fn learned(&self) -> Result<Table, String>;
 
-    /// SIGKILL, and a start that continues what was. Only where the router can do that.
+    /// SIGKILL, and a start that continues what was, as it is configured now. Only where the router
+    /// can do that.
     fn crash_and_restart(&mut self, _: &Lab, _: &RouterSpec) {
         panic!("this router does not restart gracefully");
     }
