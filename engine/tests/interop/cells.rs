@@ -107,8 +107,19 @@ const fn offered(
     }
 }
 
-pub(crate) const FEATURES: [Feature; 18] = [
+pub(crate) const FEATURES: [Feature; 20] = [
     of_all("sessions", "Sessions and routes, IPv4 and IPv6"),
+    of_all(
+        "all capabilities",
+        "Every capability at once, of both sides",
+    ),
+    Feature {
+        lacks: &["gobgp"],
+        ..of_all(
+            "no capabilities",
+            "As few capabilities as it can have; two-octet AS numbers (6793)",
+        )
+    },
     of_all("md5", "TCP MD5 (2385)"),
     of_all("gtsm", "GTSM (5082)"),
     of_all(

@@ -26,7 +26,8 @@ pub(crate) struct Exabgp {
 }
 
 impl Exabgp {
-    /// Starts ExaBGP as `spec` says; the session carries the family that it runs over.
+    /// Starts ExaBGP as `spec` says; the session carries the family that it runs over, and those that
+    /// `of_family` adds.
     pub(crate) fn start(lab: &Lab, spec: &RouterSpec) -> Exabgp {
         let listens = spec.by_prefix.then(|| spec.local());
         Exabgp::start_as(spec.host(lab), &configuration(spec), listens)
@@ -152,10 +153,8 @@ fn start(host: &Namespace, directory: &Path, listens: Option<&str>) -> Process {
 }
 
 fn configuration(spec: &RouterSpec) -> String {
-    let family = match spec.over {
-        Over::Ipv4 => "ipv4 unicast",
-        Over::Ipv6 => "ipv6 unicast",
-    };
+    let ipv6 = spec.over == Over::Ipv6;
+    let family = if ipv6 { "ipv6 unicast" } else { "ipv4 unicast" };
     let med = spec.med.map_or(String::new(), |med| format!(" med {med}"));
     let communities = spec
         .communities
@@ -166,7 +165,9 @@ fn configuration(spec: &RouterSpec) -> String {
         });
     let local = spec.local();
     let routes: String = spec
-        .announced(spec.over == Over::Ipv6)
+        .announce
+        .iter()
+        .filter(|prefix| !spec.of_family.is_empty() || prefix.contains(':') == ipv6)
         .map(|prefix| format!("    route {prefix} next-hop {local}{med}{communities};\n"))
         .collect();
     let mut options = String::new();
@@ -193,13 +194,14 @@ fn configuration(spec: &RouterSpec) -> String {
   local-address {local};
   local-as {asn};
   peer-as {peer_asn};
-{options}  family {{ {family}; }}
+{options}  family {{ {family}; {of_family} }}
   static {{
 {routes}  }}
   API
 }}
 ",
         id = spec.id(),
+        of_family = spec.of_family,
         asn = spec.asn,
         peer_asn = spec.peer_asn,
     )

@@ -26,6 +26,7 @@ mod stayrtr;
 
 mod add_path;
 mod article;
+mod capabilities;
 mod communities;
 mod drivers;
 mod dynamic;
