@@ -18,6 +18,12 @@ pub(super) trait Pattern {
     /// The one community that it means, if it is one.
     fn only(&self) -> Option<Self::Value>;
 
+    /// The pattern that means this one alone.
+    fn of(value: Self::Value) -> Self;
+
+    /// Whether it plainly means all that another one does.
+    fn covers(&self, other: &Self) -> bool;
+
     /// As people write it.
     fn text(&self) -> String;
 
@@ -48,6 +54,15 @@ impl Part {
             && text.contains('*')
             && text.bytes().all(|b| b.is_ascii_digit() || b == b'*');
         is_like.then(|| Part::Like(text.into()))
+    }
+
+    fn covers(&self, other: &Part) -> bool {
+        match (self, other) {
+            (Part::Any, _) => true,
+            (_, Part::Exactly(number)) => self.matches(*number),
+            (Part::Like(pattern), Part::Like(other)) => like(pattern, other),
+            _ => false,
+        }
     }
 
     fn matches(&self, number: u32) -> bool {
@@ -90,6 +105,14 @@ impl Standard {
     }
 }
 
+/// Whether each part covers the other's.
+fn cover(parts: &[Part], others: &[Part]) -> bool {
+    parts
+        .iter()
+        .zip(others)
+        .all(|(part, other)| part.covers(other))
+}
+
 impl Pattern for Standard {
     type Value = u32;
 
@@ -103,6 +126,14 @@ impl Pattern for Standard {
             [Part::Exactly(high), Part::Exactly(low)] => Some(high << 16 | low),
             _ => None,
         }
+    }
+
+    fn of(value: u32) -> Standard {
+        Standard::exactly(value)
+    }
+
+    fn covers(&self, other: &Standard) -> bool {
+        cover(&self.0, &other.0)
     }
 
     fn text(&self) -> String {
@@ -147,13 +178,21 @@ impl Pattern for Large {
         }
     }
 
+    fn of(value: [u32; 3]) -> Large {
+        Large(value.map(Part::Exactly))
+    }
+
+    fn covers(&self, other: &Large) -> bool {
+        cover(&self.0, &other.0)
+    }
+
     fn text(&self) -> String {
         let [global, first, second] = &self.0;
         format!("{global}:{first}:{second}")
     }
 
     fn text_of(value: [u32; 3]) -> String {
-        Large(value.map(Part::Exactly)).text()
+        Large::of(value).text()
     }
 }
 
@@ -195,6 +234,19 @@ impl Pattern for Extended {
         match self {
             Extended::Exactly(value) => Some(*value),
             Extended::Like(_) => None,
+        }
+    }
+
+    fn of(value: [u8; 8]) -> Extended {
+        Extended::Exactly(value)
+    }
+
+    /// Of two texts with `*` in them: what stands for a `*` stands for what that stands for too.
+    fn covers(&self, other: &Extended) -> bool {
+        match (self, other) {
+            (_, Extended::Exactly(value)) => self.matches(*value),
+            (Extended::Like(pattern), Extended::Like(other)) => like(pattern, other),
+            (Extended::Exactly(_), Extended::Like(_)) => false,
         }
     }
 
@@ -421,6 +473,35 @@ mod tests {
         assert!(!pattern.matches(extended("rt:6500:77").unwrap()));
         assert_eq!(Extended::parse("rx:1:1"), None);
         assert_eq!(Extended::parse("*"), None);
+    }
+
+    #[test]
+    fn patterns_cover_others() {
+        let standard = |text| Standard::parse(text).unwrap();
+        for (wide, narrow, wanted) in [
+            ("65000:*", "65000:1", true),
+            ("65000:*", "65000:9*", true),
+            ("65000:9*", "65000:9*1", true),
+            ("65000:9*1", "65000:9*", false),
+            ("*:*", "65000:9*", true),
+            ("*:1", "65000:*", false),
+            ("65000:1", "65000:1", true),
+            ("65000:1", "65000:1*", false),
+            ("65000:*", "*:1", false),
+        ] {
+            assert_eq!(
+                standard(wide).covers(&standard(narrow)),
+                wanted,
+                "{wide} {narrow}"
+            );
+        }
+        let extended = |text| Extended::parse(text).unwrap();
+        assert!(extended("rt:65000:*").covers(&extended("rt:65000:9*")));
+        assert!(extended("rt:*").covers(&extended("rt:65000:1")));
+        assert!(!extended("rt:65000:1").covers(&extended("rt:65000:*")));
+        let large = |text| Large::parse(text).unwrap();
+        assert!(large("1:*:*").covers(&large("1:2:*")));
+        assert!(!large("1:*:2").covers(&large("1:2:*")));
     }
 
     // RFC-SHOWN 5668 §2

@@ -19,9 +19,12 @@ mod communities;
 mod compile;
 mod condition;
 mod coverage;
+mod cut;
 mod gates;
 mod keys;
+mod known;
 mod path_grammar;
+mod prefix_ranges;
 mod spec;
 mod statements;
 #[cfg(test)]

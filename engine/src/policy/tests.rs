@@ -11,6 +11,8 @@ use super::*;
 mod changes;
 mod conditions;
 mod reference;
+mod soundness;
+mod together;
 mod warnings;
 
 /// A route in plain form.

@@ -1,95 +1,253 @@
 //! Statements that no route can meet, as far as that is plain from what is written.
+//!
+//! A statement is looked at behind those before it: what they set narrows what there is (`known`), what
+//! they decide is covered by one of them (`coverage`) or by several together (`cut`). Invariant: a
+//! statement that can be met is never named.
 
 use super::as_path::AsPathRegex;
-use super::coverage::{Changed, Coverage, ranges};
+use super::coverage::{Changed, Coverage, excludes, ranges};
+use super::cut::Left;
+use super::known::Known;
 use super::path_grammar::{Grammar, Steps};
 use super::spec::{Action, Match, RoutePolicy, Statement};
 
 /// Comparisons for one policy: past it no more is found, so that a long policy is read quickly.
-const COMPARISONS_MAX: usize = 20_000_000;
+const COMPARISONS_MAX: usize = 8_000_000;
 
 /// Steps to find out whether an AS_PATH is as lengths, origins and expressions together say.
 const STEPS_MAX: usize = 2_000_000;
 
-/// An earlier statement that decides, and what changed since.
-struct Closed<'p> {
+/// Statements that are looked at together, and how often.
+const TOGETHER_MAX: usize = 256;
+const ROUNDS_MAX: usize = 32;
+
+/// Statements that a message names at most.
+const NAMED_MAX: usize = 4;
+
+/// A statement that decides or changes, and what is changed from there on.
+struct Before<'p> {
     statement: &'p Statement,
     changed: Changed,
+}
+
+/// What is known while a policy is looked at.
+struct Look<'p> {
+    policy: &'p RoutePolicy,
+    coverage: Coverage<'p>,
+    steps: Steps,
+    before: Vec<Before<'p>>,
 }
 
 /// The statements that can never be met, by place, and why.
 pub fn never_matching(policy: &RoutePolicy) -> Vec<(usize, String)> {
     let mut all = Vec::new();
-    let mut closed: Vec<Closed<'_>> = Vec::new();
-    let mut coverage = Coverage::new(policy, COMPARISONS_MAX);
-    let mut steps = Steps(STEPS_MAX);
+    let mut look = Look {
+        policy,
+        coverage: Coverage::new(policy, COMPARISONS_MAX),
+        steps: Steps(STEPS_MAX),
+        before: Vec::new(),
+    };
     for (place, statement) in policy.statements.iter().enumerate() {
-        let why = contradiction(policy, &mut coverage, &mut steps, statement)
-            .or_else(|| decided_before(&mut coverage, &closed, statement));
-        if let Some(why) = why {
-            all.push((place, why));
-        } else if statement.action == Action::Next {
-            for earlier in &mut closed {
-                earlier.changed = earlier.changed.and(&statement.set);
-            }
-        } else {
-            closed.push(Closed {
-                statement,
-                changed: Changed::default(),
-            });
+        match look.never(statement) {
+            Some(why) => all.push((place, why)),
+            None => look.pass(statement),
         }
     }
     all
 }
 
-/// Whether an earlier statement decides all that one is about.
-fn decided_before(
-    coverage: &mut Coverage<'_>,
-    closed: &[Closed<'_>],
-    later: &Statement,
-) -> Option<String> {
-    let decides = |earlier: &&Closed<'_>| {
-        let Closed { statement, changed } = earlier;
-        if changed.matters_to(&statement.matches)
-            || !coverage.covers(&statement.matches, &later.matches)
-        {
-            return false;
+impl<'p> Look<'p> {
+    /// Goes on behind a statement.
+    fn pass(&mut self, statement: &'p Statement) {
+        let is_next = statement.action == Action::Next;
+        if is_next && statement.set.is_empty() {
+            return;
         }
-        // What the earlier one leaves out, the later one has to leave out too.
-        match (&statement.not, &later.not) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(left), Some(also)) => !changed.matters_to(left) && coverage.covers(also, left),
-        }
-    };
-    let earlier = closed.iter().find(decides)?;
-    let name = &earlier.statement.name;
-    Some(format!("statement {name} decides all of its routes before"))
-}
-
-fn contradiction(
-    policy: &RoutePolicy,
-    coverage: &mut Coverage<'_>,
-    steps: &mut Steps,
-    statement: &Statement,
-) -> Option<String> {
-    let asked = &statement.matches;
-    if let Some(not) = &statement.not {
-        if *not == Match::default() {
-            return Some("its `not` is empty, which is every route".into());
-        }
-        if coverage.covers(not, asked) {
-            return Some("its `not` holds for all that its `match` is about".into());
+        self.before.push(Before {
+            statement,
+            changed: Changed::default(),
+        });
+        if is_next {
+            for before in &mut self.before {
+                before.changed = before.changed.and(&statement.set);
+            }
         }
     }
-    let standard = &asked.standard;
-    let large = &asked.large;
-    let extended = &asked.extended;
-    if clash(&standard.any, &standard.all, &standard.none)
-        || clash(&large.any, &large.all, &large.none)
-        || clash(&extended.any, &extended.all, &extended.none)
+
+    fn never(&mut self, statement: &Statement) -> Option<String> {
+        let why = contradiction(self.policy, &mut self.steps, statement);
+        if why.is_some() {
+            return why;
+        }
+        let narrow = match self.narrowed(statement) {
+            Ok(narrow) => narrow,
+            Err(why) => return Some(why),
+        };
+        let longer = narrow.as_path_length != statement.matches.as_path_length;
+        if longer && as_path(&narrow, &mut self.steps).is_some() {
+            return Some("no AS_PATH is as its `asPath` says once one before has prepended".into());
+        }
+        if let Some(not) = &statement.not
+            && self.coverage.covers(not, &narrow)
+        {
+            return Some(NOT.into());
+        }
+        self.decided(statement, narrow)
+    }
+
+    /// What a statement asks for, and what else its routes have since statements before set it.
+    fn narrowed(&self, later: &Statement) -> Result<Match, String> {
+        let mut known = Known::default();
+        let setting = self.before.iter();
+        let setting = setting.filter(|before| before.statement.action == Action::Next);
+        for before in setting.clone() {
+            let statement = before.statement;
+            let is_sure = self.coverage.spend(4) && !self.depends(before);
+            if is_sure && self.coverage.apart(&statement.matches, &later.matches) {
+                continue;
+            }
+            let all = is_sure
+                && self.coverage.covers(&statement.matches, &later.matches)
+                && self.leaves_nothing(statement, &later.matches, later);
+            known.behind(&statement.set, all);
+        }
+        let mut narrow = later.matches.clone();
+        let families = self.coverage.families(&narrow);
+        known
+            .narrow(&mut narrow, families)
+            .map_err(|(what, sets)| {
+                let by = setting.clone().rfind(|before| sets(&before.statement.set));
+                let by = by.map_or("", |before| &before.statement.name);
+                format!("no route has such `{what}` behind statement {by}, which sets it")
+            })?;
+        Ok(narrow)
+    }
+
+    /// Whether a statement asks for something that was changed since.
+    fn depends(&self, before: &Before<'_>) -> bool {
+        let Before { statement, changed } = before;
+        let mut parts = [Some(&statement.matches), statement.not.as_ref()]
+            .into_iter()
+            .flatten();
+        parts.any(|part| changed.matters_to(part))
+    }
+
+    /// Whether what a statement leaves out by its `not` is none of what a later one is about.
+    fn leaves_nothing(&self, statement: &Statement, of: &Match, later: &Statement) -> bool {
+        let covered = |left| {
+            let also = later.not.as_ref();
+            also.is_some_and(|also| self.coverage.covers(also, left))
+        };
+        let not = statement.not.as_ref();
+        not.is_none_or(|left| self.coverage.apart(left, of) || covered(left))
+    }
+
+    /// Whether statements before decide all that one is about.
+    fn decided(&self, later: &Statement, narrow: Match) -> Option<String> {
+        let mut several = Vec::new();
+        for before in &self.before {
+            let statement = before.statement;
+            if statement.action == Action::Next || self.depends(before) {
+                continue;
+            }
+            let Some(gaps) = self.coverage.gaps(&statement.matches, &narrow) else {
+                continue;
+            };
+            if gaps.is_empty() && self.leaves_nothing(statement, &narrow, later) {
+                return Some(said(&[&statement.name], false));
+            }
+            if several.len() < TOGETHER_MAX && !self.coverage.apart(&statement.matches, &narrow) {
+                several.push(statement);
+            }
+        }
+        self.decided_together(later, narrow, &several)
+    }
+
+    fn decided_together(
+        &self,
+        later: &Statement,
+        mut rest: Match,
+        several: &[&Statement],
+    ) -> Option<String> {
+        let mut by: Vec<&str> = Vec::new();
+        let mut by_not = false;
+        for _ in 0..ROUNDS_MAX {
+            let mut less = false;
+            if let Some(not) = &later.not {
+                let left = self.take(&mut rest, not);
+                by_not |= left != Left::All;
+                less |= left != Left::All;
+                if left == Left::Nothing {
+                    return Some(said(&by, by_not));
+                }
+            }
+            for statement in several {
+                if !self.leaves_nothing(statement, &rest, later) {
+                    continue;
+                }
+                let left = self.take(&mut rest, &statement.matches);
+                if left == Left::All {
+                    continue;
+                }
+                less = true;
+                if !by.contains(&&*statement.name) {
+                    by.push(&statement.name);
+                }
+                if left == Left::Nothing {
+                    return Some(said(&by, by_not));
+                }
+            }
+            if !less || self.coverage.is_spent() {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Takes from a condition what another one holds for, where that is plain.
+    fn take(&self, rest: &mut Match, by: &Match) -> Left {
+        match self.coverage.gaps(by, rest).as_deref() {
+            Some([]) => Left::Nothing,
+            Some([aspect]) => self.coverage.cut(rest, by, *aspect),
+            _ => Left::All,
+        }
+    }
+}
+
+const NOT: &str = "its `not` holds for all that its `match` is about";
+
+fn said(by: &[&str], by_not: bool) -> String {
+    let but = match by_not {
+        true => ", but for those of its `not`",
+        false => "",
+    };
+    let more = by.len().saturating_sub(NAMED_MAX);
+    match by {
+        [] => NOT.into(),
+        [one] => format!("statement {one} decides all of its routes before{but}"),
+        [all @ .., last] if more == 0 => format!(
+            "statements {} and {last} together decide all of its routes before{but}",
+            all.join(", ")
+        ),
+        all => format!(
+            "statements {} and {more} more together decide all of its routes before{but}",
+            all[..NAMED_MAX].join(", ")
+        ),
+    }
+}
+
+fn contradiction(policy: &RoutePolicy, steps: &mut Steps, statement: &Statement) -> Option<String> {
+    let asked = &statement.matches;
+    if statement.not.as_ref() == Some(&Match::default()) {
+        return Some("its `not` is empty, which is every route".into());
+    }
+    if excludes(&asked.standard.none, &asked.standard)
+        || excludes(&asked.large.none, &asked.large)
+        || excludes(&asked.extended.none, &asked.extended)
     {
-        return Some("a community stands in its `none`, and in its `any` or `all`".into());
+        return Some(
+            "its `none` has what its `any` or `all` asks for among the communities".into(),
+        );
     }
     as_path(asked, steps).or_else(|| prefixes(policy, asked))
 }
@@ -119,12 +277,6 @@ fn as_path(asked: &Match, steps: &mut Steps) -> Option<String> {
     let can = regexes.iter().any(|regex| regex.can_be_in(&paths, steps));
     let others = others.join(" and its ");
     (!can).then(|| format!("no AS_PATH is as its `asPath.regexes` and its {others} say"))
-}
-
-/// All of `any`, or one of `all`, is excluded.
-fn clash<P: PartialEq>(any: &[P], all: &[P], none: &[P]) -> bool {
-    let excluded = |pattern: &P| none.contains(pattern);
-    (!any.is_empty() && any.iter().all(excluded)) || all.iter().any(excluded)
 }
 
 fn prefixes(policy: &RoutePolicy, asked: &Match) -> Option<String> {
