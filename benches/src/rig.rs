@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec::{Capability, Open};
 use engine::config::{
-    BuiltinFilters, Delta, Export, Import, InstanceId, InstanceSettings, Neighbor, PeerAsn,
+    BuiltinFilters, Delta, Export, Import, Instance, InstanceId, Neighbor, PeerAsn,
 };
 use engine::group::{BACKLOG_MAX, Interfaces, REST_A_MEMBER};
 use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
@@ -34,14 +34,7 @@ pub fn shard_over(rib: &Arc<Rib>, shard: u8, router_id: Ipv4Addr) -> Shard {
     });
     let now = Time::default();
     shard.handle_command(now, ShardCommand::Instance(INSTANCE, rib.writer(id)));
-    let settings = InstanceSettings {
-        name: "default".into(),
-        enabled: true,
-        router_id,
-        listen: Vec::new(),
-        memory_max: u64::MAX,
-        rpki: Arc::default(),
-    };
+    let settings = Instance::new(router_id).settings();
     shard.handle_command(
         now,
         ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings))),

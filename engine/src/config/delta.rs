@@ -198,15 +198,8 @@ mod tests {
             })
             .collect();
         let instance = Instance {
-            name: "default".into(),
-            enabled: true,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
-            listen: vec![],
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
-            neighbors: BTreeMap::new(),
-            dynamic_neighbors: BTreeMap::new(),
             origins,
+            ..Instance::new(Ipv4Addr::new(10, 0, 0, 5))
         };
         DesiredState {
             instances: BTreeMap::from([(InstanceId(0), instance)]),

@@ -57,6 +57,26 @@ pub struct Instance {
     pub origins: BTreeMap<IpPrefix, Origin>,
 }
 
+impl Instance {
+    /// An instance of which nothing but its router id is said: it is called `default`, is enabled and
+    /// listens nowhere, has no neighbors and no routes, and its memory has no limit. The one place to
+    /// fill in a field for whoever makes instances without resources; what reads resources names every
+    /// field, so that none is forgotten there.
+    pub fn new(router_id: Ipv4Addr) -> Instance {
+        Instance {
+            name: "default".into(),
+            enabled: true,
+            router_id,
+            listen: Vec::new(),
+            memory_max: u64::MAX,
+            rpki: Arc::default(),
+            neighbors: BTreeMap::new(),
+            dynamic_neighbors: BTreeMap::new(),
+            origins: BTreeMap::new(),
+        }
+    }
+}
+
 /// One neighbor, with every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbor {

@@ -64,17 +64,14 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::config::Instance;
     use crate::daemon::placement::tests::neighbor;
 
     #[test]
     fn instances_share_a_listener_and_keys_go_by_family() {
         let settings = |listen: &[&str]| InstanceSettings {
-            name: "default".into(),
-            enabled: true,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
             listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
+            ..Instance::new(Ipv4Addr::new(10, 0, 0, 5)).settings()
         };
         let mut signed = neighbor("10.0.0.6");
         signed.password = Password::Key(Arc::from(*b"key"));

@@ -2,7 +2,6 @@
 
 mod reflector;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,19 +49,13 @@ impl Node {
 
     fn change(&mut self, change: impl FnOnce(&mut Instance)) {
         let mut state = self.state.clone();
+        let router_id = match self.address.ip() {
+            IpAddr::V4(address) => address,
+            IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 6),
+        };
         let instance = state.instances.entry(INSTANCE).or_insert_with(|| Instance {
-            name: "default".into(),
-            enabled: true,
-            router_id: match self.address.ip() {
-                IpAddr::V4(address) => address,
-                IpAddr::V6(_) => Ipv4Addr::new(10, 0, 0, 6),
-            },
             listen: vec![self.address],
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
-            neighbors: BTreeMap::new(),
-            dynamic_neighbors: BTreeMap::new(),
-            origins: BTreeMap::new(),
+            ..Instance::new(router_id)
         });
         change(instance);
         self.dispatcher.dispatch(diff(&self.state, &state));

@@ -10,7 +10,7 @@ use rib::{Rib, RibOptions, Selection, ShardId};
 
 use super::*;
 use crate::config::{
-    Delta, Export, Import, InstanceSettings, Neighbor, OriginAttributes, OriginChange, PeerAsn,
+    Delta, Export, Import, Instance, Neighbor, OriginAttributes, OriginChange, PeerAsn,
 };
 
 pub(super) const INSTANCE: InstanceId = InstanceId(0);
@@ -85,14 +85,7 @@ impl Rig {
         };
         rig.tell(Delta::Instance(
             INSTANCE,
-            Arc::new(InstanceSettings {
-                name: "default".into(),
-                enabled: true,
-                router_id: Ipv4Addr::new(10, 0, 0, 5),
-                listen: vec![],
-                memory_max: u64::MAX,
-                rpki: Arc::default(),
-            }),
+            Arc::new(Instance::new(Ipv4Addr::new(10, 0, 0, 5)).settings()),
         ));
         rig
     }

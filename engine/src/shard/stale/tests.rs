@@ -15,7 +15,7 @@ use codec::{
 };
 use rib::{PathFlags, Rib, RibOptions, Selection, ShardId};
 
-use crate::config::{Delta, Export, Import, InstanceId, InstanceSettings, Neighbor};
+use crate::config::{Delta, Export, Import, Instance, InstanceId, Neighbor};
 use crate::group::Interfaces;
 use crate::shard::Deferral;
 use crate::shard::receive;
@@ -158,14 +158,7 @@ impl Bed {
         let now = Time(1_000_000_000);
         let writer = rib.writer(ShardId(0));
         shard.handle_command(now, ShardCommand::Instance(INSTANCE, writer));
-        let settings = Arc::new(InstanceSettings {
-            name: "default".into(),
-            enabled: true,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
-            listen: vec![],
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
-        });
+        let settings = Arc::new(Instance::new(Ipv4Addr::new(10, 0, 0, 5)).settings());
         shard.handle_command(
             now,
             ShardCommand::Delta(Delta::Instance(INSTANCE, settings)),

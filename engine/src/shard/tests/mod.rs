@@ -20,7 +20,7 @@ use codec::{
 use rib::{Rib, RibOptions, Selection, ShardId};
 
 use super::*;
-use crate::config::{Delta, Import, InstanceSettings, Neighbor, NextHopSelf, PeerAsn};
+use crate::config::{Delta, Import, Instance, Neighbor, NextHopSelf, PeerAsn};
 use crate::model::{self, Route, RoutesKind, RoutesQuery};
 
 const INSTANCE: InstanceId = InstanceId(0);
@@ -60,14 +60,7 @@ impl Bed {
             deferral: Default::default(),
         });
         let now = Time(1_000_000_000);
-        let settings = InstanceSettings {
-            name: "default".into(),
-            enabled: true,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
-            listen: vec![],
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
-        };
+        let settings = Instance::new(Ipv4Addr::new(10, 0, 0, 5)).settings();
         let writer = rib.writer(ShardId(0));
         shard.handle_command(now, ShardCommand::Instance(INSTANCE, writer));
         let delta = Delta::Instance(INSTANCE, Arc::new(settings));

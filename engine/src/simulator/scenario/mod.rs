@@ -131,15 +131,8 @@ impl Scenario {
             .filter(|_| has_ranges && random.percent(50))
             .collect();
         let instance = Instance {
-            name: "default".into(),
-            enabled: true,
-            router_id: Ipv4Addr::new(10, 0, 0, 200),
-            listen: vec![],
             memory_max: 1 << 30,
-            rpki: Arc::default(),
-            neighbors: BTreeMap::new(),
-            dynamic_neighbors: BTreeMap::new(),
-            origins: BTreeMap::new(),
+            ..Instance::new(Ipv4Addr::new(10, 0, 0, 200))
         };
         let mut scenario = Scenario {
             shards: 1 + random.below(2),

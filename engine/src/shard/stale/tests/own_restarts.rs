@@ -179,15 +179,8 @@ fn who_is_asked_to_keep_our_routes_only_now_is_told_of_no_restart() {
             .iter()
             .map(|neighbor| (neighbor.address, Arc::new(neighbor.clone())));
         let instance = Instance {
-            name: "default".into(),
-            enabled: true,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
-            listen: vec![],
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
             neighbors: neighbors.collect(),
-            dynamic_neighbors: Default::default(),
-            origins: Default::default(),
+            ..Instance::new(Ipv4Addr::new(10, 0, 0, 5))
         };
         let state = DesiredState {
             instances: [(INSTANCE, instance)].into(),

@@ -488,13 +488,9 @@ fn what_ends_a_session_for_good_is_a_hard_reset_and_keeps_no_routes() {
         reply: Box::new(|_| {}),
     };
     let disabled = || {
-        let settings = InstanceSettings {
-            name: "default".into(),
+        let settings = crate::config::InstanceSettings {
             enabled: false,
-            router_id: Ipv4Addr::new(10, 0, 0, 5),
-            listen: vec![],
-            memory_max: u64::MAX,
-            rpki: Arc::default(),
+            ..Instance::new(Ipv4Addr::new(10, 0, 0, 5)).settings()
         };
         ShardCommand::Delta(Delta::Instance(INSTANCE, Arc::new(settings)))
     };
