@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use codec::Family;
 
+use crate::best::Selection;
 use crate::epoch::Pinned;
 use crate::ids::AttributeId;
 use crate::path::Path;
@@ -43,8 +44,17 @@ impl Rib {
                     "{family} id {id} is in use and free"
                 );
                 self.audit_paths(&paths, pinned);
-                let best = self.select(&paths, pinned).map(|best| paths[best]);
-                assert_eq!(snapshot.best(), best, "best path of {family} id {id}");
+                // Selection may have changed, and the slot not have been looked at since.
+                let chosen = [false, true].map(|always_compare_med| {
+                    let selection = Selection { always_compare_med };
+                    let best = self.select_by(selection, &paths, pinned);
+                    best.map(|best| paths[best])
+                });
+                assert!(
+                    chosen.contains(&snapshot.best()),
+                    "best path of {family} id {id}: {:?} of {paths:?}",
+                    snapshot.best()
+                );
             }
             assert_eq!(
                 self.cycle(family).idle(),

@@ -13,7 +13,7 @@
 // RFC-DONE 4451 §3.2: A missing MED is 0, the lowest.
 // RFC-DONE 4451 §3.3: MEDs are compared within one neighbor AS only, all its paths at once: their order
 // does not count.
-// RFC-LEFT 4451 §3.3: No setting asks for MEDs to be compared between neighbor ASes.
+// RFC-DONE 4451 §3.3: Where the settings ask for it (`alwaysCompareMED`), between all neighbor ASes.
 // RFC-LEFT 4271 §9.1.2.1: Whether a next hop can be resolved is not asked; all count as reachable.
 // RFC-LEFT 5004 §3: The external path that stands is not preferred: order does not count.
 
@@ -27,7 +27,7 @@ use crate::summary::Summary;
 /// Deviations from the standard's order that an operator may ask for; all off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Compare MED between paths of different neighbor ASes too.
+    /// Compare MED between paths of different neighbor ASes too (RFC 4451 §3.3).
     pub always_compare_med: bool,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! For writers only, each for its own sources' paths. Invariant: whatever a slot holds, its best
 //! path is what selection says of its paths and of what their sources are *now*, once the writers
-//! that are in here have left.
+//! that are in here have left; after a change of selection itself, once every writer has looked at the
+//! slot ([`Rib::reselect`]).
 
 use std::cell::Cell;
 use std::mem;
@@ -10,7 +11,7 @@ use std::mem;
 use codec::Family;
 use smallvec::SmallVec;
 
-use crate::best::{Candidate, med_decides, outlives, overtakes, select};
+use crate::best::{Candidate, Selection, med_decides, outlives, overtakes, select};
 use crate::epoch::Pinned;
 use crate::ids::SourceId;
 use crate::path::{PATHS_OF_SOURCE_MAX, Path, PathBuffer, PathFlags};
@@ -253,7 +254,7 @@ impl Rib {
     /// swap: like it and the fence in `subscribe_others` it is sequentially consistent, so either the
     /// subscriber is seen here, or it sees what was swapped in.
     #[inline]
-    fn wants_others(&self, family: Family) -> bool {
+    pub(crate) fn wants_others(&self, family: Family) -> bool {
         self.others_subscribers[family.index()].load(Ordering::SeqCst) != 0
     }
 
@@ -275,7 +276,7 @@ impl Rib {
                 let all = left.iter().map(|path| self.candidate(path, pinned));
                 candidates = all.collect();
             }
-            let at = select(self.options().selection, &candidates)?;
+            let at = select(self.selection(), &candidates)?;
             candidates.remove(at);
             Some(left.remove(at))
         })
@@ -284,7 +285,7 @@ impl Rib {
     /// See [`Rib::med_decides`].
     pub(crate) fn is_decided_by_med(&self, paths: &[Path], pinned: Pinned<'_>) -> bool {
         let candidates = paths.iter().map(|path| self.candidate(path, pinned));
-        med_decides(self.options().selection, candidates)
+        med_decides(self.selection(), candidates)
     }
 
     /// Chooses again if a source changed while a best path was computed. Whether that changed it.
@@ -310,6 +311,26 @@ impl Rib {
             }
         }
         changed
+    }
+
+    /// Chooses the best of a slot's paths anew, after selection changed. Whether it is another one.
+    pub(crate) fn reselect(&self, slot: &Slot, pinned: Pinned<'_>) -> bool {
+        let mut before = slot.load(pinned);
+        loop {
+            let revision = self.sources.revision();
+            let paths = before.paths();
+            let best = self.select(&paths, pinned);
+            if !differs(before.best(), best.map(|best| paths[best])) {
+                return false;
+            }
+            match slot.replace(before, &paths, best, pinned) {
+                Ok(()) => {
+                    self.settle(slot, revision, pinned);
+                    return true;
+                }
+                Err(now) => before = now,
+            }
+        }
     }
 
     /// As [`Rib::select`], for paths that were another set of which `best` was the best: mostly two
@@ -339,7 +360,7 @@ impl Rib {
         pinned: Pinned<'_>,
     ) -> Option<Path> {
         let best = best.filter(|best| removed.iter().all(|gone| gone.key() != best.key()))?;
-        let selection = self.options().selection;
+        let selection = self.selection();
         let candidate = self.candidate(&best, pinned);
         let outlives = |gone: &Path| outlives(selection, &candidate, &self.candidate(gone, pinned));
         if !removed.iter().all(outlives) {
@@ -358,6 +379,16 @@ impl Rib {
     /// The place of the best path among `paths`.
     #[inline]
     pub(crate) fn select(&self, paths: &[Path], pinned: Pinned<'_>) -> Option<usize> {
+        self.select_by(self.selection(), paths, pinned)
+    }
+
+    #[inline]
+    pub(crate) fn select_by(
+        &self,
+        selection: Selection,
+        paths: &[Path],
+        pinned: Pinned<'_>,
+    ) -> Option<usize> {
         match paths {
             [] => None,
             [only] => (only.is_usable()).then_some(0),
@@ -366,7 +397,7 @@ impl Rib {
                     .iter()
                     .map(|path| self.candidate(path, pinned))
                     .collect();
-                select(self.options().selection, &candidates)
+                select(selection, &candidates)
             }
         }
     }

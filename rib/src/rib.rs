@@ -33,7 +33,7 @@ use crate::writer::RibWriter;
 pub struct RibOptions {
     /// Shards that write to it, 1 to [`ShardId::LIMIT`].
     pub shards: u8,
-    /// How best paths are chosen.
+    /// How best paths are chosen at first.
     pub selection: Selection,
 }
 
@@ -50,7 +50,9 @@ pub struct Rib {
     pub(crate) others_subscribers: [CachePadded<AtomicU64>; Family::ALL.len()],
     /// Per shard, the shares of changes that it has yet to publish.
     pub(crate) open_changes: Box<[CachePadded<AtomicU32>]>,
-    options: RibOptions,
+    shards: u8,
+    /// How best paths are chosen.
+    always_compare_med: AtomicBool,
     collector: Collector,
     /// The collector is the one that `crossbeam_epoch::pin` pins.
     collector_is_default: bool,
@@ -95,7 +97,8 @@ impl Rib {
             open_changes: (0..options.shards)
                 .map(|_| AtomicU32::new(0).into())
                 .collect(),
-            options,
+            shards: options.shards,
+            always_compare_med: AtomicBool::new(options.selection.always_compare_med),
             collector,
             collector_is_default,
             writers: AtomicU64::new(0),
@@ -105,7 +108,7 @@ impl Rib {
 
     /// The writer of a shard. Panics if the shard has had one, or is past the table's shards.
     pub fn writer(self: &Arc<Self>, shard: ShardId) -> RibWriter {
-        assert!(shard.0 < self.options.shards, "the table has no {shard:?}");
+        assert!(shard.0 < self.shards, "the table has no {shard:?}");
         let before = self.writers.fetch_or(shard.mask(), Ordering::AcqRel);
         assert!(before & shard.mask() == 0, "{shard:?} has its writer");
         RibWriter::new(self.clone(), shard)
@@ -127,9 +130,26 @@ impl Rib {
         }
     }
 
-    /// What the table was made for.
-    pub fn options(&self) -> RibOptions {
-        self.options
+    /// Shards that write to it.
+    pub fn shards(&self) -> u8 {
+        self.shards
+    }
+
+    /// How best paths are chosen.
+    #[inline]
+    pub fn selection(&self) -> Selection {
+        Selection {
+            // Relaxed: who is told of another one afterwards, by whatever way, reads that.
+            always_compare_med: self.always_compare_med.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Has best paths chosen otherwise from now on. Each writer has to be told once this returned, and
+    /// then to call [`RibWriter::reselect`] for every id: what it chose before it was told, and what
+    /// others made of that, is chosen anew by itself.
+    pub fn set_selection(&self, selection: Selection) {
+        let always = selection.always_compare_med;
+        self.always_compare_med.store(always, Ordering::Relaxed);
     }
 
     /// Whether a shard has put in paths of our own of a family at some time. Whoever takes the mark of such a path

@@ -366,6 +366,35 @@ impl RibWriter {
         }
     }
 
+    /// Chooses the best paths of these ids anew, after [`Rib::set_selection`], and marks those that are
+    /// others; with `others` also where those behind the best may stand in another order, if some shard
+    /// wants to know of them. Ids that never had a prefix are passed over.
+    pub fn reselect(
+        &mut self,
+        family: Family,
+        ids: impl Iterator<Item = PrefixId>,
+        others: impl Fn(PrefixId) -> bool,
+    ) {
+        let rib = Arc::clone(&self.rib);
+        let guard = rib.guard();
+        let pinned = rib.pinned(&guard);
+        let others_wanted = rib.wants_others(family);
+        for id in ids {
+            let Some(slot) = rib.table(family).slot(id.0) else {
+                continue;
+            };
+            let snapshot = slot.load(pinned);
+            if snapshot.is_empty() || snapshot.only().is_some() {
+                continue;
+            }
+            let changed = rib.reselect(slot, pinned);
+            self.edits += usize::from(changed);
+            if changed || (others_wanted && others(id)) {
+                self.mark(family, id);
+            }
+        }
+    }
+
     /// Counts and marks what an edit did.
     fn settle(&mut self, family: Family, id: PrefixId, edited: &Edited) {
         self.edits += 1;

@@ -58,6 +58,10 @@ enum Step {
     Reclaim {
         shard: usize,
     },
+    /// Selection changes, and each shard chooses best paths anew.
+    Select {
+        always_compare_med: bool,
+    },
 }
 
 fn prefix() -> impl Strategy<Value = IpPrefix> {
@@ -135,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (shard.clone(), 0..9usize).prop_map(|(shard, max)| Step::Take { shard, max }),
         3 => shard.clone().prop_map(|shard| Step::Flush { shard }),
         8 => shard.prop_map(|shard| Step::Reclaim { shard }),
+        1 => any::<bool>().prop_map(|always_compare_med| Step::Select { always_compare_med }),
     ]
 }
 
@@ -180,6 +185,7 @@ struct World {
     infos: HashMap<SourceId, SourceInfo>,
     /// What each prefix should hold.
     model: BTreeMap<IpPrefix, BTreeMap<Key, (u8, PathFlags)>>,
+    selection: Selection,
     /// The best path that each shard last read after a mark, and whose it was: what it holds.
     seen: Vec<HashMap<(Family, PrefixId), (IpPrefix, Route)>>,
 }
@@ -218,6 +224,7 @@ impl World {
             sources,
             infos,
             model: BTreeMap::new(),
+            selection: Selection::default(),
             seen: vec![HashMap::new(); SHARDS as usize],
         }
     }
@@ -318,6 +325,16 @@ impl World {
             Step::Flush { shard } => self.writers[shard].flush(),
             Step::Reclaim { shard } => {
                 self.reclaim(shard);
+            }
+            Step::Select { always_compare_med } => {
+                self.selection = Selection { always_compare_med };
+                self.rib.set_selection(self.selection);
+                for family in Family::ALL {
+                    let ids = 0..self.rib.id_limit(family) + 1;
+                    for writer in &mut self.writers {
+                        writer.reselect(family, ids.clone().map(PrefixId), |_| false);
+                    }
+                }
             }
         }
     }
@@ -486,7 +503,7 @@ impl World {
                 }
             })
             .collect();
-        select(Selection::default(), &candidates).map(|best| keys[best])
+        select(self.selection, &candidates).map(|best| keys[best])
     }
 
     /// Walks, whole and in parts, within prefixes or not; longest matches.

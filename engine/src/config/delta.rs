@@ -12,6 +12,7 @@ use codec::IpPrefix;
 
 use super::{
     DynamicNeighbors, Instance, InstanceId, Neighbor, Origin, OriginAttributes, PeerAddress, Rpki,
+    Selection,
 };
 use crate::policy::Sources;
 
@@ -37,6 +38,8 @@ pub struct InstanceSettings {
     pub memory_max: u64,
     /// The caches by whose data origins are validated (RFC 8210).
     pub rpki: Arc<Rpki>,
+    /// How best paths are chosen.
+    pub selection: Selection,
 }
 
 /// One step from an old desired state towards a new one.
@@ -164,6 +167,7 @@ impl Instance {
             listen: self.listen.clone(),
             memory_max: self.memory_max,
             rpki: Arc::clone(&self.rpki),
+            selection: self.selection,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use codec::{AttributeWriter, FamilySet, IpPrefix};
-pub use rib::PeerAddress;
+pub use rib::{PeerAddress, Selection};
 
 use crate::policy::{Policy, Sources};
 
@@ -49,6 +49,8 @@ pub struct Instance {
     pub memory_max: u64,
     /// The caches by whose data origins are validated (RFC 8210).
     pub rpki: Arc<Rpki>,
+    /// How best paths are chosen.
+    pub selection: Selection,
     /// The neighbors by address.
     pub neighbors: BTreeMap<PeerAddress, Arc<Neighbor>>,
     /// Neighbors that are only known by where they connect from.
@@ -70,6 +72,7 @@ impl Instance {
             listen: Vec::new(),
             memory_max: u64::MAX,
             rpki: Arc::default(),
+            selection: Selection::default(),
             neighbors: BTreeMap::new(),
             dynamic_neighbors: BTreeMap::new(),
             origins: BTreeMap::new(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::Receiver;
-use rib::{Rib, RibOptions, Selection, ShardId};
+use rib::{Rib, RibOptions, ShardId};
 use tokio::sync::watch;
 
 use super::listening::{self, Neighbors};
@@ -172,11 +172,15 @@ impl Dispatcher {
 
     fn set_instance(&mut self, id: InstanceId, settings: Arc<InstanceSettings>) {
         if let Some(known) = self.instances.get_mut(&id) {
+            // Before the shards hear of it: they choose anew once they do.
+            if known.settings.selection != settings.selection {
+                known.rib.set_selection(settings.selection);
+            }
             known.settings = Arc::clone(&settings);
         } else {
             let rib = Rib::new(RibOptions {
                 shards: self.shards.len() as u8,
-                selection: Selection::default(),
+                selection: settings.selection,
             });
             for shard in 0..self.shards.len() as u8 {
                 let writer = rib.writer(ShardId(shard));

@@ -41,4 +41,6 @@ pub enum Fault {
     Undeferred,
     /// One prefix in seven is not judged anew when what is valid of it changes.
     StaleValidation,
+    /// Best paths stay as they were chosen when the settings say otherwise how.
+    StaleSelection,
 }

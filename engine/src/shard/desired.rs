@@ -39,7 +39,12 @@ impl Shard {
                 };
                 let was_enabled = instance.enabled();
                 let enabled = settings.enabled;
-                instance.settings = Some(settings);
+                let selection = settings.selection;
+                let before = instance.settings.replace(settings);
+                // A table is made with the selection of its first settings.
+                if before.is_some_and(|before| before.selection != selection) {
+                    instance.begin_reselecting();
+                }
                 if was_enabled != enabled {
                     self.enable(now, id, enabled);
                 }

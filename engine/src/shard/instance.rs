@@ -18,6 +18,7 @@ use rib::{
 use super::arrivals::Arrivals;
 use super::graceful_shutdown::Drained;
 use super::import::Imports;
+use super::reselect::Reselection;
 use super::stale::Swept;
 use super::validation::Vrps;
 use crate::config::{
@@ -45,6 +46,8 @@ pub(super) struct Instance {
     /// that time.
     deferred: Option<usize>,
     pub(super) teardowns: VecDeque<Teardown>,
+    /// The walk that chooses best paths anew; none: they are as the settings say.
+    pub(super) reselection: Option<Reselection>,
     /// What was swept in this turn.
     pub(super) swept: Vec<Swept>,
     /// Whether somebody watches: then it is noted what goes without its peer saying so.
@@ -128,6 +131,7 @@ impl Instance {
             settled: Vec::new(),
             deferred: None,
             teardowns: VecDeque::new(),
+            reselection: None,
             swept: Vec::new(),
             watched: false,
             gone: Vec::new(),
@@ -350,11 +354,12 @@ impl Instance {
         self.due = None;
         self.run_originations();
         self.run_teardowns();
+        let mut more = self.reselect_some();
         let wake = self.publish();
         if defers {
             self.writer.flush();
             self.deferred = None;
-            let more = !self.originations.is_empty() || !self.teardowns.is_empty();
+            more |= !self.originations.is_empty() || !self.teardowns.is_empty();
             return (wake, more);
         }
         // Before the marks are taken: what the others published by then is among them.
@@ -364,7 +369,7 @@ impl Instance {
         }
         self.apply_dirty(outbox);
         let rib = Arc::clone(self.writer.rib());
-        let mut more =
+        more |=
             self.writer.has_dirty() || !self.originations.is_empty() || !self.teardowns.is_empty();
         let guard = rib.guard();
         for group in self.groups.iter_mut().flatten() {
@@ -689,6 +694,7 @@ impl Instance {
             && self.own_changed.is_empty()
             && self.vrps.is_quiet()
             && self.teardowns.is_empty()
+            && self.reselection.is_none()
             && !self.writer.has_dirty()
             && self.groups.iter().flatten().all(Group::is_quiet)
     }

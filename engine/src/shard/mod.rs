@@ -30,6 +30,7 @@ mod reclaim;
 mod reconsider;
 mod refresh;
 mod regroup;
+mod reselect;
 mod retained;
 #[cfg(test)]
 mod rig;

@@ -167,7 +167,10 @@ impl Node {
             match delta {
                 Delta::Instance(..) | Delta::InstanceGone(..) | Delta::DynamicNeighbors(..) => {
                     match &delta {
-                        Delta::Instance(_, settings) => self.name = Arc::clone(&settings.name),
+                        Delta::Instance(_, settings) => {
+                            self.name = Arc::clone(&settings.name);
+                            self.rib.set_selection(settings.selection);
+                        }
                         Delta::DynamicNeighbors(_, ranges) => {
                             self.ranges = ranges.iter().map(|range| range.prefix).collect();
                         }

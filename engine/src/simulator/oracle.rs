@@ -14,7 +14,9 @@ use codec::{Family, FamilySet, IpPrefix, WireFormat};
 use super::policy::{self, Judged, Seen};
 use super::route::{Route, Table};
 use super::scenario::{GRACEFUL_SHUTDOWN, Vrp};
-use crate::config::{Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Role};
+use crate::config::{
+    Client, Export, Import, Instance, Neighbor, NextHopIpv6, NextHopSelf, Role, Selection,
+};
 use crate::policy::Validation;
 
 /// A session that is up, as the oracle sees it.
@@ -91,7 +93,7 @@ pub(super) fn expected_tables(
             if !peering.families.contains(prefix.family()) {
                 continue;
             }
-            let ranked = in_order(candidates.clone());
+            let ranked = in_order(instance.selection, candidates.clone());
             // Split horizon: whoever said it does not hear it.
             let told = ranked.iter().map(|path| match path.from {
                 Some(from) if from == index => None,
@@ -107,7 +109,7 @@ pub(super) fn expected_tables(
                         path.from != Some(index)
                             && exported((path, vrps), peering, prefix, node).is_some()
                     });
-                    let best = best_path(eligible.cloned().collect());
+                    let best = best_path(instance.selection, eligible.cloned().collect());
                     let best = best.and_then(|best| exported((&best, vrps), peering, prefix, node));
                     best.into_iter().collect()
                 }
@@ -128,9 +130,9 @@ pub(super) fn expected_tables(
 
 /// The paths in order of preference: the best of all, then the best of those that are left, and so
 /// on. (Whoever is behind strikes nobody out by its MED.)
-fn in_order(mut left: Vec<Candidate>) -> Vec<Candidate> {
+fn in_order(selection: Selection, mut left: Vec<Candidate>) -> Vec<Candidate> {
     let mut order = Vec::new();
-    while let Some(best) = best_path(left.clone()) {
+    while let Some(best) = best_path(selection, left.clone()) {
         let key = |path: &Candidate| (path.from, path.path_id);
         left.retain(|path| key(path) != key(&best));
         order.push(best);
@@ -360,7 +362,7 @@ fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
 }
 
 /// RFC 4271 §9.1.2.2, step by step; each step strikes out what is worse.
-fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
+fn best_path(selection: Selection, mut left: Vec<Candidate>) -> Option<Candidate> {
     // A path of our own beats every learned one.
     if let Some(own) = left.iter().find(|c| c.from.is_none()) {
         return Some(own.clone());
@@ -378,11 +380,14 @@ fn best_path(mut left: Vec<Candidate>) -> Option<Candidate> {
     // b) lowest ORIGIN.
     let lowest = left.iter().map(|c| c.route.origin).min()?;
     left.retain(|c| c.route.origin == lowest);
-    // c) lowest MED among those of one neighbor AS; a missing one is 0.
+    // c) lowest MED among those of one neighbor AS, or of all where the settings say so; a missing one
+    // is 0.
     let med = |c: &Candidate| c.route.med.unwrap_or(0);
     let beaten = |c: &Candidate, all: &[Candidate]| {
         all.iter().any(|other| {
-            other.route.as_path.first() == c.route.as_path.first() && med(other) < med(c)
+            let comparable = selection.always_compare_med
+                || other.route.as_path.first() == c.route.as_path.first();
+            comparable && med(other) < med(c)
         })
     };
     let all = left.clone();
@@ -592,7 +597,11 @@ mod tests {
         let two = candidate(2, &[20, 9], 0, 2);
         let three = candidate(3, &[10, 9], 10, 3);
         let winner = |list: &[&Candidate]| {
-            best_path(list.iter().map(|c| (*c).clone()).collect()).and_then(|c| c.from)
+            best_path(
+                Selection::default(),
+                list.iter().map(|c| (*c).clone()).collect(),
+            )
+            .and_then(|c| c.from)
         };
         assert_eq!(winner(&[&one, &two]), Some(1));
         assert_eq!(winner(&[&one, &two, &three]), Some(2));
@@ -610,8 +619,17 @@ mod tests {
         let mut internal = candidate(4, &[7], 9, 1);
         internal.external = false;
         let all = vec![incomplete, internal, short, preferred];
-        assert_eq!(best_path(all.clone()).and_then(|c| c.from), Some(1));
-        assert_eq!(best_path(all[..3].to_vec()).and_then(|c| c.from), Some(2));
-        assert_eq!(best_path(all[..2].to_vec()).and_then(|c| c.from), Some(4));
+        assert_eq!(
+            best_path(Selection::default(), all.clone()).and_then(|c| c.from),
+            Some(1)
+        );
+        assert_eq!(
+            best_path(Selection::default(), all[..3].to_vec()).and_then(|c| c.from),
+            Some(2)
+        );
+        assert_eq!(
+            best_path(Selection::default(), all[..2].to_vec()).and_then(|c| c.from),
+            Some(4)
+        );
     }
 }

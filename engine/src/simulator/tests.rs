@@ -176,6 +176,11 @@ fn a_route_that_new_vrps_do_not_reach_is_found_within_40_seeds() {
 }
 
 #[test]
+fn best_paths_that_stay_when_selection_changes_are_found() {
+    assert_found(Fault::StaleSelection, 300, WRONG_TABLE);
+}
+
+#[test]
 fn a_knob_that_breaks_sharing_is_found_within_300_seeds() {
     assert_found(Fault::Unshared, 300, "sharing is wrong");
 }

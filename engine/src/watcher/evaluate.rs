@@ -113,6 +113,7 @@ pub fn evaluate(
             .collect(),
         memory_max: view.peering.memory_max,
         rpki: Arc::clone(&view.peering.rpki),
+        selection: view.peering.selection,
         neighbors,
         dynamic_neighbors,
         origins,

@@ -15,8 +15,8 @@ use codec::{Family, FamilySet, IpPrefix};
 use super::selector::Selector;
 use crate::config::{
     AddPaths, BuiltinFilters, Capabilities, Client, Export, GracefulRestart, Import, MaxPrefixes,
-    NextHopIpv6, NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, Role, Rpki, SendCommunities,
-    Timers,
+    NextHopIpv6, NextHopSelf, OriginAttributes, PeerAddress, PeerAsn, Role, Rpki, Selection,
+    SendCommunities, Timers,
 };
 
 /// The labels of an object.
@@ -174,6 +174,8 @@ pub struct BgpPeering {
     pub memory_max: u64,
     /// `rpki`.
     pub rpki: Arc<Rpki>,
+    /// `bestPath`.
+    pub selection: Selection,
     /// What this node originates.
     pub advertise: Advertise,
     /// What it never originates.

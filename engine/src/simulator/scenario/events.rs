@@ -17,6 +17,8 @@ pub(in crate::simulator) enum Event {
     ChangeRange,
     /// The resources name another cluster id.
     ChangeCluster,
+    /// The resources ask for MEDs to be compared between neighbor ASes, or no more.
+    ChangeSelection,
     /// The resources switch BGP off or on.
     ToggleInstance,
     /// The caches of the RPKI say something else.
@@ -50,7 +52,7 @@ pub(in crate::simulator) enum Event {
 }
 
 /// Events, as often as they are listed.
-const EVENTS: [Event; 38] = [
+const EVENTS: [Event; 41] = [
     Event::ChangeOrigins,
     Event::ChangeOrigins,
     Event::ChangeOrigins,
@@ -89,6 +91,9 @@ const EVENTS: [Event; 38] = [
     Event::ChangeVrps,
     Event::ChangeRange,
     Event::ToggleNeighbor,
+    Event::ChangeSelection,
+    Event::ChangeSelection,
+    Event::ChangeSelection,
 ];
 
 impl Scenario {

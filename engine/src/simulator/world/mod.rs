@@ -421,6 +421,10 @@ impl World {
             Event::ToggleNeighbor => self.scenario.toggle_neighbor(index),
             Event::ChangeRange => self.scenario.change_range(),
             Event::ChangeCluster => self.scenario.change_cluster(),
+            Event::ChangeSelection => {
+                let selection = &mut self.scenario.instance().selection;
+                selection.always_compare_med = !selection.always_compare_med;
+            }
             Event::ChangeVrps => {
                 self.scenario.change_vrps();
                 self.publish();

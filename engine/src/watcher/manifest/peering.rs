@@ -9,7 +9,7 @@ use codec::IpPrefix;
 use super::fields::Field;
 use super::templates::Templates;
 use super::{guard, neighbor, overlay, rpki};
-use crate::config::{Rpki, host_prefix};
+use crate::config::{Rpki, Selection, host_prefix};
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{Auth, BgpPeering, NeighborSpec, Whom};
 
@@ -64,6 +64,8 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let memory_max = limits.and_then(|field| memory_max(&field, report));
     let rpki = fields.get_written("rpki", report);
     let rpki = rpki.map_or_else(Rpki::default, |field| rpki::rpki(&field, report));
+    let best_path = fields.get_written("bestPath", report);
+    let selection = best_path.map_or_else(Selection::default, |field| selection(&field, report));
     refuse_doubles(&neighbors, report);
     refuse_unsigned(&neighbors, report);
     refuse_two_keys(&neighbors, report);
@@ -77,6 +79,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         local_asn,
         memory_max: memory_max.unwrap_or(MEMORY_MAX),
         rpki: Arc::new(rpki),
+        selection,
         advertise,
         guard: guard_spec,
         neighbors,
@@ -105,6 +108,19 @@ fn memory_max(field: &Field<'_>, report: &mut Report) -> Option<u64> {
     let memory = memory.and_then(|field| field.integer(MEMORY_MAX_LEAST..=u64::MAX, report));
     fields.close_strictly(report);
     memory
+}
+
+/// `bestPath`.
+fn selection(field: &Field<'_>, report: &mut Report) -> Selection {
+    let Some(mut fields) = field.fields(report) else {
+        return Selection::default();
+    };
+    let always = fields.get("alwaysCompareMED");
+    let always = always.and_then(|field| field.boolean(report));
+    fields.close_strictly(report);
+    Selection {
+        always_compare_med: always.unwrap_or(false),
+    }
 }
 
 /// A router id or cluster id: any non-zero 32 bits (RFC 6286 §2.1, RFC 4456 §7).

@@ -60,7 +60,7 @@ fn defaults_are_filled_in() {
     let contents = config(NEIGHBOR);
     assert_eq!(said(&contents), [""; 0]);
     let peering = peering(&contents);
-    assert!(peering.enabled);
+    assert!(peering.enabled && !peering.selection.always_compare_med);
     assert_eq!(peering.listen_port, 179);
     assert_eq!(peering.listen_addresses.len(), 2);
     assert_eq!(peering.advertise.pod_cidrs, PodCidrs::CoveredByPolicy);
@@ -83,7 +83,7 @@ fn defaults_are_filled_in() {
 #[test]
 fn everything_supported_is_taken() {
     let contents = config(
-        "enabled: false\nlistenAddresses: [10.0.0.5, '::1']\nlistenPort: 1179\n\
+        "enabled: false\nbestPath: {alwaysCompareMED: true}\nlistenAddresses: [10.0.0.5, '::1']\nlistenPort: 1179\n\
          routerID: 192.168.1.1\nlocalASN: 4200000001\n\
          advertise:\n  networkPolicies: Off\n  policySelector: {matchLabels: {a: b}}\n  \
          namespaceSelector: {matchExpressions: [{key: x, operator: Exists}]}\n  podCIDRs: Off\n  \
@@ -107,6 +107,7 @@ fn everything_supported_is_taken() {
     assert_eq!(said(&contents), [""; 0]);
     let peering = peering(&contents);
     assert!(!peering.enabled && !peering.advertise.network_policies);
+    assert!(peering.selection.always_compare_med);
     let attributes = &peering.advertise.attributes;
     assert_eq!(
         attributes.communities,
@@ -205,6 +206,11 @@ fn what_is_written_wrong_is_named() {
             "limits.memoryBytes: 1 is not accepted: a number from 33554432",
         ),
         ("limits: {memory: 1}", "unknown field"),
+        (
+            "bestPath: {alwaysCompareMED: 1}",
+            "spec.bgpPeering.bestPath.alwaysCompareMED: 1 is not accepted",
+        ),
+        ("bestPath: {alwaysCompareMed: true}", "unknown field"),
     ];
     for (more, expected) in cases {
         assert_fault(&with(more), expected);
