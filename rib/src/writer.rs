@@ -491,6 +491,12 @@ impl RibWriter {
         families.into_iter().fold(0, |all, of| all | of) & !self.shard.mask()
     }
 
+    /// The other shards of the table.
+    pub fn other_shards(&self) -> ShardMask {
+        let all = (0..self.rib.shards()).map(|shard| ShardId(shard).mask());
+        all.sum::<ShardMask>() & !self.shard.mask()
+    }
+
     /// Whether [`RibWriter::take_dirty`] has something to give.
     pub fn has_dirty(&self) -> bool {
         !self.taken.is_empty() || !self.rib.marks[self.shard.index()].inbox.is_empty()

@@ -230,9 +230,10 @@ impl Shard {
         }
         if over {
             tracing::info!("peers are told all routes: nobody is waited for after the restart");
-            // The other shards see it when they look.
+            // The other shards see it when they look, also those that want no marks any more: what was
+            // marked before waits there too.
             for instance in self.instances.values() {
-                let others = instance.writer.other_subscribers();
+                let others = instance.writer.other_shards();
                 self.actions.push_back(Action::Wake(others));
             }
         }
