@@ -155,6 +155,78 @@ mod tests {
         assert_eq!(checked.faults.len(), 2, "{said}");
     }
 
+    /// What is said of a policy `r` with statements `a` to `f`, the settings changed so.
+    fn never_met(change: impl Fn(&str) -> String) -> Vec<String> {
+        let policy = "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: r}\n\
+            spec:\n  statements:\n  \
+            - {name: a, action: Next, match: {neighbors: {types: [External]}}}\n  \
+            - {name: b, action: Next, match: {neighbors: {addresses: [10.0.1.0/24]}}}\n  \
+            - {name: c, action: Next, match: {neighbors: {peerASNs: [65002-65003]}}}\n  \
+            - {name: d, action: Next, match: {sources: [PodCIDR]}}\n  \
+            - {name: e, action: Next, match: {validationStates: [Valid, Invalid]}}\n  \
+            - {name: f, action: Next, match: {validationStates: [NotFound], sources: [Received], \
+            neighbors: {addresses: [10.0.0.0/24], types: [Internal], peerASNs: [65001]}}}\n";
+        let config = change(&CONFIG.replace("peerASN: 65001", "peerASN: 65001, import: r"));
+        let checked = check_files(&[("c.yaml", &config), ("r.yaml", policy)]);
+        assert!(checked.passes(false), "{}", said(&checked));
+        let said = said(&checked);
+        let lines = said
+            .lines()
+            .map(|line| line.split_once("/r.yaml:").unwrap().1);
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.contains("the statement can never match: "))
+        );
+        lines
+    }
+
+    #[test]
+    fn what_nobody_under_a_policy_can_be_is_named_with_its_line() {
+        let of = |change: &dyn Fn(&str) -> String| -> Vec<String> {
+            let lines = never_met(change).into_iter();
+            lines.map(|line| line[..1].to_owned()).collect()
+        };
+        let found = never_met(str::to_owned);
+        let at = |line: u8, why: &str| {
+            let place = line - 6;
+            format!(
+                "{line}: warning: spec.statements[{place}]: the statement can never match: {why}"
+            )
+        };
+        let not = "the one neighbor that names the policy is not as its `neighbors` say";
+        let received = "neighbors name the policy as import alone, and what comes in is Received";
+        let state = "spec.bgpPeering.rpki names no caches, without which every route is NotFound";
+        let expected = [
+            at(6, not),
+            at(7, not),
+            at(8, not),
+            at(9, received),
+            at(10, state),
+        ];
+        let expected: Vec<String> = expected.into_iter().collect();
+        assert_eq!(found, expected);
+        // Said on export too.
+        let both = |config: &str| config.replace("import: r", "import: r, export: r");
+        assert_eq!(of(&both), ["6", "7", "8", "1"]);
+        // With a cache.
+        let cached =
+            |config: &str| format!("{config}    rpki: {{caches: [{{address: 10.0.0.9}}]}}\n");
+        assert_eq!(of(&cached), ["6", "7", "8", "9"]);
+        // One of two may be.
+        let more = ", {peerPrefix: 10.0.1.128/25, peerASN: any, import: r}]";
+        let two = |config: &str| config.replace("import: r}]", &format!("import: r}}{more}"));
+        assert_eq!(of(&two), ["9", "1"]);
+        // On another node it is of another AS.
+        let elsewhere =
+            |config: &str| format!("{config}    nodes: [{{name: node-2, localASN: 65009}}]\n");
+        assert_eq!(of(&elsewhere), ["7", "8", "9", "1"]);
+        // Nobody is under it: who will be is not known.
+        let unused = |config: &str| config.replace(", import: r", "");
+        assert_eq!(of(&unused), ["1"]);
+    }
+
     #[test]
     fn without_settings_or_directory() {
         let checked = check_files(&[("p.yaml", POLICY)]);

@@ -10,10 +10,11 @@ use super::fault::{Fault, Severity};
 use super::gateways::Gateways;
 use super::host::Host;
 use super::manifest;
-use super::policies::{Policies, unknown_templates};
+use super::policies::Policies;
 use super::resource::{Auth, NeighborSpec, Whom};
 use super::routes;
 use super::store::InForce;
+use super::unmet;
 use super::view::View;
 use crate::config::{
     DesiredState, DynamicNeighbors, Instance, InstanceId, Neighbor, OriginAttributes, Password,
@@ -69,7 +70,7 @@ pub fn evaluate(
         before.values().next().map(|origin| &origin.attributes),
     );
     let origins = routes::origins(&view, &wanted, before, &attributes, &mut warnings);
-    unknown_templates(in_force, &view, &mut warnings);
+    unmet::warn(in_force, &view, &mut warnings);
     let mut policies = Policies::new(in_force, standing);
     let mut neighbors = BTreeMap::new();
     let mut dynamic_neighbors = BTreeMap::new();

@@ -23,6 +23,7 @@ pub mod selector;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unmet;
 mod view;
 mod watch;
 

@@ -4,11 +4,11 @@
 //! nothing is evaluated anew. One that is deleted stays in force while a neighbor names it; one that
 //! was never there lets nothing through.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::evaluate::warning;
-use super::fault::{Fault, Severity};
+use super::fault::Fault;
 use super::resource::{Body, Key, Kind, NeighborSpec, Place};
 use super::store::InForce;
 use super::view::View;
@@ -98,35 +98,6 @@ pub fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor
     let dynamic = dynamic.map(|(prefix, range)| (prefix.to_string(), &range.settings));
     each.chain(dynamic)
 }
-
-/// Templates that policies name and no neighbor is written over: what asks for one never matches.
-pub(crate) fn unknown_templates(in_force: &InForce, view: &View<'_>, warnings: &mut Vec<Fault>) {
-    let neighbors = view.peering.neighbors.iter();
-    let known: BTreeSet<&str> = neighbors.filter_map(|of| of.template.as_deref()).collect();
-    for resource in in_force.resources.values() {
-        let Body::RoutePolicy(_, templates) = &resource.body else {
-            continue;
-        };
-        for named in templates.iter().filter(|of| !known.contains(&*of.name)) {
-            let mut names: Vec<&str> = known.iter().copied().collect();
-            names.truncate(TEMPLATES_TOLD);
-            let there = match names.is_empty() {
-                true => "no neighbor names a template".to_owned(),
-                false => format!("neighbors name {}", names.join(", ")),
-            };
-            warnings.push(Fault {
-                file: Arc::clone(&resource.file),
-                line: named.line,
-                severity: Severity::Warning,
-                path: named.path.to_string(),
-                message: format!("no neighbor is of the template {}: {there}", named.name),
-            });
-        }
-    }
-}
-
-/// Templates that a message tells at most.
-const TEMPLATES_TOLD: usize = 10;
 
 fn of(place: &Place) -> (u32, String) {
     (place.line, place.path.to_string())

@@ -117,8 +117,8 @@ pub enum Body {
     Config(Box<BgpPeering>),
     /// Kind `ConfigMap`.
     ConfigMap(Box<ConfigMap>),
-    /// Kind `RoutePolicy`, compiled, and where it names templates.
-    RoutePolicy(Arc<crate::policy::Policy>, Vec<Mention>),
+    /// Kind `RoutePolicy`, compiled, and where it is written.
+    RoutePolicy(Arc<crate::policy::Policy>, PolicyPlaces),
     /// Both kinds of network policy.
     Policy(Policy),
     /// Kind `CiliumCIDRGroup`.
@@ -129,6 +129,15 @@ pub enum Body {
     Namespace,
     /// Kind `Secret`: the key `password`, if it is there and readable; else why not.
     Secret(Result<Arc<[u8]>, Arc<str>>),
+}
+
+/// Where a `RoutePolicy` says what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyPlaces {
+    /// Its statements.
+    pub statements: Vec<Place>,
+    /// The templates that it names.
+    pub templates: Vec<Mention>,
 }
 
 /// Where a resource names something of another one.

@@ -14,7 +14,7 @@ use crate::policy::{
     STATEMENTS_MAX, Set, Statement, internet_bogons, never_matching,
 };
 use crate::watcher::fault::Report;
-use crate::watcher::resource::{Body, Mention};
+use crate::watcher::resource::{Body, Mention, Place, PolicyPlaces};
 
 /// Names that mean something else as a neighbor's `import` or `export`.
 const RESERVED: &[&str] = &["none", "all", "originated"];
@@ -124,10 +124,18 @@ pub(super) fn policy(
     if report.faults() == faults_before {
         warn(&policy, &written, report);
     }
-    Some(Body::RoutePolicy(
-        Arc::new(Policy::new(policy)),
-        sets.templates,
-    ))
+    let places = PolicyPlaces {
+        statements: written.iter().map(place).collect(),
+        templates: sets.templates,
+    };
+    Some(Body::RoutePolicy(Arc::new(Policy::new(policy)), places))
+}
+
+fn place(field: &Field<'_>) -> Place {
+    Place {
+        line: field.line,
+        path: field.path.as_str().into(),
+    }
 }
 
 fn warn(policy: &RoutePolicy, written: &[Field<'_>], report: &mut Report) {

@@ -1,0 +1,220 @@
+//! What policies ask for and nothing else in the settings gives: templates that no neighbor is of,
+//! neighbors that none under the policy can be, states of validation without a cache, sources that
+//! import does not know.
+//!
+//! Of all nodes, not of this one alone, since all may read the same files. Invariant: what can be is
+//! never said not to be; where it takes too long to tell, nothing is said.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, PeerKind};
+
+use super::fault::{Fault, Severity};
+use super::resource::{Body, NeighborSpec, PolicyPlaces, Resource, Whom};
+use super::store::InForce;
+use super::view::View;
+use crate::config::{Export, Import, PeerAsn, host_prefix};
+use crate::policy::{NeighborMatch, Sources, Statement, Validation};
+
+/// Templates that a message tells at most.
+const TEMPLATES_TOLD: usize = 10;
+
+/// Neighbors that are looked at for the statements of all policies.
+const LOOKS_MAX: usize = 2_000_000;
+
+/// Says it of every policy that there is.
+pub(crate) fn warn(in_force: &InForce, view: &View<'_>, warnings: &mut Vec<Fault>) {
+    let neighbors = view.peering.neighbors.iter();
+    let templates: BTreeSet<&str> = neighbors.filter_map(|of| of.template.as_deref()).collect();
+    let mut looks = LOOKS_MAX;
+    for resource in in_force.resources.values() {
+        let Body::RoutePolicy(policy, places) = &resource.body else {
+            continue;
+        };
+        unknown_templates(resource, places, &templates, warnings);
+        let users = Users::of(policy.name(), view);
+        let statements = policy.spec().statements.iter().zip(&places.statements);
+        for (statement, place) in statements {
+            if let Some(why) = why(statement, &users, view, &templates, &mut looks) {
+                let message = format!("the statement can never match: {why}");
+                warnings.push(warning(resource, place.line, &place.path, message));
+            }
+        }
+    }
+}
+
+fn warning(resource: &Resource, line: u32, path: &str, message: String) -> Fault {
+    Fault {
+        file: Arc::clone(&resource.file),
+        line,
+        severity: Severity::Warning,
+        path: path.to_owned(),
+        message,
+    }
+}
+
+/// Templates that a policy names and no neighbor is written over: what asks for one never matches.
+fn unknown_templates(
+    resource: &Resource,
+    places: &PolicyPlaces,
+    known: &BTreeSet<&str>,
+    warnings: &mut Vec<Fault>,
+) {
+    let unknown = places.templates.iter();
+    for named in unknown.filter(|of| !known.contains(&*of.name)) {
+        let mut names: Vec<&str> = known.iter().copied().collect();
+        names.truncate(TEMPLATES_TOLD);
+        let there = match names.is_empty() {
+            true => "no neighbor names a template".to_owned(),
+            false => format!("neighbors name {}", names.join(", ")),
+        };
+        let message = format!("no neighbor is of the template {}: {there}", named.name);
+        warnings.push(warning(resource, named.line, &named.path, message));
+    }
+}
+
+/// Who is under a policy.
+struct Users<'v> {
+    peers: Vec<Peer<'v>>,
+    on_import: bool,
+    on_export: bool,
+}
+
+/// What a neighbor may be, as policies see it.
+struct Peer<'v> {
+    address: IpPrefix,
+    asns: RangeInclusive<u32>,
+    internal: bool,
+    external: bool,
+    template: Option<&'v str>,
+}
+
+impl<'v> Users<'v> {
+    fn of(name: &Arc<str>, view: &'v View<'_>) -> Users<'v> {
+        let mut users = Users {
+            peers: Vec::new(),
+            on_import: false,
+            on_export: false,
+        };
+        for spec in &view.peering.neighbors {
+            let on_import = matches!(&spec.import, Import::Policy(of) if of.name() == name);
+            let on_export = matches!(&spec.export, Export::Policy(of) if of.name() == name);
+            if on_import || on_export {
+                users.peers.push(Peer::of(spec, view));
+            }
+            users.on_import |= on_import;
+            users.on_export |= on_export;
+        }
+        users
+    }
+}
+
+impl<'v> Peer<'v> {
+    fn of(spec: &'v NeighborSpec, view: &View<'_>) -> Peer<'v> {
+        let address = match spec.whom {
+            Whom::Address(address) => host_prefix(address.ip()),
+            Whom::Prefix(prefix) => prefix,
+            Whom::DefaultGateways(family) => whole(family),
+        };
+        // Each node may be of another AS.
+        let nodes = view.peering.nodes.values();
+        let local_asns = match spec.local_asn {
+            Some(asn) => vec![asn],
+            None => {
+                let own = nodes.filter_map(|node| node.local_asn);
+                own.chain(view.peering.local_asn).collect()
+            }
+        };
+        let (first, last) = (local_asns.iter().min(), local_asns.iter().max());
+        let all = 1..=u32::MAX;
+        let (asns, internal, external) = match spec.peer_asn {
+            PeerAsn::Any => (all, true, true),
+            PeerAsn::External => (all, false, true),
+            PeerAsn::Internal => {
+                let own = first.zip(last).map_or(all, |(first, last)| *first..=*last);
+                (own, true, false)
+            }
+            PeerAsn::Number(asn) => (
+                asn..=asn,
+                local_asns.contains(&asn),
+                local_asns.iter().any(|own| *own != asn),
+            ),
+        };
+        Peer {
+            address,
+            asns,
+            internal,
+            external,
+            template: spec.template.as_deref(),
+        }
+    }
+
+    fn may_be(&self, asked: &NeighborMatch) -> bool {
+        let at = |of: &IpPrefix| of.contains(self.address) || self.address.contains(*of);
+        let of_asns = |asns: &RangeInclusive<u32>| {
+            asns.start() <= self.asns.end() && self.asns.start() <= asns.end()
+        };
+        let of_kind = |kind: &PeerKind| match kind {
+            PeerKind::Internal => self.internal,
+            PeerKind::External => self.external,
+        };
+        let of_template = |name: &Arc<str>| Some(&**name) == self.template;
+        (asked.addresses.is_empty() || asked.addresses.iter().any(at))
+            && (asked.asns.is_empty() || asked.asns.iter().any(of_asns))
+            && (asked.kinds.is_empty() || asked.kinds.iter().any(of_kind))
+            && (asked.templates.is_empty() || asked.templates.iter().any(of_template))
+    }
+}
+
+fn whole(family: Family) -> IpPrefix {
+    match family {
+        Family::Ipv4Unicast => IpPrefix::V4(Ipv4Prefix::masked(Ipv4Addr::UNSPECIFIED, 0)),
+        Family::Ipv6Unicast => IpPrefix::V6(Ipv6Prefix::masked(Ipv6Addr::UNSPECIFIED, 0)),
+    }
+}
+
+fn why(
+    statement: &Statement,
+    users: &Users<'_>,
+    view: &View<'_>,
+    templates: &BTreeSet<&str>,
+    looks: &mut usize,
+) -> Option<String> {
+    let asked = &statement.matches;
+    let states = &asked.validation;
+    if view.peering.rpki.caches.is_empty()
+        && !states.is_empty()
+        && !states.contains(&Validation::NotFound)
+    {
+        let why = "spec.bgpPeering.rpki names no caches, without which every route is NotFound";
+        return Some(why.into());
+    }
+    if let Some(sources) = asked.sources
+        && users.on_import
+        && !users.on_export
+        && !sources.meets(Sources::RECEIVED)
+    {
+        let why = "neighbors name the policy as import alone, and what comes in is Received";
+        return Some(why.into());
+    }
+    let neighbors = asked.neighbors.as_ref()?;
+    let named = &neighbors.templates;
+    let is_said = !named.is_empty() && !named.iter().any(|of| templates.contains(&**of));
+    if is_said || users.peers.is_empty() {
+        return None;
+    }
+    let lists = neighbors.addresses.len() + neighbors.asns.len() + named.len() + 1;
+    let cost = users.peers.len().saturating_mul(lists);
+    *looks = looks.checked_sub(cost)?;
+    if users.peers.iter().any(|peer| peer.may_be(neighbors)) {
+        return None;
+    }
+    let under = match users.peers.len() {
+        1 => "the one neighbor that names the policy is not".to_owned(),
+        count => format!("none of the {count} neighbors that name the policy is"),
+    };
+    Some(format!("{under} as its `neighbors` say"))
+}
