@@ -228,6 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_many_miss_is_told_once() {
+        let many = "templates: {tor: {peerASN: 65002, authPasswordFile: /none}}\n    neighbors: [\n    \
+            {template: tor, peerAddress: 10.0.0.6},\n    {template: tor, peerAddress: 10.0.0.7},\n    \
+            {template: tor, peerAddress: 10.0.0.8}]";
+        let config = CONFIG.replace("neighbors: [{peerAddress: 10.0.0.6, peerASN: 65001}]", many);
+        let checked = check_files(&[("c.yaml", &config)]);
+        let said = said(&checked);
+        let expected = "/c.yaml:10: warning: spec.bgpPeering.neighbors[0]: 10.0.0.6 and 2 more stay \
+                        idle: the file /none can't be read";
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(checked.faults.len(), 1, "{said}");
+    }
+
+    #[test]
     fn without_settings_or_directory() {
         let checked = check_files(&[("p.yaml", POLICY)]);
         assert!(said(&checked).contains("there is no valid CiliumConfig"));

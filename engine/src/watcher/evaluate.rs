@@ -74,6 +74,7 @@ pub fn evaluate(
     let mut policies = Policies::new(in_force, standing);
     let mut neighbors = BTreeMap::new();
     let mut dynamic_neighbors = BTreeMap::new();
+    let mut idle: BTreeMap<Arc<str>, Vec<&NeighborSpec>> = BTreeMap::new();
     for (spec, whom) in found(&view, gateways, &mut warnings) {
         let neighbor = Neighbor {
             import: policies.import(&view, spec, &mut warnings),
@@ -81,8 +82,7 @@ pub fn evaluate(
             ..neighbor(&view, (spec, whom), host, options)
         };
         if let Password::Missing(why) = &neighbor.password {
-            let at = (spec.line, spec.path.to_string());
-            warnings.push(warning(&view, at, format!("stays idle: {why}")));
+            idle.entry(Arc::clone(why)).or_default().push(spec);
         }
         match whom {
             Found::At(address) => {
@@ -100,6 +100,7 @@ pub fn evaluate(
             }
         }
     }
+    warn_of_idle(&view, &idle, &mut warnings);
     // What many neighbors have from one template is said once, not for each of them.
     let mut said = HashSet::new();
     warnings.retain(|warning| said.insert(warning.clone()));
@@ -144,6 +145,25 @@ fn warn_of_empty_allow(view: &View<'_>, warnings: &mut Vec<Fault>) {
                        may be announced";
         let at = (view.config.line, view.settings_path("guard.allow"));
         warnings.push(warning(view, at, message.into()));
+    }
+}
+
+/// Neighbors without their keys: once for each reason, where the first of them is written, however
+/// many have it from one template.
+fn warn_of_idle(
+    view: &View<'_>,
+    idle: &BTreeMap<Arc<str>, Vec<&NeighborSpec>>,
+    warnings: &mut Vec<Fault>,
+) {
+    for (why, specs) in idle {
+        let Some((first, more)) = specs.split_first() else {
+            continue;
+        };
+        let message = match more.len() {
+            0 => format!("stays idle: {why}"),
+            more => format!("{} and {more} more stay idle: {why}", first.whom),
+        };
+        warnings.push(warning(view, (first.line, first.path.to_string()), message));
     }
 }
 
