@@ -70,6 +70,17 @@ pub(super) struct Changed {
 }
 
 impl Changed {
+    /// All that there is to change.
+    pub(super) const EVERYTHING: Changed = Changed {
+        next_hop: true,
+        as_path: true,
+        med: true,
+        local_preference: true,
+        standard: true,
+        large: true,
+        extended: true,
+    };
+
     /// And what this changes.
     pub(super) fn and(self, set: &Set) -> Changed {
         Changed {

@@ -180,6 +180,11 @@ fn policy(statements: Vec<Statement>) -> RoutePolicy {
     }
 }
 
+/// What is said of statements that can never be met.
+fn never(policy: &RoutePolicy) -> Vec<(usize, String)> {
+    never_matching(policy, &std::collections::BTreeSet::new())
+}
+
 #[test]
 fn a_missing_policy_rejects_everything_and_says_so() {
     let missing = Policy::missing(&"gone".into());

@@ -4,6 +4,8 @@
 //! they decide is covered by one of them (`coverage`) or by several together (`cut`). Invariant: a
 //! statement that can be met is never named.
 
+use std::collections::BTreeSet;
+
 use super::as_path::AsPathRegex;
 use super::coverage::{Changed, Coverage, excludes, ranges};
 use super::cut::Left;
@@ -38,8 +40,9 @@ struct Look<'p> {
     before: Vec<Before<'p>>,
 }
 
-/// The statements that can never be met, by place, and why.
-pub fn never_matching(policy: &RoutePolicy) -> Vec<(usize, String)> {
+/// The statements that can never be met, by place, and why. Of those in places that could not be read
+/// as they are meant nothing is said, and whatever they might do is reckoned with.
+pub fn never_matching(policy: &RoutePolicy, unread: &BTreeSet<usize>) -> Vec<(usize, String)> {
     let mut all = Vec::new();
     let mut look = Look {
         policy,
@@ -48,6 +51,10 @@ pub fn never_matching(policy: &RoutePolicy) -> Vec<(usize, String)> {
         before: Vec::new(),
     };
     for (place, statement) in policy.statements.iter().enumerate() {
+        if unread.contains(&place) {
+            look.pass_unread();
+            continue;
+        }
         match look.never(statement) {
             Some(why) => all.push((place, why)),
             None => look.pass(statement),
@@ -71,6 +78,15 @@ impl<'p> Look<'p> {
             for before in &mut self.before {
                 before.changed = before.changed.and(&statement.set);
             }
+        }
+    }
+
+    /// Goes on behind one of which nothing is known: it may change everything.
+    fn pass_unread(&mut self) {
+        let decides = |before: &Before<'_>| before.statement.action != Action::Next;
+        self.before.retain(decides);
+        for before in &mut self.before {
+            before.changed = Changed::EVERYTHING;
         }
     }
 

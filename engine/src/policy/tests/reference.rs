@@ -302,7 +302,7 @@ fn runs_as_the_reference(policy: &RoutePolicy, sets: &[Route], prefixes: &[IpPre
         .map(|of| of.hits)
         .collect();
     assert_eq!(counted, met);
-    for (place, why) in never_matching(policy) {
+    for (place, why) in never(policy) {
         assert_eq!(met[place], 0, "met, though {why}");
     }
 }

@@ -371,7 +371,7 @@ fn nothing_meets_what_is_said_never_to_be_met() {
     let mut found = [0usize; 3];
     for _ in 0..POLICIES {
         let policy = policies.new_tree(&mut runner).unwrap().current();
-        let never = never_matching(&policy);
+        let never = never(&policy);
         for (_, why) in &never {
             let kind = match why {
                 _ if why.contains("together") => 2,

@@ -27,7 +27,7 @@ fn standard_match(any: &[&str], all: &[&str], none: &[&str]) -> Match {
 fn of_the_last(mut before: Vec<Statement>, last: Match) -> Option<String> {
     before.push(statement("last", last, Action::Accept));
     let place = before.len() - 1;
-    let mut found = never_matching(&policy(before));
+    let mut found = never(&policy(before));
     assert!(found.iter().all(|(of, _)| *of == place), "{found:?}");
     found.pop().map(|(_, why)| why)
 }
@@ -307,7 +307,7 @@ fn what_several_statements_cover_together_is_found() {
     // What a `not` leaves out is taken away too.
     let mut last = statement("last", Match::default(), Action::Accept);
     last.not = Some(v6);
-    let found = never_matching(&policy(vec![rejects("a", v4), last]));
+    let found = never(&policy(vec![rejects("a", v4), last]));
     assert_eq!(
         found[0].1,
         "statement a decides all of its routes before, but for those of its `not`"
@@ -381,11 +381,36 @@ fn large_policies_are_looked_at_within_a_bound() {
         name: "big".into(),
         ranges: big,
     }];
-    let found = never_matching(&all);
+    let found = never(&all);
     assert_eq!(found.len(), 999, "{:?}", found.first());
     // Without the set in front, each of the others is compared with each.
     all.statements.remove(0);
     all.statements.push(accept(1001, customer(997)));
-    let found = never_matching(&all);
+    let found = never(&all);
     assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn what_could_not_be_read_may_be_anything() {
+    let med = with(|m| m.med = Some(5..=5));
+    let high = with(|m| m.med = Some(100..=u32::MAX));
+    let mut sets = statement("sets", Match::default(), Action::Next);
+    sets.set.med = Some(SetMed::Value(50));
+    let family = with(|m| m.families = [Family::Ipv4Unicast].into_iter().collect());
+    let statements = vec![
+        statement("by med", med.clone(), Action::Reject),
+        statement("by family", family.clone(), Action::Reject),
+        sets,
+        statement("unread", Match::default(), Action::Accept),
+        statement("med again", med, Action::Accept),
+        statement("family again", family, Action::Accept),
+        statement("high", high, Action::Accept),
+    ];
+    let places = |unread: &[usize]| -> Vec<usize> {
+        let unread = unread.iter().copied().collect();
+        let found = never_matching(&policy(statements.clone()), &unread);
+        found.into_iter().map(|(place, _)| place).collect()
+    };
+    assert_eq!(places(&[]), [4, 5, 6]);
+    assert_eq!(places(&[3]), [5]);
 }

@@ -23,7 +23,7 @@ fn statements_that_nothing_can_meet_are_found() {
     };
     let mut nothing = accept("nothing", Match::default());
     nothing.not = Some(Match::default());
-    let found = never_matching(&policy(vec![
+    let found = never(&policy(vec![
         accept("a", med.clone()),
         accept("b", med),
         accept("c", clash),
@@ -211,7 +211,7 @@ fn what_an_earlier_statement_covers_is_found() {
         for action in [Action::Accept, Action::Reject, Action::Next] {
             let first = statement("wide", wide.clone(), action);
             let rest = statement("late", late.clone(), Action::Next);
-            let found = never_matching(&policy(vec![first, rest]));
+            let found = never(&policy(vec![first, rest]));
             let expected = covered && action != Action::Next;
             assert_eq!(!found.is_empty(), expected, "{what}, {action:?}: {found:?}");
         }
@@ -233,7 +233,7 @@ fn what_a_statement_leaves_out_or_changes_in_between_counts() {
         of
     };
     let places = |statements: Vec<Statement>| -> Vec<usize> {
-        let found = never_matching(&policy(statements));
+        let found = never(&policy(statements));
         found.into_iter().map(|(place, _)| place).collect()
     };
     // Its own `not` is wider.
@@ -311,7 +311,7 @@ fn paths_that_cannot_be_of_their_length_or_origin_are_found() {
             origin_asns: origins,
             ..Match::default()
         };
-        let found = never_matching(&policy(vec![statement("s", asked, Action::Accept)]));
+        let found = never(&policy(vec![statement("s", asked, Action::Accept)]));
         assert_eq!(found.is_empty(), why.is_empty(), "{texts:?}: {found:?}");
         assert!(
             found.iter().all(|(_, said)| said.contains(why)),

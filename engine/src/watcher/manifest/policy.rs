@@ -2,7 +2,7 @@
 //!
 //! Conditions are in `policy_match`, changes in `policy_set`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fields::{Field, Fields};
@@ -24,9 +24,21 @@ pub(super) struct Sets {
     sets: Vec<PrefixSet>,
     places: BTreeMap<Arc<str>, u16>,
     templates: Vec<Mention>,
+    /// The places of those that have a fault.
+    faulty: BTreeSet<u16>,
 }
 
 impl Sets {
+    /// Whether the sets that a statement names are all as they are meant.
+    fn are_whole(&self, statement: &Statement) -> bool {
+        let parts = [Some(&statement.matches), statement.not.as_ref()];
+        let mut named = parts
+            .into_iter()
+            .flatten()
+            .flat_map(|part| &part.prefix_sets);
+        named.all(|set| !self.faulty.contains(set))
+    }
+
     /// The place of a set; the one that is built in joins the others when it is named.
     pub(super) fn place(&mut self, field: &Field<'_>, report: &mut Report) -> Option<u16> {
         let name = field.name(report)?;
@@ -91,8 +103,6 @@ pub(super) fn policy(
         .and_then(|field| field.list(report))
         .unwrap_or_default();
     fields.close_strictly(report);
-    let mut statements: Vec<Statement> = Vec::with_capacity(written.len());
-    let mut names: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     if written.len() > STATEMENTS_MAX {
         let count = written.len();
         spec.fault(
@@ -101,28 +111,17 @@ pub(super) fn policy(
         );
         return None;
     }
-    let faults_before = report.faults();
-    for field in &written {
-        let Some(statement) = statement(field, &mut sets, report) else {
-            continue;
-        };
-        if let Some(line) = names.insert(Arc::clone(&statement.name), field.line) {
-            let message = format!(
-                "the name {} is already taken in line {line}: each statement has its own",
-                statement.name
-            );
-            field.fault(report, message);
-        }
-        statements.push(statement);
-    }
+    let (statements, unread) = statements(&written, &mut sets, report);
     let policy = RoutePolicy {
         name: Arc::clone(name),
         sets: sets.sets,
         statements,
         default_accepts: default.unwrap_or(false),
     };
-    if report.faults() == faults_before {
-        warn(&policy, &written, report);
+    for (place, why) in never_matching(&policy, &unread) {
+        if let Some(field) = written.get(place) {
+            field.warn(report, format!("the statement can never match: {why}"));
+        }
     }
     let places = PolicyPlaces {
         statements: written.iter().map(place).collect(),
@@ -138,11 +137,47 @@ fn place(field: &Field<'_>) -> Place {
     }
 }
 
-fn warn(policy: &RoutePolicy, written: &[Field<'_>], report: &mut Report) {
-    for (place, why) in never_matching(policy) {
-        if let Some(field) = written.get(place) {
-            field.warn(report, format!("the statement can never match: {why}"));
+/// The statements, and the places of those that have a fault, or name a set that has one.
+fn statements(
+    written: &[Field<'_>],
+    sets: &mut Sets,
+    report: &mut Report,
+) -> (Vec<Statement>, BTreeSet<usize>) {
+    let mut statements = Vec::with_capacity(written.len());
+    let mut unread = BTreeSet::new();
+    let mut names: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+    for (place, field) in written.iter().enumerate() {
+        let faults_before = report.faults();
+        let read = statement(field, sets, report);
+        let is_whole = report.faults() == faults_before;
+        if !(is_whole && read.as_ref().is_some_and(|of| sets.are_whole(of))) {
+            unread.insert(place);
         }
+        let Some(statement) = read else {
+            // It keeps its place.
+            statements.push(nothing());
+            continue;
+        };
+        if let Some(line) = names.insert(Arc::clone(&statement.name), field.line) {
+            let message = format!(
+                "the name {} is already taken in line {line}: each statement has its own",
+                statement.name
+            );
+            field.fault(report, message);
+        }
+        statements.push(statement);
+    }
+    (statements, unread)
+}
+
+/// A statement that does nothing.
+fn nothing() -> Statement {
+    Statement {
+        name: "".into(),
+        matches: Match::default(),
+        not: None,
+        set: Set::default(),
+        action: Action::Next,
     }
 }
 
@@ -151,6 +186,7 @@ fn prefix_sets(fields: &mut Fields<'_>, report: &mut Report) -> Sets {
         sets: Vec::new(),
         places: BTreeMap::new(),
         templates: Vec::new(),
+        faulty: BTreeSet::new(),
     };
     let Some(all) = fields.get("prefixSets") else {
         return sets;
@@ -171,10 +207,15 @@ fn prefix_sets(fields: &mut Fields<'_>, report: &mut Report) -> Sets {
             );
             break;
         }
-        sets.add(PrefixSet {
+        let faults_before = report.faults();
+        let set = PrefixSet {
             name: name.into(),
             ranges: ranges(&field, report),
-        });
+        };
+        if report.faults() > faults_before {
+            sets.faulty.insert(sets.sets.len() as u16);
+        }
+        sets.add(set);
     }
     sets
 }

@@ -268,6 +268,41 @@ fn expressions_that_no_path_is_like_are_warnings_with_their_line() {
 }
 
 #[test]
+fn what_can_never_match_is_said_beside_other_faults() {
+    let of = |spec: &str| {
+        let contents = with_spec(spec);
+        assert!(contents.resources.is_empty(), "taken: {spec}");
+        let mut warnings = said(&contents);
+        warnings.retain(|line| line.contains("never match"));
+        warnings
+    };
+    let found = of(
+        "statements:\n- {name: a, action: Accept, match: {med: {max: 9}}}\n\
+         - {name: b, action: Drop, match: {origins: [IGP]}}\n\
+         - {action: Next}\n\
+         - {name: c, action: Accept, match: {med: {max: 5}}}\n\
+         - {name: d, action: Accept, match: {origins: [IGP]}}\n\
+         - {name: e, action: Accept, match: {origins: [IGP]}}",
+    );
+    assert_eq!(
+        found,
+        [
+            "f.yaml:11: warning: spec.statements[5]: the statement can never match: statement d \
+             decides all of its routes before"
+        ]
+    );
+    // A set that was not read whole may hold more than what was.
+    let found = of(
+        "prefixSets: {s: [10.0.0.1/8, 10.1.0.0/16], t: [10.1.0.0/16]}\nstatements:\n\
+         - {name: a, action: Accept, match: {prefixes: [10.1.0.0/16]}}\n\
+         - {name: b, action: Accept, match: {prefixSets: [s]}}\n\
+         - {name: c, action: Accept, match: {prefixSets: [t]}}",
+    );
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("spec.statements[2]"), "{found:?}");
+}
+
+#[test]
 fn two_hundred_thousand_prefixes_are_read() {
     let mut spec = String::from(
         "statements: [{name: a, action: Accept, match: {prefixSets: [big]}}]\nprefixSets:\n  big:\n",
