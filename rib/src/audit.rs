@@ -45,9 +45,12 @@ impl Rib {
                 );
                 self.audit_paths(&paths, pinned);
                 // Selection may have changed, and the slot not have been looked at since.
-                let chosen = [false, true].map(|always_compare_med| {
-                    let selection = Selection { always_compare_med };
-                    let best = self.select_by(selection, &paths, pinned);
+                let chosen = [0, 1, 2, 3].map(|settings| {
+                    let selection = Selection {
+                        always_compare_med: settings & 1 != 0,
+                        prefer_existing_external: settings & 2 != 0,
+                    };
+                    let best = self.select_by(selection, &paths, snapshot.best(), pinned);
                     best.map(|best| paths[best])
                 });
                 assert!(

@@ -1,6 +1,7 @@
 //! Best path selection: RFC 4271 §9.1.2.2 with the steps that RFC 4456 §9 adds.
 //!
-//! A pure function of the *set* of paths: no order of arrival, no current best, no clock. That is
+//! A pure function of the *set* of paths, unless an operator asks for the best path that stands to count
+//! (RFC 5004): no order of arrival, no current best, no clock. That is
 //! the invariant that makes every speaker of this engine, and every replay, agree; it is why MED,
 //! which compares only paths of one neighbor AS and so is no ordering of all paths, comes as a step
 //! that removes paths from the set, before the steps that order what is left.
@@ -15,7 +16,8 @@
 // does not count.
 // RFC-DONE 4451 §3.3: Where the settings ask for it (`alwaysCompareMED`), between all neighbor ASes.
 // RFC-LEFT 4271 §9.1.2.1: Whether a next hop can be resolved is not asked; all count as reachable.
-// RFC-LEFT 5004 §3: The external path that stands is not preferred: order does not count.
+// RFC-DONE 5004 §3: The external path that stands stays before others as good, where the settings ask for
+// it (`preferExistingExternal`); without it order does not count.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -29,6 +31,10 @@ use crate::summary::Summary;
 pub struct Selection {
     /// Compare MED between paths of different neighbor ASes too (RFC 4451 §3.3).
     pub always_compare_med: bool,
+    /// Let the best path that stands, if it is external, stay before others that are external and as
+    /// good up to there, instead of the lowest identifier and address (RFC 5004). What is best then depends
+    /// on the order of arrival.
+    pub prefer_existing_external: bool,
 }
 
 /// A path as selection sees it.
@@ -89,7 +95,60 @@ pub fn select(selection: Selection, candidates: &[Candidate]) -> Option<usize> {
     Some(left.min_by_key(|(_, c)| tie_break(c))?.0)
 }
 
-/// Whether `best`, which [`select`] chose from a set, is its choice still once `gone`, another one
+/// As [`select`], where the candidate at `existing` is the best path that stands, if one does.
+pub fn select_from(
+    selection: Selection,
+    candidates: &[Candidate],
+    existing: Option<usize>,
+) -> Option<usize> {
+    let chosen = select(selection, candidates)?;
+    let existing = existing.filter(|_| selection.prefer_existing_external);
+    existing
+        .and_then(|existing| of_existing(selection, candidates, existing, chosen))
+        .or(Some(chosen))
+}
+
+/// RFC 5004 §3: the best path of the speaker whose path stands, if that one is external and not worse
+/// than the one that was `chosen` but by the steps that tell speakers apart.
+fn of_existing(
+    selection: Selection,
+    candidates: &[Candidate],
+    existing: usize,
+    chosen: usize,
+) -> Option<usize> {
+    let (existing, chosen) = (&candidates[existing], &candidates[chosen]);
+    let preferred = |c: &&Candidate| c.usable && preference(c) == preference(chosen);
+    let others = || candidates.iter().filter(preferred);
+    let beats = |a: &Candidate, b: &Candidate| {
+        a.summary.med < b.summary.med && group(selection, a) == group(selection, b)
+    };
+    let is_left =
+        |c: &Candidate| preferred(&c) && c.external && !others().any(|other| beats(other, c));
+    if !is_left(existing) {
+        return None;
+    }
+    let of_speaker = candidates
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| identifier(c) == identifier(existing) && is_left(c));
+    Some(of_speaker.min_by_key(|(_, c)| tie_break(c))?.0)
+}
+
+/// RFC 5004 §3: between external paths of different speakers the one that stands stays.
+fn stands_before(selection: Selection, existing: &Candidate, other: &Candidate) -> bool {
+    selection.prefer_existing_external
+        && existing.external
+        && other.external
+        && identifier(existing) != identifier(other)
+}
+
+/// The speaker's BGP identifier, or that of the originator (RFC 4456 §9).
+fn identifier(candidate: &Candidate) -> u32 {
+    let originator = candidate.summary.originator_id;
+    originator.map_or(candidate.router_id, u32::from)
+}
+
+/// Whether `best`, which [`select_from`] chose from a set, is its choice still once `gone`, another one
 /// of the set, is taken out. False also where that can't be told from the two.
 pub(crate) fn outlives(selection: Selection, best: &Candidate, gone: &Candidate) -> bool {
     // What goes may have kept others out by its MED: of its own neighbor AS, in which `best`, where
@@ -99,7 +158,7 @@ pub(crate) fn outlives(selection: Selection, best: &Candidate, gone: &Candidate)
         || group(selection, gone) == group(selection, best)
 }
 
-/// Which of the two [`select`] chooses once `new` joins a set from which it chose `best`: whether
+/// Which of the two [`select_from`] chooses once `new` joins a set of which `best` stands: whether
 /// it is `new`. `None`: that can't be told from the two.
 pub(crate) fn overtakes(selection: Selection, best: &Candidate, new: &Candidate) -> Option<bool> {
     if !new.usable {
@@ -110,7 +169,7 @@ pub(crate) fn overtakes(selection: Selection, best: &Candidate, new: &Candidate)
         Ordering::Greater => return Some(false),
         Ordering::Equal => {}
     }
-    let is_first = tie_break(new) < tie_break(best);
+    let is_first = tie_break(new) < tie_break(best) && !stands_before(selection, best, new);
     if group(selection, new) != group(selection, best) {
         // Neither keeps the other out; whether a third one keeps `new` out, only the set tells.
         return if is_first { None } else { Some(false) };
@@ -166,7 +225,7 @@ fn tie_break(candidate: &Candidate) -> (Reverse<bool>, u32, u16, Option<PeerAddr
     let summary = &candidate.summary;
     (
         Reverse(candidate.external),
-        summary.originator_id.map_or(candidate.router_id, u32::from),
+        identifier(candidate),
         summary.cluster_list_length,
         candidate.address,
         candidate.path_id,
@@ -194,8 +253,24 @@ mod tests {
     use std::net::IpAddr;
     use std::net::Ipv4Addr;
 
+    /// With and without MEDs compared between all.
+    const SELECTIONS: [Selection; 2] = [
+        Selection {
+            always_compare_med: false,
+            prefer_existing_external: false,
+        },
+        Selection {
+            always_compare_med: true,
+            prefer_existing_external: false,
+        },
+    ];
+
     /// The steps as the standard words them, each taking out of the set what it says.
-    fn reference(selection: Selection, candidates: &[Candidate]) -> Option<Candidate> {
+    fn reference(
+        selection: Selection,
+        candidates: &[Candidate],
+        existing: Option<Candidate>,
+    ) -> Option<Candidate> {
         fn keep_lowest<K: Ord>(set: &mut Vec<Candidate>, key: impl Fn(&Candidate) -> K) {
             if let Some(lowest) = set.iter().map(&key).min() {
                 set.retain(|candidate| key(candidate) == lowest);
@@ -217,9 +292,19 @@ mod tests {
             })
         });
         keep_lowest(&mut set, |c| !c.external);
+        let left = set.clone();
         keep_lowest(&mut set, |c| {
             c.summary.originator_id.map_or(c.router_id, u32::from)
         });
+        // RFC 5004 §3.
+        if let Some(existing) = existing
+            && selection.prefer_existing_external
+            && existing.external
+            && left.contains(&existing)
+        {
+            set = left;
+            set.retain(|c| identifier(c) == identifier(&existing));
+        }
         keep_lowest(&mut set, |c| c.summary.cluster_list_length);
         keep_lowest(&mut set, |c| c.address);
         keep_lowest(&mut set, |c| c.path_id);
@@ -330,6 +415,7 @@ mod tests {
             assert_eq!(order[best], c);
             let always = Selection {
                 always_compare_med: true,
+                ..Selection::default()
             };
             assert_eq!(order[select(always, &order).unwrap()], c);
         }
@@ -368,11 +454,11 @@ mod tests {
                 path
             })
             .collect();
-        for selection in [false, true].map(|always_compare_med| Selection { always_compare_med }) {
+        for selection in SELECTIONS {
             for a in 0..world.len() {
                 for b in 0..a {
                     for c in 0..b {
-                        let expected = reference(selection, &[world[a], world[b], world[c]]);
+                        let expected = reference(selection, &[world[a], world[b], world[c]], None);
                         for order in [
                             [a, b, c],
                             [a, c, b],
@@ -439,7 +525,7 @@ mod tests {
             kept in prop::collection::vec(any::<bool>(), 8),
             always_compare_med: bool,
         ) {
-            let selection = Selection { always_compare_med };
+            let selection = Selection { always_compare_med, ..Selection::default() };
             if med_decides(selection, set.iter().copied()) {
                 return Ok(());
             }
@@ -466,9 +552,9 @@ mod tests {
             }),
             always_compare_med: bool,
         ) {
-            let selection = Selection { always_compare_med };
+            let selection = Selection { always_compare_med, ..Selection::default() };
             let (set, shuffled) = candidates;
-            let expected = reference(selection, &set);
+            let expected = reference(selection, &set, None);
             let routes = |c: Option<Candidate>| c.map(|c| (tie_break(&c), preference(&c)));
             for order in [set, shuffled] {
                 let best = select(selection, &order).map(|best| order[best]);
@@ -477,22 +563,39 @@ mod tests {
             }
         }
 
+        // RFC-SHOWN 5004 §3
+        #[test]
+        fn an_external_path_that_stands_yields_to_better_ones_only(
+            set in prop::collection::vec(any_candidate(), 1..12),
+            existing in any::<prop::sample::Index>(),
+            (always_compare_med, prefer_existing_external) in any::<(bool, bool)>(),
+        ) {
+            let selection = Selection { always_compare_med, prefer_existing_external };
+            let existing = existing.index(set.len());
+            let expected = reference(selection, &set, Some(set[existing]));
+            let best = select_from(selection, &set, Some(existing)).map(|best| set[best]);
+            let routes = |c: Option<Candidate>| c.map(|c| (tie_break(&c), preference(&c)));
+            prop_assert_eq!(routes(best), routes(expected));
+        }
+
         /// What is told from two paths alone is what the whole set says.
         #[test]
         fn shortcuts_agree_with_the_set(
             set in prop::collection::vec(any_candidate(), 1..8),
             new in any_candidate(),
-            gone in any::<prop::sample::Index>(),
-            always_compare_med: bool,
+            (gone, existing) in any::<(prop::sample::Index, prop::sample::Index)>(),
+            (always_compare_med, prefer_existing_external) in any::<(bool, bool)>(),
         ) {
-            let selection = Selection { always_compare_med };
-            let Some(best) = select(selection, &set) else { return Ok(()) };
+            let selection = Selection { always_compare_med, prefer_existing_external };
+            let existing = Some(existing.index(set.len()));
+            let Some(best) = select_from(selection, &set, existing) else { return Ok(()) };
             let routes = |c: &Candidate| (tie_break(c), preference(c));
             let gone = gone.index(set.len());
             if gone != best && outlives(selection, &set[best], &set[gone]) {
                 let mut left = set.clone();
                 left.remove(gone);
-                let now = select(selection, &left).map(|at| routes(&left[at]));
+                let existing = Some(best - usize::from(gone < best));
+                let now = select_from(selection, &left, existing).map(|at| routes(&left[at]));
                 prop_assert_eq!(now, Some(routes(&set[best])));
             }
             let expected = match overtakes(selection, &set[best], &new) {
@@ -502,7 +605,7 @@ mod tests {
             };
             let mut more = set.clone();
             more.push(new);
-            let now = select(selection, &more).map(|at| routes(&more[at]));
+            let now = select_from(selection, &more, Some(best)).map(|at| routes(&more[at]));
             prop_assert_eq!(now, Some(routes(&expected)));
         }
     }

@@ -11,7 +11,7 @@ use std::mem;
 use codec::Family;
 use smallvec::SmallVec;
 
-use crate::best::{Candidate, Selection, med_decides, outlives, overtakes, select};
+use crate::best::{Candidate, Selection, med_decides, outlives, overtakes, select, select_from};
 use crate::epoch::Pinned;
 use crate::ids::SourceId;
 use crate::path::{PATHS_OF_SOURCE_MAX, Path, PathBuffer, PathFlags};
@@ -300,7 +300,7 @@ impl Rib {
             revision = self.sources.revision();
             let before = slot.load(pinned);
             let paths = before.paths();
-            let best = self.select(&paths, pinned);
+            let best = self.select(&paths, before.best(), pinned);
             if !differs(before.best(), best.map(|best| paths[best])) {
                 continue;
             }
@@ -319,7 +319,7 @@ impl Rib {
         loop {
             let revision = self.sources.revision();
             let paths = before.paths();
-            let best = self.select(&paths, pinned);
+            let best = self.select(&paths, before.best(), pinned);
             if !differs(before.best(), best.map(|best| paths[best])) {
                 return false;
             }
@@ -348,7 +348,7 @@ impl Rib {
     ) -> Option<usize> {
         self.still_best(best, removed, what, pinned)
             .and_then(|best| paths.binary_search_by_key(&best.key(), Path::key).ok())
-            .or_else(|| self.select(paths, pinned))
+            .or_else(|| self.select(paths, best, pinned))
     }
 
     /// The best path after a change, where the one before and what changed tell.
@@ -376,10 +376,16 @@ impl Rib {
         }
     }
 
-    /// The place of the best path among `paths`.
+    /// The place of the best path among `paths`, of which `existing` is the one that stands, if one does:
+    /// then they are in order.
     #[inline]
-    pub(crate) fn select(&self, paths: &[Path], pinned: Pinned<'_>) -> Option<usize> {
-        self.select_by(self.selection(), paths, pinned)
+    pub(crate) fn select(
+        &self,
+        paths: &[Path],
+        existing: Option<Path>,
+        pinned: Pinned<'_>,
+    ) -> Option<usize> {
+        self.select_by(self.selection(), paths, existing, pinned)
     }
 
     #[inline]
@@ -387,6 +393,7 @@ impl Rib {
         &self,
         selection: Selection,
         paths: &[Path],
+        existing: Option<Path>,
         pinned: Pinned<'_>,
     ) -> Option<usize> {
         match paths {
@@ -397,7 +404,9 @@ impl Rib {
                     .iter()
                     .map(|path| self.candidate(path, pinned))
                     .collect();
-                select(selection, &candidates)
+                let existing = existing.filter(|_| selection.prefer_existing_external);
+                let place = |path: Path| paths.binary_search_by_key(&path.key(), Path::key).ok();
+                select_from(selection, &candidates, existing.and_then(place))
             }
         }
     }

@@ -47,7 +47,7 @@ mod writer;
 pub use crossbeam_epoch::{Collector, Guard};
 
 pub use attributes::Attributes;
-pub use best::{Candidate, Selection, select};
+pub use best::{Candidate, Selection, select, select_from};
 pub use change::OpenChange;
 pub use id_set::IdSet;
 pub use ids::{AttributeId, Full, PrefixId, ShardId, ShardMask, SourceId};

@@ -53,6 +53,7 @@ pub struct Rib {
     shards: u8,
     /// How best paths are chosen.
     always_compare_med: AtomicBool,
+    prefer_existing_external: AtomicBool,
     collector: Collector,
     /// The collector is the one that `crossbeam_epoch::pin` pins.
     collector_is_default: bool,
@@ -99,6 +100,7 @@ impl Rib {
                 .collect(),
             shards: options.shards,
             always_compare_med: AtomicBool::new(options.selection.always_compare_med),
+            prefer_existing_external: AtomicBool::new(options.selection.prefer_existing_external),
             collector,
             collector_is_default,
             writers: AtomicU64::new(0),
@@ -141,6 +143,7 @@ impl Rib {
         Selection {
             // Relaxed: who is told of another one afterwards, by whatever way, reads that.
             always_compare_med: self.always_compare_med.load(Ordering::Relaxed),
+            prefer_existing_external: self.prefer_existing_external.load(Ordering::Relaxed),
         }
     }
 
@@ -148,8 +151,14 @@ impl Rib {
     /// then to call [`RibWriter::reselect`] for every id: what it chose before it was told, and what
     /// others made of that, is chosen anew by itself.
     pub fn set_selection(&self, selection: Selection) {
-        let always = selection.always_compare_med;
-        self.always_compare_med.store(always, Ordering::Relaxed);
+        let Selection {
+            always_compare_med,
+            prefer_existing_external,
+        } = selection;
+        let relaxed = Ordering::Relaxed;
+        self.always_compare_med.store(always_compare_med, relaxed);
+        self.prefer_existing_external
+            .store(prefer_existing_external, relaxed);
     }
 
     /// Whether a shard has put in paths of our own of a family at some time. Whoever takes the mark of such a path
@@ -284,9 +293,9 @@ impl Rib {
         self.rank(paths.paths, paths.best, self.pinned(guard))
     }
 
-    /// The best of some paths that were read under this guard, by its place.
+    /// The best of some paths that were read under this guard, by its place. None of them stands.
     pub fn best_of(&self, paths: &[Path], guard: &Guard) -> Option<usize> {
-        self.select(paths, self.pinned(guard))
+        self.select(paths, None, self.pinned(guard))
     }
 
     /// Whether one of these paths, which were read under this guard, may strike another one out by

@@ -327,7 +327,10 @@ impl World {
                 self.reclaim(shard);
             }
             Step::Select { always_compare_med } => {
-                self.selection = Selection { always_compare_med };
+                self.selection = Selection {
+                    always_compare_med,
+                    ..Selection::default()
+                };
                 self.rib.set_selection(self.selection);
                 for family in Family::ALL {
                     let ids = 0..self.rib.id_limit(family) + 1;

@@ -22,7 +22,10 @@ struct Bed {
 
 /// The settings, and what of them the dispatcher tells the table first.
 fn settings(always_compare_med: bool) -> (Delta, Selection) {
-    let selection = Selection { always_compare_med };
+    let selection = Selection {
+        always_compare_med,
+        ..Selection::default()
+    };
     let settings = InstanceSettings {
         selection,
         ..Instance::new(Ipv4Addr::new(10, 0, 0, 5)).settings()

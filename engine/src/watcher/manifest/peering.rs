@@ -115,11 +115,13 @@ fn selection(field: &Field<'_>, report: &mut Report) -> Selection {
     let Some(mut fields) = field.fields(report) else {
         return Selection::default();
     };
-    let always = fields.get("alwaysCompareMED");
-    let always = always.and_then(|field| field.boolean(report));
+    let mut flag = |name| fields.get(name).and_then(|field| field.boolean(report));
+    let always = flag("alwaysCompareMED");
+    let existing = flag("preferExistingExternal");
     fields.close_strictly(report);
     Selection {
         always_compare_med: always.unwrap_or(false),
+        prefer_existing_external: existing.unwrap_or(false),
     }
 }
 

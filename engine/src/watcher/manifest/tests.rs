@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{AddPaths, Client, GracefulRestart, Import, NextHopIpv6, PeerAsn};
+use crate::config::{AddPaths, Client, GracefulRestart, Import, NextHopIpv6, PeerAsn, Selection};
 use crate::watcher::resource::{Auth, BgpPeering, CidrTarget, PodCidrs};
 
 fn read_text(text: &str) -> Contents {
@@ -60,7 +60,8 @@ fn defaults_are_filled_in() {
     let contents = config(NEIGHBOR);
     assert_eq!(said(&contents), [""; 0]);
     let peering = peering(&contents);
-    assert!(peering.enabled && !peering.selection.always_compare_med);
+    assert!(peering.enabled);
+    assert_eq!(peering.selection, Selection::default());
     assert_eq!(peering.listen_port, 179);
     assert_eq!(peering.listen_addresses.len(), 2);
     assert_eq!(peering.advertise.pod_cidrs, PodCidrs::CoveredByPolicy);
@@ -83,7 +84,7 @@ fn defaults_are_filled_in() {
 #[test]
 fn everything_supported_is_taken() {
     let contents = config(
-        "enabled: false\nbestPath: {alwaysCompareMED: true}\nlistenAddresses: [10.0.0.5, '::1']\nlistenPort: 1179\n\
+        "enabled: false\nbestPath: {alwaysCompareMED: true, preferExistingExternal: true}\nlistenAddresses: [10.0.0.5, '::1']\nlistenPort: 1179\n\
          routerID: 192.168.1.1\nlocalASN: 4200000001\n\
          advertise:\n  networkPolicies: Off\n  policySelector: {matchLabels: {a: b}}\n  \
          namespaceSelector: {matchExpressions: [{key: x, operator: Exists}]}\n  podCIDRs: Off\n  \
@@ -107,7 +108,8 @@ fn everything_supported_is_taken() {
     assert_eq!(said(&contents), [""; 0]);
     let peering = peering(&contents);
     assert!(!peering.enabled && !peering.advertise.network_policies);
-    assert!(peering.selection.always_compare_med);
+    let selection = peering.selection;
+    assert!(selection.always_compare_med && selection.prefer_existing_external);
     let attributes = &peering.advertise.attributes;
     assert_eq!(
         attributes.communities,
