@@ -85,6 +85,7 @@ pub(crate) fn draw_results(files: &[PathBuf], figure: Figure, path: &Path) -> Re
         let text = fs::read_to_string(file).map_err(|error| words(&error))?;
         let label = file.file_stem().unwrap_or(file.as_os_str());
         let label = label.to_string_lossy();
+        let before = entries.len();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let result: Value = serde_json::from_str(line).map_err(|error| words(&error))?;
             let entry = entry(&label, &result, figure);
@@ -92,6 +93,9 @@ pub(crate) fn draw_results(files: &[PathBuf], figure: Figure, path: &Path) -> Re
                 let missing = "no results of a scenario, or without that figure (--pid)";
                 words(&io::Error::other(missing))
             })?);
+        }
+        if entries.len() == before {
+            return Err(words(&io::Error::other("no results")));
         }
     }
     let drawn = match varying_argument(&entries) {
@@ -356,7 +360,10 @@ mod tests {
             let words = draw_results(&files, Figure::Cpu, &svg).unwrap_err();
             assert!(words.contains("odd.json"), "{words}");
         }
-        assert!(draw_results(&["/nowhere".into()], Figure::Cpu, &svg).is_err());
+        for nothing in ["/nowhere", "/dev/null"] {
+            let words = draw_results(&[nothing.into()], Figure::Cpu, &svg).unwrap_err();
+            assert!(words.starts_with(nothing), "{words}");
+        }
     }
 
     #[test]

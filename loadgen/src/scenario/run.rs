@@ -1,5 +1,6 @@
 //! One run of a scenario: its routers, its clock, and how it may fail.
 
+use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,11 @@ impl<'c> Run<'c> {
             && ProcessMeter::begin(pid).is_none()
         {
             return Err(Failure::Usage(format!("there is no process {pid}")));
+        }
+        if let Some(path) = &common.svg {
+            // Before minutes of measuring, not behind them.
+            let opened = File::options().create(true).append(true).open(path);
+            opened.map_err(|error| Failure::Usage(format!("--svg {}: {error}", path.display())))?;
         }
         raise_file_limit(routers)?;
         let identities = parties.iter().map(|party| common.identity(party));

@@ -294,6 +294,7 @@ fn what_makes_no_sense_is_refused() {
         "load --internal --route-server",
         "fanout --no-such-thing",
         "fanout --pid 999999999",
+        "fanout --svg /nowhere/run.svg",
     ] {
         let output = run(&format!("{arguments} --target 127.0.0.1:1"));
         assert_eq!(output.status.code(), Some(2), "{arguments}: {output:?}");
