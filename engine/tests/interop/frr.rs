@@ -128,7 +128,15 @@ impl Router for Frr {
 
 fn configuration(spec: &RouterSpec) -> String {
     let (peer, asn) = (spec.peer(), spec.asn);
-    let mut lines = vec![
+    // Behind the networks that it is about, it would count seconds after the start only.
+    let mut lines = vec!["route-map announced permit 1".to_owned()];
+    lines.extend(spec.med.map(|med| format!(" set metric {med}")));
+    if let Some([standard, large, target]) = spec.communities {
+        lines.push(format!(" set community {standard}"));
+        lines.push(format!(" set large-community {large}"));
+        lines.push(format!(" set extcommunity rt {target}"));
+    }
+    lines.extend([
         format!("router bgp {asn}"),
         format!(" bgp router-id {}", spec.id()),
         " no bgp default ipv4-unicast".to_owned(),
@@ -139,7 +147,7 @@ fn configuration(spec: &RouterSpec) -> String {
         format!(" neighbor {peer} timers connect 1"),
         // A route server's AS does not stand in what it passes on.
         format!(" no neighbor {peer} enforce-first-as"),
-    ];
+    ]);
     if spec.graceful {
         lines.push(" bgp graceful-restart".to_owned());
         lines.push(" bgp graceful-restart preserve-fw-state".to_owned());
@@ -170,13 +178,6 @@ fn configuration(spec: &RouterSpec) -> String {
                 .map(|prefix| format!("  network {prefix} route-map announced")),
         );
         lines.push(" exit-address-family".to_owned());
-    }
-    lines.push("route-map announced permit 1".to_owned());
-    lines.extend(spec.med.map(|med| format!(" set metric {med}")));
-    if let Some([standard, large, target]) = spec.communities {
-        lines.push(format!(" set community {standard}"));
-        lines.push(format!(" set large-community {large}"));
-        lines.push(format!(" set extcommunity rt {target}"));
     }
     lines.join("\n") + "\n"
 }
