@@ -107,7 +107,7 @@ const fn offered(
     }
 }
 
-pub(crate) const FEATURES: [Feature; 20] = [
+pub(crate) const FEATURES: [Feature; 21] = [
     of_all("sessions", "Sessions and routes, IPv4 and IPv6"),
     of_all(
         "all capabilities",
@@ -142,6 +142,10 @@ pub(crate) const FEATURES: [Feature; 20] = [
         "Graceful restart over NOTIFICATION (8538)",
         &["bird", "openbgpd", "exabgp"],
     ),
+    Feature {
+        lacks: &["bird", "openbgpd", "exabgp"],
+        ..of_all("hard reset", "Hard Reset (8538)")
+    },
     offered(
         "long-lived restart",
         "Long-lived graceful restart (9494)",

@@ -113,6 +113,12 @@ impl Router for Frr {
         self.vtysh(&[&command]).expect("FRR resets the session");
     }
 
+    fn shut_down(&self) {
+        let shutdown = format!("neighbor {} shutdown", self.peer);
+        self.vtysh(&["configure terminal", "router bgp", &shutdown])
+            .expect("FRR shuts the session down");
+    }
+
     fn ask_refresh(&self) {
         let command = format!("clear bgp ipv4 unicast {} soft in", self.peer);
         self.vtysh(&[&command]).expect("FRR asks again");

@@ -110,6 +110,11 @@ impl Router for Gobgp {
             .expect("GoBGP resets the session");
     }
 
+    fn shut_down(&self) {
+        self.ask(&["neighbor", self.peer, "disable"])
+            .expect("GoBGP shuts the session down");
+    }
+
     fn ask_refresh(&self) {
         self.ask(&["neighbor", self.peer, "softresetin"])
             .expect("GoBGP asks again");

@@ -480,6 +480,55 @@ fn a_notification_takes_nothing_with_frr() {
     our_notification_takes_nothing(RouterKind::Frr);
 }
 
+/// Both keep routes over a NOTIFICATION, but a Hard Reset takes them: the end that either side's operator
+/// makes of the session. Restart times are longer than anything is waited for here.
+/// `its`: the router knows how to send one; without that its routes stay.
+fn a_hard_reset_takes_all(kind: RouterKind, of_neighbor: &'static str, its: bool) {
+    let Some(lab) = Lab::for_routers(&[kind]) else {
+        return;
+    };
+    let spec = RouterSpec {
+        of_neighbor,
+        ..spec()
+    };
+    let router = kind.start(&lab, &spec);
+    let daemon = settled(&lab, &*router);
+    let file = daemon.manifests().join("config.yaml");
+    let text = std::fs::read_to_string(file).expect("the configuration is there");
+    let (without, _) = text.split_once("    - {peer").expect("a neighbor");
+    daemon.write(
+        "config.yaml",
+        &without.replace("neighbors:", "neighbors: []"),
+    );
+    router.wait_for(&[]);
+
+    daemon.write("config.yaml", &text);
+    daemon.wait_established(ROUTER_V4);
+    daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
+    router.shut_down();
+    daemon.wait_for_error(ROUTER_V4, &["Administrative Shutdown"]);
+    if its {
+        daemon.wait_for_prefixes(&["routes", "available"], &OURS);
+    } else {
+        assert_eq!(stale_routes(&daemon), Ok(THEIRS.len()));
+    }
+}
+
+// RFC-SHOWN 8538 §3.1
+// INTEROP frr: hard reset
+#[test]
+fn a_hard_reset_takes_all_with_frr() {
+    a_hard_reset_takes_all(RouterKind::Frr, " bgp hard-administrative-reset", true);
+}
+
+// RFC-SHOWN 8538 §3.1
+// INTEROP gobgp: hard reset out
+// INTEROP-LACKS gobgp: hard reset in: sends none, but a plain Cease, so that its routes stay when it is shut down
+#[test]
+fn a_hard_reset_takes_all_with_gobgp() {
+    a_hard_reset_takes_all(RouterKind::Gobgp, "", false);
+}
+
 /// What a scripted peer offers: both families kept over a NOTIFICATION too.
 fn offers(restarting: bool) -> [Capability; 1] {
     let families = Family::ALL.map(|family| GracefulRestartFamily {

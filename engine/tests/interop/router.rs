@@ -97,6 +97,11 @@ pub(crate) trait Router: Sync {
         panic!("nobody has this router reset the session");
     }
 
+    /// Has it shut the session down, as its operator would.
+    fn shut_down(&self) {
+        panic!("nobody has this router shut the session down");
+    }
+
     /// Has it ask ringbgp for its routes again.
     fn ask_refresh(&self) {
         panic!("nobody has this router ask");
