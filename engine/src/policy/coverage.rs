@@ -51,6 +51,10 @@ pub(super) type Gaps = SmallVec<[Aspect; 2]>;
 /// Gaps that are told; of more nothing follows.
 const GAPS_MAX: usize = 2;
 
+/// What it takes to compare two conditions, beside the elements of their lists.
+const GAPS_COST: usize = 4;
+const APART_COST: usize = 4;
+
 /// Ranges of a set that are compared one by one; more are looked up.
 const COMPARED_MAX: usize = 32;
 
@@ -58,7 +62,7 @@ const COMPARED_MAX: usize = 32;
 const PAIRS_MAX: usize = 256;
 
 /// What statements change: what asks for it may hold before and not behind them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     next_hop: bool,
     as_path: bool,
@@ -109,6 +113,53 @@ impl Changed {
     }
 }
 
+impl Aspect {
+    /// All, those last that take longest to compare.
+    const ALL: [Aspect; 17] = [
+        Aspect::Sources,
+        Aspect::Med,
+        Aspect::LocalPreference,
+        Aspect::PathLength,
+        Aspect::Origins,
+        Aspect::Validation,
+        Aspect::Kinds,
+        Aspect::Templates,
+        Aspect::PeerAsns,
+        Aspect::Addresses,
+        Aspect::OriginAsns,
+        Aspect::NextHops,
+        Aspect::Regexes,
+        Aspect::Standard,
+        Aspect::Large,
+        Aspect::Extended,
+        Aspect::Prefix,
+    ];
+}
+
+/// Whether a condition asks for an aspect at all.
+fn asks(of: &Match, aspect: Aspect) -> bool {
+    let neighbors = |asks: fn(&NeighborMatch) -> bool| of.neighbors.as_ref().is_some_and(asks);
+    match aspect {
+        Aspect::Prefix => of.by_prefix || of.families != FamilySet::ALL,
+        Aspect::Addresses => neighbors(|of| !of.addresses.is_empty()),
+        Aspect::PeerAsns => neighbors(|of| !of.asns.is_empty()),
+        Aspect::Kinds => neighbors(|of| !of.kinds.is_empty()),
+        Aspect::Templates => neighbors(|of| !of.templates.is_empty()),
+        Aspect::Sources => of.sources.is_some(),
+        Aspect::Med => of.med.is_some(),
+        Aspect::LocalPreference => of.local_preference.is_some(),
+        Aspect::PathLength => of.as_path_length.is_some(),
+        Aspect::Origins => !of.origins.is_empty(),
+        Aspect::Validation => !of.validation.is_empty(),
+        Aspect::Standard => !of.standard.is_empty(),
+        Aspect::Large => !of.large.is_empty(),
+        Aspect::Extended => !of.extended.is_empty(),
+        Aspect::OriginAsns => !of.origin_asns.is_empty(),
+        Aspect::NextHops => !of.next_hops.is_empty(),
+        Aspect::Regexes => !of.as_path_regexes.is_empty(),
+    }
+}
+
 impl<'p> Coverage<'p> {
     pub(super) fn new(policy: &'p RoutePolicy, comparisons_max: usize) -> Coverage<'p> {
         Coverage {
@@ -124,6 +175,11 @@ impl<'p> Coverage<'p> {
         left.is_some()
     }
 
+    /// How many comparisons are left.
+    pub(super) fn left(&self) -> usize {
+        self.left.get()
+    }
+
     /// Whether all that may be compared has been.
     pub(super) fn is_spent(&self) -> bool {
         self.left.get() == 0
@@ -137,93 +193,57 @@ impl<'p> Coverage<'p> {
     /// In what `wide` may not hold where `narrow` does. None: in too much, or it is not known.
     pub(super) fn gaps(&self, wide: &Match, narrow: &Match) -> Option<Gaps> {
         let mut gaps = Gaps::new();
-        let mut add = |aspect, times: usize| {
-            gaps.extend(std::iter::repeat_n(aspect, times.min(GAPS_MAX + 1)));
-            gaps.len() <= GAPS_MAX
-        };
-        let within_range = |wide, narrow| usize::from(!range(wide, narrow));
-        let few = self.spend(1)
-            && self.neighbors(wide.neighbors.as_ref(), narrow.neighbors.as_ref(), &mut add)
-            && add(Aspect::Sources, usize::from(!sources(wide, narrow)))
-            && add(Aspect::Med, within_range(&wide.med, &narrow.med))
-            && add(
-                Aspect::LocalPreference,
-                within_range(&wide.local_preference, &narrow.local_preference),
-            )
-            && add(
-                Aspect::PathLength,
-                within_range(&wide.as_path_length, &narrow.as_path_length),
-            )
-            && add(
-                Aspect::Origins,
-                self.lacks(&wide.origins, &narrow.origins, |a, b| a == b),
-            )
-            && add(
-                Aspect::Validation,
-                self.lacks(&wide.validation, &narrow.validation, |a, b| a == b),
-            )
-            && add(
-                Aspect::Standard,
-                self.communities(&wide.standard, &narrow.standard),
-            )
-            && add(Aspect::Large, self.communities(&wide.large, &narrow.large))
-            && add(
-                Aspect::Extended,
-                self.communities(&wide.extended, &narrow.extended),
-            )
-            && add(
-                Aspect::OriginAsns,
-                self.lacks(&wide.origin_asns, &narrow.origin_asns, within),
-            )
-            && add(
-                Aspect::NextHops,
-                self.lacks(&wide.next_hops, &narrow.next_hops, contains),
-            )
-            && add(
-                Aspect::Regexes,
-                self.lacks(&wide.as_path_regexes, &narrow.as_path_regexes, |a, b| {
-                    a == b
-                }),
-            )
-            && add(Aspect::Prefix, usize::from(!self.prefixes(wide, narrow)));
-        (few && !self.is_spent()).then_some(gaps)
+        if !self.spend(GAPS_COST) {
+            return None;
+        }
+        for aspect in Aspect::ALL {
+            if !asks(wide, aspect) {
+                continue;
+            }
+            let lacking = self.lacking(wide, narrow, aspect).min(GAPS_MAX + 1);
+            gaps.extend(std::iter::repeat_n(aspect, lacking));
+            if gaps.len() > GAPS_MAX {
+                return None;
+            }
+        }
+        (!self.is_spent()).then_some(gaps)
     }
 
-    /// 0 or 1: of two lists of which one element has to hold, whether one of the narrow one is not
-    /// covered. An empty one asks for nothing.
-    fn lacks<T>(&self, wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> usize {
-        let is_covered = |narrow: &T| wide.iter().any(|wide| covers(wide, narrow));
-        let all = wide.is_empty()
-            || (!narrow.is_empty()
-                && self.spend(wide.len() * narrow.len())
-                && narrow.iter().all(is_covered));
-        usize::from(!all)
-    }
-
-    fn neighbors(
-        &self,
-        wide: Option<&NeighborMatch>,
-        narrow: Option<&NeighborMatch>,
-        add: &mut impl FnMut(Aspect, usize) -> bool,
-    ) -> bool {
-        let Some(wide) = wide else {
-            return true;
-        };
+    /// How many things `wide` asks for of one aspect that `narrow` does not.
+    fn lacking(&self, wide: &Match, narrow: &Match, aspect: Aspect) -> usize {
         let nothing = NeighborMatch::default();
-        let narrow = narrow.unwrap_or(&nothing);
-        add(
-            Aspect::Addresses,
-            self.lacks(&wide.addresses, &narrow.addresses, contains),
-        ) && add(
-            Aspect::PeerAsns,
-            self.lacks(&wide.asns, &narrow.asns, within),
-        ) && add(
-            Aspect::Kinds,
-            self.lacks(&wide.kinds, &narrow.kinds, |a, b| a == b),
-        ) && add(
-            Aspect::Templates,
-            self.lacks(&wide.templates, &narrow.templates, |a, b| a == b),
-        )
+        let wide_neighbors = wide.neighbors.as_ref().unwrap_or(&nothing);
+        let neighbors = narrow.neighbors.as_ref().unwrap_or(&nothing);
+        let covered = match aspect {
+            Aspect::Addresses => {
+                self.all_of(&wide_neighbors.addresses, &neighbors.addresses, contains)
+            }
+            Aspect::PeerAsns => self.all_of(&wide_neighbors.asns, &neighbors.asns, within),
+            Aspect::Kinds => self.all_of(&wide_neighbors.kinds, &neighbors.kinds, same),
+            Aspect::Templates => self.all_of(&wide_neighbors.templates, &neighbors.templates, same),
+            Aspect::Sources => sources(wide, narrow),
+            Aspect::Med => range(&wide.med, &narrow.med),
+            Aspect::LocalPreference => range(&wide.local_preference, &narrow.local_preference),
+            Aspect::PathLength => range(&wide.as_path_length, &narrow.as_path_length),
+            Aspect::Origins => self.all_of(&wide.origins, &narrow.origins, same),
+            Aspect::Validation => self.all_of(&wide.validation, &narrow.validation, same),
+            Aspect::Standard => return self.communities(&wide.standard, &narrow.standard),
+            Aspect::Large => return self.communities(&wide.large, &narrow.large),
+            Aspect::Extended => return self.communities(&wide.extended, &narrow.extended),
+            Aspect::OriginAsns => self.all_of(&wide.origin_asns, &narrow.origin_asns, within),
+            Aspect::NextHops => self.all_of(&wide.next_hops, &narrow.next_hops, contains),
+            Aspect::Regexes => self.all_of(&wide.as_path_regexes, &narrow.as_path_regexes, same),
+            Aspect::Prefix => self.prefixes(wide, narrow),
+        };
+        usize::from(!covered)
+    }
+
+    /// Of two lists of which one element has to hold: each of the narrow one is covered. An empty one
+    /// asks for nothing.
+    fn all_of<T>(&self, wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
+        let is_covered =
+            |narrow: &T| self.spend(wide.len()) && wide.iter().any(|wide| covers(wide, narrow));
+        wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(is_covered))
     }
 
     /// How many of the things that `wide` asks for `narrow` does not.
@@ -232,17 +252,19 @@ impl<'p> Coverage<'p> {
         wide: &CommunityMatch<P>,
         narrow: &CommunityMatch<P>,
     ) -> usize {
-        if wide.is_empty() {
-            return 0;
-        }
-        let count = |of: &CommunityMatch<P>| of.any.len() + of.all.len() + of.none.len();
-        if !self.spend(count(wide) * count(narrow)) {
-            return GAPS_MAX + 1;
-        }
-        let any = usize::from(!implies_any(wide, narrow));
-        let all = wide.all.iter().filter(|wide| !implies_one(*wide, narrow));
-        let none = wide.none.iter().filter(|wide| !implies_no(*wide, narrow));
-        any + all.count() + none.count()
+        let in_any = |narrow: &P| {
+            self.spend(wide.any.len()) && wide.any.iter().any(|wide| wide.covers(narrow))
+        };
+        let any = wide.any.is_empty()
+            || (!narrow.any.is_empty() && narrow.any.iter().all(in_any))
+            || narrow.all.iter().any(in_any);
+        let asked = narrow.any.len() + narrow.all.len();
+        let all = wide.all.iter();
+        let all = all.filter(|wide| !(self.spend(asked) && implies_one(*wide, narrow)));
+        let none = wide.none.iter();
+        let none =
+            none.filter(|wide| !(self.spend(narrow.none.len()) && implies_no(*wide, narrow)));
+        usize::from(!any) + all.chain(none).take(GAPS_MAX + 1).count()
     }
 
     fn prefixes(&self, wide: &Match, narrow: &Match) -> bool {
@@ -308,19 +330,17 @@ impl<'p> Coverage<'p> {
     /// Whether there is no route for which both hold.
     pub(super) fn apart(&self, a: &Match, b: &Match) -> bool {
         let neighbors = a.neighbors.as_ref().zip(b.neighbors.as_ref());
-        let lists =
-            a.next_hops.len() * b.next_hops.len() + a.origin_asns.len() * b.origin_asns.len();
-        self.spend(1 + lists)
+        self.spend(APART_COST)
             && (a.families.intersection(b.families).is_empty()
-                || neighbors.is_some_and(|(a, b)| self.other_neighbors(a, b))
                 || a.sources.zip(b.sources).is_some_and(other_sources)
                 || other_range(&a.med, &b.med)
                 || other_range(&a.local_preference, &b.local_preference)
                 || other_range(&a.as_path_length, &b.as_path_length)
-                || no_common(&a.origins, &b.origins, |a, b| a == b)
-                || no_common(&a.validation, &b.validation, |a, b| a == b)
-                || no_common(&a.origin_asns, &b.origin_asns, overlap)
-                || no_common(&a.next_hops, &b.next_hops, hosts_meet)
+                || self.no_common(&a.origins, &b.origins, same)
+                || self.no_common(&a.validation, &b.validation, same)
+                || neighbors.is_some_and(|(a, b)| self.other_neighbors(a, b))
+                || self.no_common(&a.origin_asns, &b.origin_asns, overlap)
+                || self.no_common(&a.next_hops, &b.next_hops, hosts_meet)
                 || self.other_communities(&a.standard, &b.standard)
                 || self.other_communities(&a.large, &b.large)
                 || self.other_communities(&a.extended, &b.extended)
@@ -328,14 +348,16 @@ impl<'p> Coverage<'p> {
     }
 
     fn other_neighbors(&self, a: &NeighborMatch, b: &NeighborMatch) -> bool {
-        let lists = a.addresses.len() * b.addresses.len()
-            + a.asns.len() * b.asns.len()
-            + a.templates.len() * b.templates.len();
-        self.spend(lists)
-            && (no_common(&a.addresses, &b.addresses, hosts_meet)
-                || no_common(&a.asns, &b.asns, overlap)
-                || no_common(&a.kinds, &b.kinds, |a, b| a == b)
-                || no_common(&a.templates, &b.templates, |a, b| a == b))
+        self.no_common(&a.kinds, &b.kinds, same)
+            || self.no_common(&a.templates, &b.templates, same)
+            || self.no_common(&a.asns, &b.asns, overlap)
+            || self.no_common(&a.addresses, &b.addresses, hosts_meet)
+    }
+
+    /// Of two lists of which one element has to hold: none of the one meets any of the other.
+    fn no_common<T>(&self, a: &[T], b: &[T], meet: impl Fn(&T, &T) -> bool) -> bool {
+        let meets = |a: &T| b.iter().any(|b| meet(a, b));
+        !a.is_empty() && !b.is_empty() && self.spend(a.len() * b.len()) && !a.iter().any(meets)
     }
 
     fn other_communities<P: Pattern>(&self, a: &CommunityMatch<P>, b: &CommunityMatch<P>) -> bool {
@@ -432,6 +454,10 @@ fn other_sources((a, b): (Sources, Sources)) -> bool {
     apart(a, b) || apart(b, a)
 }
 
+fn same<T: PartialEq>(a: &T, b: &T) -> bool {
+    a == b
+}
+
 pub(super) fn contains(wide: &IpPrefix, narrow: &IpPrefix) -> bool {
     wide.contains(*narrow)
 }
@@ -446,12 +472,6 @@ pub(super) fn within(wide: &RangeInclusive<u32>, narrow: &RangeInclusive<u32>) -
 
 fn overlap(a: &RangeInclusive<u32>, b: &RangeInclusive<u32>) -> bool {
     a.start() <= b.end() && b.start() <= a.end()
-}
-
-/// Of two lists of which one element has to hold: none of the one meets any of the other.
-fn no_common<T>(a: &[T], b: &[T], meet: impl Fn(&T, &T) -> bool) -> bool {
-    let meets = |a: &T| b.iter().any(|b| meet(a, b));
-    !a.is_empty() && !b.is_empty() && !a.iter().any(meets)
 }
 
 fn range(wide: &Option<RangeInclusive<u32>>, narrow: &Option<RangeInclusive<u32>>) -> bool {

@@ -38,9 +38,9 @@ impl Coverage<'_> {
         let by_neighbors = by.neighbors.as_ref().unwrap_or(&nothing);
         match aspect {
             Aspect::Prefix => return self.cut_prefixes(of, by),
-            Aspect::Standard => return cut_communities(&mut of.standard, &by.standard),
-            Aspect::Large => return cut_communities(&mut of.large, &by.large),
-            Aspect::Extended => return cut_communities(&mut of.extended, &by.extended),
+            Aspect::Standard => return self.cut_communities(&mut of.standard, &by.standard),
+            Aspect::Large => return self.cut_communities(&mut of.large, &by.large),
+            Aspect::Extended => return self.cut_communities(&mut of.extended, &by.extended),
             Aspect::Med => return cut_range(&mut of.med, &by.med),
             Aspect::LocalPreference => {
                 return cut_range(&mut of.local_preference, &by.local_preference);
@@ -118,6 +118,42 @@ impl Coverage<'_> {
             false if *list == before => Left::All,
             false => Left::Some,
         }
+    }
+
+    /// What is left fails the one thing that `by` asks for more.
+    fn cut_communities<P: Pattern + Clone>(
+        &self,
+        of: &mut CommunityMatch<P>,
+        by: &CommunityMatch<P>,
+    ) -> Left {
+        let asked = of.any.len() + of.all.len() + 1;
+        if !self.spend((of.none.len() + by.any.len()) * (asked + by.any.len())) {
+            return Left::All;
+        }
+        if !implies_any(by, of) {
+            let new = by.any.iter().filter(|any| !implies_no(*any, of));
+            let new: Vec<P> = new.cloned().collect();
+            if new.is_empty() {
+                return Left::All;
+            }
+            of.none.extend(new);
+        } else if let Some(lacks) = by.all.iter().find(|one| !implies_one(*one, of)) {
+            if implies_no(lacks, of) {
+                return Left::All;
+            }
+            of.none.push(lacks.clone());
+        } else if let Some(has) = by.none.iter().find(|none| !implies_no(*none, of)) {
+            if implies_one(has, of) {
+                return Left::All;
+            }
+            of.all.push(has.clone());
+        }
+        if excludes(&of.none, of) {
+            return Left::Nothing;
+        }
+        let CommunityMatch { any, none, .. } = of;
+        any.retain(|any| !none.iter().any(|none| none.covers(any)));
+        Left::Some
     }
 
     fn cut_prefixes(&self, of: &mut Match, by: &Match) -> Left {
@@ -232,23 +268,4 @@ fn cut_sources(of: &mut Option<Sources>, by: Option<Sources>) -> Left {
         less if less == all => Left::All,
         _ => Left::Some,
     }
-}
-
-/// What fails the one thing that `by` asks for more.
-fn cut_communities<P: Pattern + Clone>(of: &mut CommunityMatch<P>, by: &CommunityMatch<P>) -> Left {
-    if !implies_any(by, of) {
-        of.none.extend(by.any.iter().cloned());
-    } else if let Some(lacks) = by.all.iter().find(|one| !implies_one(*one, of)) {
-        of.none.push(lacks.clone());
-    } else if let Some(has) = by.none.iter().find(|none| !implies_no(*none, of)) {
-        of.all.push(has.clone());
-    } else {
-        return Left::All;
-    }
-    let mut none = std::mem::take(&mut of.none);
-    let is_over = excludes(&none, of);
-    of.any
-        .retain(|any| !none.iter().any(|none| none.covers(any)));
-    of.none.append(&mut none);
-    if is_over { Left::Nothing } else { Left::Some }
 }

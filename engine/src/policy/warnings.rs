@@ -14,7 +14,11 @@ use super::path_grammar::{Grammar, Steps};
 use super::spec::{Action, Match, RoutePolicy, Statement};
 
 /// Comparisons for one policy: past it no more is found, so that a long policy is read quickly.
-const COMPARISONS_MAX: usize = 8_000_000;
+const COMPARISONS_MAX: usize = 12_000_000;
+
+/// Those that are left for single statements: once there are no more, nothing is looked for that several
+/// do together.
+const FOR_SINGLE: usize = 8_000_000;
 
 /// Steps to find out whether an AS_PATH is as lengths, origins and expressions together say.
 const STEPS_MAX: usize = 2_000_000;
@@ -75,8 +79,13 @@ impl<'p> Look<'p> {
             changed: Changed::default(),
         });
         if is_next {
-            for before in &mut self.before {
-                before.changed = before.changed.and(&statement.set);
+            for before in self.before.iter_mut().rev() {
+                let changed = before.changed.and(&statement.set);
+                if changed == before.changed {
+                    // Since those before it all of that has been changed too.
+                    break;
+                }
+                before.changed = changed;
             }
         }
     }
@@ -117,8 +126,11 @@ impl<'p> Look<'p> {
         let setting = self.before.iter();
         let setting = setting.filter(|before| before.statement.action == Action::Next);
         for before in setting.clone() {
+            if self.coverage.is_spent() {
+                return Ok(later.matches.clone());
+            }
             let statement = before.statement;
-            let is_sure = self.coverage.spend(4) && !self.depends(before);
+            let is_sure = !self.depends(before);
             if is_sure && self.coverage.apart(&statement.matches, &later.matches) {
                 continue;
             }
@@ -162,6 +174,9 @@ impl<'p> Look<'p> {
     fn decided(&self, later: &Statement, narrow: Match) -> Option<String> {
         let mut several = Vec::new();
         for before in &self.before {
+            if self.coverage.is_spent() {
+                return None;
+            }
             let statement = before.statement;
             if statement.action == Action::Next || self.depends(before) {
                 continue;
@@ -172,7 +187,8 @@ impl<'p> Look<'p> {
             if gaps.is_empty() && self.leaves_nothing(statement, &narrow, later) {
                 return Some(said(&[&statement.name], false));
             }
-            if several.len() < TOGETHER_MAX && !self.coverage.apart(&statement.matches, &narrow) {
+            let fits = several.len() < TOGETHER_MAX && self.coverage.left() > FOR_SINGLE;
+            if fits && !self.coverage.apart(&statement.matches, &narrow) {
                 several.push(statement);
             }
         }
@@ -198,6 +214,9 @@ impl<'p> Look<'p> {
                 }
             }
             for statement in several {
+                if self.coverage.left() < FOR_SINGLE {
+                    return None;
+                }
                 if !self.leaves_nothing(statement, &rest, later) {
                     continue;
                 }
@@ -213,7 +232,7 @@ impl<'p> Look<'p> {
                     return Some(said(&by, by_not));
                 }
             }
-            if !less || self.coverage.is_spent() {
+            if !less {
                 break;
             }
         }

@@ -383,6 +383,16 @@ fn large_policies_are_looked_at_within_a_bound() {
     }];
     let found = never(&all);
     assert_eq!(found.len(), 999, "{:?}", found.first());
+    // Lists of communities that have nothing in common.
+    let texts = |n: u32| -> Vec<String> { (0..10).map(|m| format!("{n}:{m}")).collect() };
+    let by_community = (0..1000).map(|n| {
+        let texts = texts(n);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        accept(n, standard_match(&texts, &[], &[]))
+    });
+    let mut by_community: Vec<Statement> = by_community.collect();
+    by_community.push(accept(1000, standard_match(&["998:5"], &[], &[])));
+    assert_eq!(never(&policy(by_community)).len(), 1);
     // Without the set in front, each of the others is compared with each.
     all.statements.remove(0);
     all.statements.push(accept(1001, customer(997)));
