@@ -157,7 +157,7 @@ impl Session {
     /// Whether the session is up with a peer whose routes are kept while it restarts.
     pub(super) fn may_restart(&self) -> bool {
         self.graceful()
-            .is_some_and(|graceful| !graceful.families.is_empty())
+            .is_some_and(super::restart::Graceful::may_restart)
     }
 
     // Event 26.

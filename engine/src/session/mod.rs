@@ -235,7 +235,7 @@ impl Session {
         assert!(established <= 1, "two connections are Established");
         let connected = self.connections.iter().flatten().count();
         if established == 1 {
-            let restarts = self.graceful().is_some_and(|g| !g.families.is_empty());
+            let restarts = self.may_restart();
             assert!(
                 connected == 1 || restarts,
                 "a second connection beside the Established one"

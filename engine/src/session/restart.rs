@@ -131,7 +131,7 @@ pub(super) fn negotiate(
             }
         }
     }
-    negotiate_long_lived(config, open, &mut graceful);
+    negotiate_long_lived(config, open, families, &mut graceful);
     Some(graceful)
 }
 
@@ -143,8 +143,13 @@ pub(super) fn offers_long_lived(open: &Open) -> bool {
 }
 
 // RFC-DONE 9494 §4.5: without graceful restart its long-lived form says nothing.
-// RFC-LEFT 9494 §4.2: A family that the long-lived form names, and graceful restart does not, is not kept.
-fn negotiate_long_lived(config: &SessionConfig, open: &Open, graceful: &mut Graceful) {
+// RFC-DONE 9494 §4.2: of a family that only the long-lived form names the restart time is zero.
+fn negotiate_long_lived(
+    config: &SessionConfig,
+    open: &Open,
+    families: FamilySet,
+    graceful: &mut Graceful,
+) {
     let Some(bound) = config.long_lived else {
         return;
     };
@@ -157,7 +162,7 @@ fn negotiate_long_lived(config: &SessionConfig, open: &Open, graceful: &mut Grac
         .next();
     for entry in theirs.into_iter().flatten() {
         let family = Family::from_afi_safi(entry.afi, entry.safi);
-        if let Some(family) = family.filter(|family| graceful.families.contains(*family)) {
+        if let Some(family) = family.filter(|family| families.contains(*family)) {
             let wanted = Duration::from_secs(entry.stale_time.into());
             graceful.long_lived[family.index()] = wanted.min(bound);
             if entry.forwarding {
@@ -188,6 +193,30 @@ pub(super) fn survives(graceful: Option<&Graceful>, ending: &Ending) -> bool {
 
 fn is_hard_reset(notification: &Notification) -> bool {
     notification.code == codec::notification::CEASE && notification.subcode == cease::HARD_RESET
+}
+
+impl Graceful {
+    /// Whether the peer may be back, and its routes be kept until then.
+    pub(super) fn may_restart(&self) -> bool {
+        !self.families.is_empty() || !self.kept().is_empty()
+    }
+
+    /// Families in which the peer's routes are kept, be it for its restart or for long.
+    pub fn kept(&self) -> FamilySet {
+        let lasts = |family: &Family| !self.long_lived[family.index()].is_zero();
+        let restarts = |family: &Family| !self.restart_time_of(*family).is_zero();
+        let all = Family::ALL.into_iter();
+        all.filter(|family| restarts(family) || lasts(family))
+            .collect()
+    }
+
+    /// Within this the peer is back with the routes of a family once it is gone.
+    pub fn restart_time_of(&self, family: Family) -> Duration {
+        match self.families.contains(family) {
+            true => self.restart_time,
+            false => Duration::ZERO,
+        }
+    }
 }
 
 impl Session {

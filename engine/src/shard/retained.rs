@@ -10,8 +10,6 @@
 //! Invariants: a peer has an [`Established`] or a [`Retained`] or neither, never both; what has
 //! nobody who may bring it back is in the instance's queue of removals, with its source.
 
-use std::time::Duration;
-
 use codec::{Family, FamilySet};
 use rib::{IdSet, PrefixId, SourceId};
 
@@ -28,8 +26,8 @@ pub(super) struct Retained {
     /// What it had as its session ended, and what has become of that; of its connection, group and
     /// counters nothing is meant any more.
     pub(super) had: Box<Established>,
-    /// The peer is expected back by then, but for the families that are long-lived.
-    back_by: Time,
+    /// The peer is expected back with the routes of a family by then, if these are not long-lived.
+    back_by: [Time; Family::ALL.len()],
     /// Families whose routes are long-lived by now (RFC 9494).
     long_lived: FamilySet,
 }
@@ -38,7 +36,8 @@ impl Retained {
     /// When something of it is due.
     pub(super) fn until(&self) -> Time {
         let ends = Family::ALL.map(|family| self.family_until(family));
-        ends.into_iter().flatten().min().unwrap_or(self.back_by)
+        let ends = ends.into_iter().flatten().min();
+        ends.or(self.back_by.into_iter().max()).unwrap_or_default()
     }
 
     /// When the time of a family's routes is over, if it has any.
@@ -46,7 +45,7 @@ impl Retained {
         let until = self.had.stale[family.index()].as_ref()?.until;
         match self.long_lived.contains(family) {
             true => Some(until),
-            false => Some(until.min(self.back_by)),
+            false => Some(until.min(self.back_by[family.index()])),
         }
     }
 
@@ -77,11 +76,7 @@ fn kept(neighbor: &Neighbor, graceful: &Graceful) -> FamilySet {
     if neighbor.import == Import::None {
         return FamilySet::NONE;
     }
-    let lasts = |family: &Family| !graceful.long_lived[family.index()].is_zero();
-    match graceful.restart_time {
-        Duration::ZERO => graceful.families.iter().filter(lasts).collect(),
-        _ => graceful.families,
-    }
+    graceful.kept()
 }
 
 impl Shard {
@@ -99,7 +94,7 @@ impl Shard {
         let kept = kept(&peer.neighbor, &graceful);
         let mut retained = Retained {
             had: established,
-            back_by: now + graceful.restart_time,
+            back_by: Family::ALL.map(|family| now + graceful.restart_time_of(family)),
             long_lived: FamilySet::NONE,
         };
         let until = now + peer.neighbor.graceful_restart.stale_time;
@@ -123,7 +118,7 @@ impl Shard {
         );
         peer.retained = Some(Box::new(retained));
         self.peers.arm(id);
-        // Without a restart time it has been away for long at once.
+        // Without a restart time, be it of a family alone, it has been away for long at once.
         self.end_absence(now, id);
     }
 
@@ -151,9 +146,7 @@ impl Shard {
                     true => graceful.long_lived_forwarding,
                     false => graceful.forwarding,
                 };
-                negotiated.families.contains(family)
-                    && graceful.families.contains(family)
-                    && forwarding.contains(family)
+                negotiated.families.contains(family) && forwarding.contains(family)
             });
             if !stands {
                 retained.give_up(instance, family);

@@ -2,7 +2,7 @@
 
 use codec::LongLivedFamily;
 
-use super::restarts::{RESTARTED, RESTARTS, graceful, helper};
+use super::restarts::{HELPS, RESTARTED, RESTARTS, graceful, helper};
 use super::*;
 
 const RESTART_TIME: Duration = Duration::from_secs(100);
@@ -93,6 +93,38 @@ fn without_graceful_restart_its_long_lived_form_says_nothing() {
     bed.establish(alone);
     bed.announce(0..10);
     bed.lose();
+    bed.fresh([]);
+}
+
+/// Graceful restart names no family, so that its time is zero for those of the long-lived form.
+// RFC-SHOWN 9494 §4.2
+#[test]
+fn a_family_that_only_the_long_lived_form_names_is_kept_by_that_at_once() {
+    let told = || {
+        let mut bed = Bed::new(keeper(1000));
+        bed.establish(lasting(&HELPS, 600, false));
+        bed.announce(0..10);
+        bed.announce_with(20..23, &[7, NO_LLGR]);
+        bed.end_of_rib();
+        bed.lose();
+        bed.stale(0..10);
+        assert_eq!(communities(&bed, 3), [rib::LLGR_STALE]);
+        bed
+    };
+    let mut bed = told();
+    bed.pass(Duration::from_secs(599));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+    // Back in time, it brings back what it says that it still forwards.
+    let mut bed = told();
+    bed.establish(lasting(&HELPS, 600, true));
+    bed.stale(0..10);
+    bed.announce(0..4);
+    bed.end_of_rib();
+    bed.fresh(0..4);
+    let mut bed = told();
+    bed.establish(lasting(&HELPS, 600, false));
     bed.fresh([]);
 }
 

@@ -33,6 +33,14 @@ pub(super) const RESTARTED: Says = Says {
     forwarding: true,
 };
 
+/// It asks for nothing of its own to be kept.
+pub(super) const HELPS: Says = Says {
+    restarting: false,
+    notification: false,
+    named: false,
+    forwarding: false,
+};
+
 pub(super) fn graceful(says: &Says) -> Vec<Capability> {
     let family = GracefulRestartFamily {
         afi: FAMILY.afi(),
