@@ -36,6 +36,8 @@ pub(super) struct Instance {
     pub(super) drained: Drained,
     pub(super) writer: RibWriter,
     local: SourceId,
+    /// Peers that are away and may have routes of a family, which are judged anew as others are.
+    pub(super) away: [usize; Family::ALL.len()],
     /// Places of groups that emptied are reused.
     pub(super) groups: Vec<Option<Group>>,
     views: AHashMap<ExportView, usize>,
@@ -125,6 +127,7 @@ impl Instance {
             drained: Drained::default(),
             writer,
             local,
+            away: Default::default(),
             groups: Vec::new(),
             views: AHashMap::new(),
             originations: VecDeque::new(),
@@ -318,13 +321,31 @@ impl Instance {
             }
         }
         for family in Family::ALL {
-            let groups = self.groups.iter().flatten();
-            let wanted = groups.map(|group| group.view().families);
-            if !wanted.into_iter().any(|families| families.contains(family)) {
-                self.writer.subscribe(family, false);
-            }
+            self.end_subscription(family);
         }
         self.subscribe_others(None);
+    }
+
+    /// Marks of a family are not wanted any more unless somebody is told it, or is away and has routes
+    /// of it.
+    fn end_subscription(&mut self, family: Family) {
+        let mut groups = self.groups.iter().flatten();
+        let is_told = groups.any(|group| group.view().families.contains(family));
+        if !is_told && self.away[family.index()] == 0 {
+            self.writer.subscribe(family, false);
+        }
+    }
+
+    /// A peer is about to be away that may have routes of a family: before its group goes, so that no
+    /// mark is missed.
+    pub(super) fn hear_on(&mut self, family: Family) {
+        self.away[family.index()] += 1;
+    }
+
+    /// It is back, or has none any more.
+    pub(super) fn hear_no_more(&mut self, family: Family) {
+        self.away[family.index()] -= 1;
+        self.end_subscription(family);
     }
 
     /// Marks of other paths than the best are wanted as long as a group tells them, or one that is

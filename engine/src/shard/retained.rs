@@ -30,6 +30,8 @@ pub(super) struct Retained {
     back_by: [Time; Family::ALL.len()],
     /// Families whose routes are long-lived by now (RFC 9494).
     long_lived: FamilySet,
+    /// Families of which the instance hears for it, though no session may be left that is told them.
+    heard: FamilySet,
 }
 
 impl Retained {
@@ -67,6 +69,10 @@ impl Retained {
         had.rejected[family.index()] = IdSet::default();
         had.reconsider[family.index()] = IdSet::default();
         had.stale[family.index()] = None;
+        if self.heard.contains(family) {
+            self.heard.remove(family);
+            instance.hear_no_more(family);
+        }
         instance.remove_paths(had.source, family, ids);
     }
 }
@@ -90,12 +96,15 @@ impl Shard {
         let Some(instance) = self.instances.get_mut(&peer.instance) else {
             return;
         };
+        let heard = established.negotiated.families;
         let graceful = established.negotiated.graceful.clone().unwrap_or_default();
         let kept = kept(&peer.neighbor, &graceful);
         let mut retained = Retained {
             had: established,
             back_by: Family::ALL.map(|family| now + graceful.restart_time_of(family)),
             long_lived: FamilySet::NONE,
+            // Since before its group lost it.
+            heard,
         };
         let until = now + peer.neighbor.graceful_restart.stale_time;
         for family in Family::ALL {
@@ -153,6 +162,11 @@ impl Shard {
             }
         }
         instance.writer.remove_source(established.source);
+        // What is missed until its group hears is made good, as all of it is judged anew then.
+        retained
+            .heard
+            .iter()
+            .for_each(|family| instance.hear_no_more(family));
         let had = retained.had;
         instance.end_import(&had);
         established.source = had.source;
@@ -279,6 +293,10 @@ impl Instance {
 
     /// All that a peer that is away has in the table must go.
     fn remove_all(&mut self, retained: Retained) {
+        retained
+            .heard
+            .iter()
+            .for_each(|family| self.hear_no_more(family));
         self.end_import(&retained.had);
         self.tear_down(retained.had.source, retained.had.adj_rib_in, true);
     }

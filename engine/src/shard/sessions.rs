@@ -208,6 +208,10 @@ impl Shard {
             peers: &self.peers,
             connections: &mut self.connections,
         };
+        if down.graceful {
+            let families = established.negotiated.families;
+            families.iter().for_each(|family| instance.hear_on(family));
+        }
         instance.leave(established.group, id, established.source, &mut outbox);
         if down.graceful {
             self.retain(now, id, established);

@@ -15,7 +15,9 @@ use codec::{
 };
 use rib::{PathFlags, Rib, RibOptions, Selection, ShardId};
 
-use crate::config::{Delta, Export, Import, Instance, InstanceId, Neighbor};
+use crate::config::{
+    Delta, Export, Import, Instance, InstanceId, Neighbor, OriginAttributes, OriginChange,
+};
 use crate::group::Interfaces;
 use crate::shard::Deferral;
 use crate::shard::receive;
@@ -284,6 +286,29 @@ impl Bed {
         let paths = paths.iter().flat_map(|paths| paths.iter());
         let stale = |path: &rib::Path| path.flags.contains(PathFlags::STALE);
         paths.map(|path| (path.path_id, stale(path))).collect()
+    }
+
+    /// A route of our own comes or goes.
+    fn own(&mut self, number: u8, there: bool) {
+        let attributes = Arc::new(OriginAttributes {
+            communities: vec![],
+            large_communities: vec![],
+            local_preference: 100,
+        });
+        let change = OriginChange {
+            prefix: IpPrefix::V4(prefix(number)),
+            attributes: there.then_some(attributes),
+            kinds: crate::policy::Sources::POD_CIDR,
+        };
+        self.command(ShardCommand::Delta(Delta::Origins(
+            INSTANCE,
+            [change].into(),
+        )));
+    }
+
+    /// Whether the shard wants to know, for a router that is away, which prefixes change.
+    fn hears(&self) -> bool {
+        self.shard.instances[&INSTANCE].away[FAMILY.index()] > 0
     }
 
     /// Prefixes received, and those of them that are accepted.

@@ -559,3 +559,38 @@ fn a_process_that_ends_says_nothing_to_who_keeps_its_routes() {
     bed.turn();
     assert_eq!(bed.heard, ["6/2"]);
 }
+
+/// With no session left on the shard, so that nobody there is told what changes.
+// RFC-SHOWN 7454 §6.1.4
+#[test]
+fn own_routes_that_come_and_go_decide_over_what_a_router_that_is_away_had_said() {
+    let accepted = |bed: &Bed| {
+        let guard = bed.rib.guard();
+        let id = bed.rib.lookup(IpPrefix::V4(prefix(3)), &guard).unwrap();
+        let paths = bed.rib.paths(FAMILY, id, &guard);
+        let mut learned = paths.iter().filter(|p| !p.flags.contains(PathFlags::LOCAL));
+        learned.next().map(rib::Path::is_usable)
+    };
+    let mut bed = told(&RESTARTS);
+    bed.own(3, true);
+    bed.own(3, false);
+    bed.lose();
+    assert_eq!(accepted(&bed), Some(true));
+    bed.own(3, true);
+    assert_eq!(accepted(&bed), Some(false));
+    bed.own(3, false);
+    assert_eq!(accepted(&bed), Some(true));
+    // Once it has nothing here any more, nobody hears.
+    assert!(bed.hears());
+    bed.pass(RESTART_TIME);
+    bed.fresh([]);
+    assert!(!bed.hears());
+    // Nor, while it is away for the second time, of what it took along.
+    let mut bed = told(&RESTARTS);
+    bed.lose();
+    bed.establish(graceful(&RESTARTED));
+    bed.end_of_rib();
+    bed.fresh([]);
+    bed.lose();
+    assert!(!bed.hears());
+}
