@@ -59,8 +59,8 @@ pub struct Rib {
     collector_is_default: bool,
     /// Shards whose writer was handed out.
     writers: AtomicU64,
-    /// Paths of our own may be in the table, or were; by family.
-    pub(crate) originated: [AtomicBool; Family::ALL.len()],
+    /// The shards that may have paths of our own in the table, by family.
+    pub(crate) originators: [AtomicU64; Family::ALL.len()],
 }
 
 impl Rib {
@@ -104,7 +104,7 @@ impl Rib {
             collector,
             collector_is_default,
             writers: AtomicU64::new(0),
-            originated: Family::ALL.map(|_| AtomicBool::new(false)),
+            originators: Family::ALL.map(|_| AtomicU64::new(0)),
         })
     }
 
@@ -161,11 +161,11 @@ impl Rib {
             .store(prefer_existing_external, relaxed);
     }
 
-    /// Whether a shard has put in paths of our own of a family at some time. Whoever takes the mark of such a path
-    /// finds it so, whichever shard that was: the table says it, as a message from elsewhere may come
-    /// later than the path.
-    pub fn has_originated(&self, family: Family) -> bool {
-        self.originated[family.index()].load(Ordering::Acquire)
+    /// Whether there may be paths of our own of a family. Whoever takes the mark of such a path finds it
+    /// so as long as the path is there, whichever shard put it in: the table says it, as a message from
+    /// elsewhere may come later than the path.
+    pub fn has_own(&self, family: Family) -> bool {
+        self.originators[family.index()].load(Ordering::Acquire) != 0
     }
 
     pub(crate) fn pinned<'g>(&self, guard: &'g Guard) -> Pinned<'g> {

@@ -478,11 +478,14 @@ impl RibWriter {
         fence(Ordering::SeqCst);
     }
 
-    /// Says that paths of our own of a family come; before the first of them. It stays said.
-    pub fn begin_originating(&mut self, family: Family) {
-        if !self.rib.has_originated(family) {
-            self.rib.originated[family.index()].store(true, Ordering::Release);
-        }
+    /// Says whether this shard has paths of our own of a family: before the first of them comes, and
+    /// after the last of them went.
+    pub fn set_originating(&mut self, family: Family, originating: bool) {
+        let originators = &self.rib.originators[family.index()];
+        match originating {
+            true => originators.fetch_or(self.shard.mask(), Ordering::AcqRel),
+            false => originators.fetch_and(!self.shard.mask(), Ordering::AcqRel),
+        };
     }
 
     /// The other shards that want marks of some family.

@@ -234,7 +234,7 @@ impl Instance {
     // RFC-LEFT 7454 §6.1.4: What lies within a prefix that we originate is refused by policy only.
     /// Whether we originate a prefix. If so it is noted, to be looked at again when we don't.
     fn is_echo(&mut self, prefix: IpPrefix) -> bool {
-        if !self.writer.rib().has_originated(prefix.family()) {
+        if !self.writer.rib().has_own(prefix.family()) {
             return false;
         }
         let id = self.originated(prefix);

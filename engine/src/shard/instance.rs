@@ -36,6 +36,8 @@ pub(super) struct Instance {
     pub(super) drained: Drained,
     pub(super) writer: RibWriter,
     local: SourceId,
+    /// Own routes of this shard.
+    own: [usize; Family::ALL.len()],
     /// Peers that are away and may have routes of a family, which are judged anew as others are.
     pub(super) away: [usize; Family::ALL.len()],
     /// Places of groups that emptied are reused.
@@ -127,6 +129,7 @@ impl Instance {
             drained: Drained::default(),
             writer,
             local,
+            own: Default::default(),
             away: Default::default(),
             groups: Vec::new(),
             views: AHashMap::new(),
@@ -493,8 +496,16 @@ impl Instance {
         let mut full = false;
         for change in changes {
             let Some(attributes) = &change.attributes else {
+                let own = &mut self.own[change.prefix.family().index()];
+                let mut gone = false;
                 self.writer
-                    .withdraw_all(self.local, [(change.prefix, 0)], |_, _| {});
+                    .withdraw_all(self.local, [(change.prefix, 0)], |_, withdrawn| {
+                        gone = withdrawn.is_some();
+                    });
+                *own -= usize::from(gone);
+                if gone && *own == 0 {
+                    self.writer.set_originating(change.prefix.family(), false);
+                }
                 continue;
             };
             let id = match &last {
@@ -511,7 +522,10 @@ impl Instance {
                     id
                 }
             };
-            self.writer.begin_originating(change.prefix.family());
+            let family = change.prefix.family();
+            if self.own[family.index()] == 0 {
+                self.writer.set_originating(family, true);
+            }
             let path = Path {
                 attributes: id,
                 source: self.local,
@@ -521,7 +535,12 @@ impl Instance {
             self.writer
                 .upsert_all([(change.prefix, path)], |_, upserted| {
                     full |= upserted.is_err();
+                    let is_new = upserted.is_ok_and(|upserted| upserted.new_path);
+                    self.own[family.index()] += usize::from(is_new);
                 });
+            if self.own[family.index()] == 0 {
+                self.writer.set_originating(family, false);
+            }
             if std::mem::take(&mut full) {
                 self.refuse("prefixes or paths");
             }
@@ -664,18 +683,17 @@ impl Instance {
         }
     }
 
-    /// The families of which there are own routes, or were.
+    /// The families of which there are own routes.
     pub(super) fn own_families(&self) -> FamilySet {
         let rib = self.writer.rib();
         let families = Family::ALL.into_iter();
-        families
-            .filter(|family| rib.has_originated(*family))
-            .collect()
+        families.filter(|family| rib.has_own(*family)).collect()
     }
 
     /// Where an own route came or went, what peers say of the prefix is judged anew.
     fn note_own_changes(&mut self) {
-        if self.own_families().is_empty() {
+        // The last own route may be gone whose echoes are here.
+        if self.own_families().is_empty() && self.echoes.iter().all(IdSet::is_empty) {
             return;
         }
         let rib = self.writer.rib();

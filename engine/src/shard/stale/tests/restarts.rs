@@ -578,8 +578,10 @@ fn own_routes_that_come_and_go_decide_over_what_a_router_that_is_away_had_said()
     assert_eq!(accepted(&bed), Some(true));
     bed.own(3, true);
     assert_eq!(accepted(&bed), Some(false));
+    // The last one goes, and what was held to be its echo is looked at all the same.
     bed.own(3, false);
     assert_eq!(accepted(&bed), Some(true));
+    assert!(!bed.rib.has_own(FAMILY));
     // Once it has nothing here any more, nobody hears.
     assert!(bed.hears());
     bed.pass(RESTART_TIME);
