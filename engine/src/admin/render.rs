@@ -264,9 +264,43 @@ pub fn event(event: &WatchEvent) -> String {
             peer_address,
             ..
         } => format!("{} - {prefix}\n", of(instance, peer_address.as_deref())),
+        WatchEvent::Advertised {
+            peer_count,
+            peers,
+            route,
+        } => format!(
+            "to {} + {} via {}, AS path {}\n",
+            receivers(&route.instance, peers, *peer_count),
+            route.prefix,
+            or_dash(route.next_hop.as_ref()),
+            path_and_origin(route)
+        ),
+        WatchEvent::Retracted {
+            peer_count,
+            peers,
+            instance,
+            prefix,
+            ..
+        } => format!(
+            "to {} - {prefix}\n",
+            receivers(instance, peers, *peer_count)
+        ),
         WatchEvent::Lost { count } => {
             format!("({count} UPDATEs and changes of sessions are not shown: too many at once)\n")
         }
+    }
+}
+
+/// Whom something is told.
+fn receivers(instance: &str, named: &[String], count: usize) -> String {
+    let names = named.join(", ");
+    let instance = match instance {
+        DEFAULT_INSTANCE => String::new(),
+        instance => format!("{instance} "),
+    };
+    match count.saturating_sub(named.len()) {
+        0 => format!("{instance}{names}"),
+        more => format!("{instance}{names} and {more} more"),
     }
 }
 

@@ -13,6 +13,9 @@ use crate::shard::{Event, Watched};
 /// How many may watch at a time.
 pub(super) const WATCHERS_MAX: usize = 16;
 
+/// Peers that are named of those who are told the same.
+const NAMED_MAX: usize = 8;
+
 /// The stream of one watch; `place` is given back with it.
 pub(super) fn stream<P: Send + 'static>(
     handle: EngineHandle,
@@ -76,6 +79,37 @@ fn events_of(handle: &EngineHandle, event: Event) -> Vec<WatchEvent> {
                 false => WatchEvent::Announced,
             };
             events.extend(routes.into_iter().map(Box::new).map(event));
+            events
+        }
+        Event::Told {
+            instance,
+            peers,
+            withdrawn,
+            announced,
+            attributes,
+        } => {
+            let peer_count = peers.len();
+            let named = peers.iter().take(NAMED_MAX).map(ToString::to_string);
+            let named: Vec<String> = named.collect();
+            let gone = withdrawn.iter().map(|prefix| WatchEvent::Retracted {
+                peer_count,
+                peers: named.clone(),
+                instance: instance.to_string(),
+                afi: afi_name(prefix.family()).to_owned(),
+                safi: "unicast".to_owned(),
+                prefix: prefix.to_string(),
+            });
+            let mut events: Vec<WatchEvent> = gone.collect();
+            events.extend(announced.iter().map(|prefix| {
+                let mut route = Box::new(Route::new(&instance, *prefix));
+                attributes::fill(&mut route, &attributes);
+                route.accepted = true;
+                WatchEvent::Advertised {
+                    peer_count,
+                    peers: named.clone(),
+                    route,
+                }
+            }));
             events
         }
     }

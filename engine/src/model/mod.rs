@@ -478,6 +478,32 @@ pub enum WatchEvent {
         /// None: an own route.
         peer_address: Option<String>,
     },
+    /// Peers are told a route.
+    #[serde(rename_all = "camelCase")]
+    Advertised {
+        /// How many.
+        peer_count: usize,
+        /// Some of them: all if they are few.
+        peers: Vec<String>,
+        /// What they are told: the attributes as they leave. It names no peer.
+        route: Box<Route>,
+    },
+    /// Peers are told that a route is gone.
+    #[serde(rename_all = "camelCase")]
+    Retracted {
+        /// How many.
+        peer_count: usize,
+        /// Some of them: all if they are few.
+        peers: Vec<String>,
+        /// `default`, or the name of a BGP instance.
+        instance: String,
+        /// `ipv4` or `ipv6`.
+        afi: String,
+        /// `unicast`.
+        safi: String,
+        /// The prefix.
+        prefix: String,
+    },
     /// The reader was too slow: so many UPDATEs and changes were not told.
     Lost {
         /// How many.

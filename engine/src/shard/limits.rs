@@ -5,7 +5,7 @@
 use codec::notification::cease;
 use codec::{Family, Notification};
 
-use super::peer::{Established, PeerId};
+use super::peer::{Established, Peer, PeerId};
 use super::{Shard, receive};
 use crate::config::{LimitAction, MaxPrefixes, Neighbor};
 use crate::time::Time;
@@ -23,6 +23,16 @@ pub(super) enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) until: Option<Time>,
+}
+
+/// Whether a peer says more prefixes than it may, so that its session is about to end.
+pub(super) fn ends_session(peer: &Peer) -> bool {
+    let Some(established) = &peer.established else {
+        return false;
+    };
+    let mut families = established.negotiated.families.iter();
+    matches!(peer.neighbor.max_prefixes.action, LimitAction::Reset(_))
+        && families.any(|family| level(&peer.neighbor, established, family) == Level::Past)
 }
 
 impl Shard {

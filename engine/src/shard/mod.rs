@@ -38,6 +38,7 @@ mod sessions;
 mod stale;
 #[cfg(test)]
 mod tests;
+mod told;
 mod validation;
 mod watch;
 mod withheld;
@@ -65,8 +66,9 @@ pub use memory::EstablishedPeers;
 use memory::Memory;
 use peer::{Established, PeerId, Peers, socket_options};
 use stale::Cause;
-use watch::Watches;
+use told::Told;
 pub use watch::{Event, Watch, Watched, watch};
+use watch::{Standing, Watches};
 
 use crate::config::{InstanceId, PeerAddress};
 use crate::group::{Interfaces, MemberId, Outbox};
@@ -114,6 +116,7 @@ pub struct Shard {
     /// Peers of which something is to be judged anew.
     reconsidering: VecDeque<PeerId>,
     watches: Watches,
+    told: Told,
     /// No session may come up again.
     shut_down: bool,
     #[cfg(test)]
@@ -139,6 +142,7 @@ impl Shard {
             memory: Memory::default(),
             reconsidering: VecDeque::new(),
             watches: Watches::default(),
+            told: Told::default(),
             shut_down: false,
             #[cfg(test)]
             fault: None,
@@ -360,6 +364,7 @@ impl Shard {
         for instance in self.instances.values_mut() {
             instance.watched = !self.watches.is_empty();
         }
+        self.told.watched = !self.watches.is_empty();
         let mut more = self.revalidate_some();
         more |= self.reconsider_some();
         self.look_at_deferral();
@@ -371,6 +376,7 @@ impl Shard {
             let mut outbox = Wire {
                 peers: &self.peers,
                 connections: &mut self.connections,
+                told: &mut self.told,
             };
             let (wake, busy) = instance.work(now, &mut outbox, self.defers);
             more |= busy;
@@ -382,6 +388,7 @@ impl Shard {
         self.look_for_own_families();
         self.note_swept();
         self.show_gone();
+        self.show_told();
         self.report_backlogs(now);
         more
     }
@@ -517,6 +524,7 @@ impl Shard {
                 if taken.is_ok() && !self.watches.is_empty() {
                     // What became of it is known once it is in the table.
                     receive::settle(instance, peer);
+                    let is_too_much = limits::ends_session(peer);
                     if let Some(established) = &peer.established {
                         let rib = instance.writer.rib();
                         let guard = rib.guard();
@@ -524,7 +532,11 @@ impl Shard {
                         let address = peer.neighbor.address;
                         self.watches
                             .update(instance.name(), address, wire, body, |prefix| {
-                                established.standing(rib, &guard, prefix)
+                                // Nobody is told of what ends the session that it came on.
+                                match is_too_much {
+                                    true => Standing::default(),
+                                    false => established.standing(rib, &guard, prefix),
+                                }
                             });
                     }
                 }
@@ -560,6 +572,7 @@ const TOO_LONG_WORDS: &str = "its attributes do not fit in the messages that thi
 struct Wire<'a> {
     peers: &'a Peers,
     connections: &'a mut Connections,
+    told: &'a mut Told,
 }
 
 impl Wire<'_> {
@@ -571,6 +584,7 @@ impl Wire<'_> {
 impl Outbox for Wire<'_> {
     fn send(&mut self, member: MemberId, message: Bytes) {
         if let Some(connection) = self.connection(member) {
+            self.told.note(member, &message);
             self.connections.send(connection, message, false);
         }
     }

@@ -43,6 +43,7 @@ impl Shard {
         let mut outbox = Wire {
             peers: &self.peers,
             connections: &mut self.connections,
+            told: &mut self.told,
         };
         if let Some(group) = instance.group_mut(place) {
             group.refresh(id, family, told_bounds, &mut outbox);

@@ -98,6 +98,7 @@ impl Shard {
         let mut outbox = Wire {
             peers: &self.peers,
             connections: &mut self.connections,
+            told: &mut self.told,
         };
         for (id, source) in &joining {
             instance.leave(wanted.from, *id, *source, &mut outbox);

@@ -161,6 +161,7 @@ impl Shard {
         let mut outbox = Wire {
             peers: &self.peers,
             connections: &mut self.connections,
+            told: &mut self.told,
         };
         if let Some(group) = instance.group_mut(place) {
             group.join(id, source, &mut outbox);
@@ -207,6 +208,7 @@ impl Shard {
         let mut outbox = Wire {
             peers: &self.peers,
             connections: &mut self.connections,
+            told: &mut self.told,
         };
         if down.graceful {
             let families = established.negotiated.families;

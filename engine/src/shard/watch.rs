@@ -1,5 +1,5 @@
 //! What happens, for whoever watches: changes of sessions, what peers announce and withdraw and what
-//! becomes of that, what goes without their saying so, own routes.
+//! becomes of that, what goes without their saying so, own routes, and what peers are told.
 //!
 //! A watch is a bounded queue between the shards and one reader. A shard never waits for it: what
 //! finds no room is lost, counted, and not even read. Nobody watching costs one look at an empty
@@ -20,7 +20,7 @@ use crate::config::{OriginChange, PeerAddress};
 use crate::model::PeerState;
 
 /// Events that may wait for a reader; an UPDATE is one.
-const WAITING_MAX: usize = 256;
+pub(super) const WAITING_MAX: usize = 256;
 
 /// Prefixes of one event that is not about an UPDATE.
 const PREFIXES_MAX: usize = 1024;
@@ -55,6 +55,19 @@ pub enum Event {
         attributes: Bytes,
         /// Nobody announced it: it was judged anew, by other policies, filters, own routes or VRPs.
         judged: bool,
+    },
+    /// An UPDATE on its way to peers.
+    Told {
+        /// The instance's name.
+        instance: Arc<str>,
+        /// Which of them, as far as the watch is of them.
+        peers: Box<[PeerAddress]>,
+        /// What goes.
+        withdrawn: Box<[IpPrefix]>,
+        /// What comes or changes.
+        announced: Box<[IpPrefix]>,
+        /// The attributes of what is announced as they are told, in canonical form.
+        attributes: Bytes,
     },
 }
 
@@ -114,11 +127,21 @@ impl Watched {
 }
 
 impl Watch {
-    fn wants(&self, instance: &str, peer: Option<PeerAddress>) -> bool {
+    /// `peers`: whom it is about; none: nobody, or our own routes.
+    fn wants(&self, instance: &str, peers: &[PeerAddress]) -> bool {
         self.instance
             .as_deref()
             .is_none_or(|wanted| wanted == instance)
-            && self.peer.is_none_or(|wanted| peer == Some(wanted))
+            && self.peer.is_none_or(|wanted| peers.contains(&wanted))
+    }
+
+    /// The event as far as the watch is of it.
+    fn share(&self, event: &Event) -> Event {
+        let mut event = event.clone();
+        if let (Event::Told { peers, .. }, Some(peer)) = (&mut event, self.peer) {
+            *peers = [peer].into();
+        }
+        event
     }
 }
 
@@ -137,16 +160,11 @@ impl Watches {
     }
 
     /// Tells everybody whom it concerns. It is only put together if somebody has room for it.
-    fn tell(
-        &mut self,
-        instance: &str,
-        peer: Option<PeerAddress>,
-        event: impl FnOnce() -> Vec<Event>,
-    ) {
+    fn tell(&mut self, instance: &str, peers: &[PeerAddress], event: impl FnOnce() -> Vec<Event>) {
         let mut event = Some(event);
         let mut made: Vec<Event> = Vec::new();
         self.0.retain(|watch| {
-            if !watch.wants(instance, peer) {
+            if !watch.wants(instance, peers) {
                 return true;
             }
             if watch.sender.capacity() == 0 {
@@ -157,7 +175,7 @@ impl Watches {
                 made = make();
             }
             made.iter()
-                .all(|event| match watch.sender.try_send(event.clone()) {
+                .all(|event| match watch.sender.try_send(watch.share(event)) {
                     Ok(()) => true,
                     Err(TrySendError::Full(_)) => {
                         watch.lost.fetch_add(1, Ordering::Relaxed);
@@ -175,7 +193,7 @@ impl Watches {
         (from, to): (PeerState, PeerState),
         reason: Option<&str>,
     ) {
-        self.tell(instance, Some(peer), || {
+        self.tell(instance, &[peer], || {
             vec![Event::Session {
                 instance: instance.into(),
                 peer,
@@ -195,8 +213,19 @@ impl Watches {
         body: &[u8],
         standing: impl Fn(IpPrefix) -> Standing,
     ) {
-        self.tell(instance, Some(peer), || {
-            events_of(instance, peer, (wire, body), standing)
+        self.tell(instance, &[peer], || {
+            let said = read(wire, body).into_iter();
+            said.map(|said| Event::Routes {
+                instance: instance.into(),
+                peer: Some(peer),
+                withdrawn: said.withdrawn.into(),
+                announced: (said.announced.into_iter())
+                    .map(|prefix| (prefix, standing(prefix)))
+                    .collect(),
+                attributes: said.attributes,
+                judged: false,
+            })
+            .collect()
         });
     }
 
@@ -210,7 +239,7 @@ impl Watches {
     ) {
         let alike = paths.chunk_by(|(_, _, a), (_, _, b)| a == b);
         for paths in alike.flat_map(|paths| paths.chunks(PREFIXES_MAX)) {
-            self.tell(instance, Some(peer), || {
+            self.tell(instance, &[peer], || {
                 let announced = paths.iter().map(|(prefix, of, _)| (*prefix, *of));
                 let of = paths.first().map(|(_, _, of)| attributes(*of));
                 vec![Event::Routes {
@@ -230,7 +259,7 @@ impl Watches {
         let alike = gone.chunk_by(|(a, _), (b, _)| a == b);
         for gone in alike.flat_map(|gone| gone.chunks(PREFIXES_MAX)) {
             let peer = gone.first().map(|(peer, _)| *peer);
-            self.tell(instance, peer, || {
+            self.tell(instance, peer.as_slice(), || {
                 vec![Event::Routes {
                     instance: instance.into(),
                     peer,
@@ -243,11 +272,39 @@ impl Watches {
         }
     }
 
+    /// So many events were lost before they were looked at.
+    pub(super) fn lose(&mut self, events: u64) {
+        for watch in &self.0 {
+            watch.lost.fetch_add(events, Ordering::Relaxed);
+        }
+    }
+
+    /// An UPDATE on its way to peers; `wire`: as they read it.
+    pub(super) fn told(
+        &mut self,
+        instance: &str,
+        peers: &[PeerAddress],
+        wire: &WireFormat,
+        body: &[u8],
+    ) {
+        self.tell(instance, peers, || {
+            let told = read(wire, body).into_iter();
+            told.map(|said| Event::Told {
+                instance: instance.into(),
+                peers: peers.into(),
+                withdrawn: said.withdrawn.into(),
+                announced: said.announced.into(),
+                attributes: said.attributes,
+            })
+            .collect()
+        });
+    }
+
     /// Own routes change.
     pub(super) fn own(&mut self, instance: &str, changes: &[OriginChange]) {
         let alike = changes.chunk_by(|a, b| a.attributes == b.attributes);
         for changes in alike.flat_map(|changes| changes.chunks(PREFIXES_MAX)) {
-            self.tell(instance, None, || {
+            self.tell(instance, &[], || {
                 let prefixes = changes.iter().map(|change| change.prefix);
                 let attributes = changes
                     .first()
@@ -270,14 +327,17 @@ impl Watches {
     }
 }
 
-/// What an UPDATE says: one event for each of its fields that announces something.
-fn events_of(
-    instance: &str,
-    peer: PeerAddress,
-    (wire, body): (&WireFormat, &[u8]),
-    standing: impl Fn(IpPrefix) -> Standing,
-) -> Vec<Event> {
-    // It was read before, so it can be read again.
+/// What a field of an UPDATE says.
+#[derive(Default)]
+struct Said {
+    withdrawn: Vec<IpPrefix>,
+    announced: Vec<IpPrefix>,
+    attributes: Bytes,
+}
+
+/// What an UPDATE says: what it withdraws, then each of its fields that announces something.
+fn read(wire: &WireFormat, body: &[u8]) -> Vec<Said> {
+    // It was read before, or is our own, so it can be read.
     let Ok(update) = codec::parse_update(body, wire) else {
         return Vec::new();
     };
@@ -292,37 +352,33 @@ fn events_of(
             update.mp_announced.as_ref().map(|mp| &mp.nlri),
         ),
     ];
-    let mut events = Vec::new();
-    let event = |withdrawn, announced, attributes| Event::Routes {
-        instance: instance.into(),
-        peer: Some(peer),
-        withdrawn,
-        announced,
-        attributes,
-        judged: false,
-    };
+    let mut said = Vec::new();
     for (field, nlri) in fields {
         let prefixes = nlri.into_iter().flat_map(|nlri| nlri.iter());
-        let prefixes: Vec<IpPrefix> = prefixes.map(|(_, prefix)| prefix).collect();
+        let announced: Vec<IpPrefix> = prefixes.map(|(_, prefix)| prefix).collect();
         if update.treat_as_withdraw() {
-            gone.extend(prefixes);
-        } else if !prefixes.is_empty() {
+            gone.extend(announced);
+        } else if !announced.is_empty() {
             let mut attributes = Vec::new();
             update.canonical(field, &mut attributes);
-            let announced = prefixes
-                .into_iter()
-                .map(|prefix| (prefix, standing(prefix)));
-            events.push(event(
-                Box::default(),
-                announced.collect(),
-                attributes.into(),
-            ));
+            said.push(Said {
+                withdrawn: Vec::new(),
+                announced,
+                attributes: attributes.into(),
+            });
         }
     }
     if !gone.is_empty() {
-        events.insert(0, event(gone.into(), Box::default(), Bytes::new()));
+        let withdrawn = gone;
+        said.insert(
+            0,
+            Said {
+                withdrawn,
+                ..Said::default()
+            },
+        );
     }
-    events
+    said
 }
 
 #[cfg(test)]
@@ -376,6 +432,16 @@ mod tests {
                     let standing = standing.unwrap_or_default();
                     format!("{peer:?} -{gone} {sign}{there}{standing}")
                 }
+                Event::Told {
+                    peers,
+                    withdrawn,
+                    announced,
+                    ..
+                } => {
+                    let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+                    let (gone, there) = (withdrawn.len(), announced.len());
+                    format!("to {} -{gone} +{there}", peers.join(" "))
+                }
             });
         }
         said
@@ -424,6 +490,7 @@ mod tests {
             of_peer("-0 +1 best"),
             of_peer("-1 +0"),
             "None -0 +2 best".to_owned(),
+            "to 10.0.0.6 -0 +2".to_owned(),
         ];
         assert_eq!(said(&mut watched), expected);
         rig.closed_by_peer(peer);
@@ -460,6 +527,49 @@ mod tests {
         );
     }
 
+    /// Once for all to whom the same octets go; who said a route is not told it.
+    #[test]
+    fn what_peers_are_told_is_told() {
+        let (mut rig, mut watched) = watching(None);
+        let one = rig.establish("10.0.0.6", 65002);
+        rig.establish("10.0.0.7", 65003);
+        said(&mut watched);
+        rig.originate(&["10.0.1.0/24", "10.0.2.0/24"]);
+        let told = said(&mut watched);
+        assert_eq!(
+            told,
+            ["None -0 +2 best", "to 10.0.0.6 10.0.0.7 -0 +2"].map(str::to_owned)
+        );
+        rig.say(one, &update(true));
+        rig.say(one, &update(false));
+        let expected = [
+            "Some(10.0.0.6) -0 +1 best",
+            "to 10.0.0.7 -0 +1",
+            "Some(10.0.0.6) -1 +0",
+            "to 10.0.0.7 -1 +0",
+        ];
+        assert_eq!(said(&mut watched), expected);
+        // One of them alone.
+        let (watch, mut watched) = watch(None, Some("10.0.0.7".parse().unwrap()));
+        rig.command(ShardCommand::Watch(watch));
+        rig.originate(&["10.0.3.0/24"]);
+        assert_eq!(said(&mut watched), ["to 10.0.0.7 -0 +1"]);
+    }
+
+    #[test]
+    fn a_route_past_the_limit_is_never_shown_as_used() {
+        let (mut rig, mut watched) = watching(None);
+        let mut limited = neighbor("10.0.0.6");
+        limited.max_prefixes.most = [Some(0), None];
+        rig.tell(Delta::Neighbors(INSTANCE, [Arc::new(limited)].into()));
+        let peer = rig.establish("10.0.0.6", 65002);
+        said(&mut watched);
+        rig.say(peer, &update(true));
+        let told = said(&mut watched);
+        assert_eq!(told[0], "Some(10.0.0.6) -0 +1 rejected");
+        assert_eq!(told[1], "10.0.0.6 Established Idle");
+    }
+
     #[test]
     fn one_peer_alone_can_be_watched() {
         let (mut rig, mut watched) = watching(Some("10.0.0.7"));
@@ -467,7 +577,8 @@ mod tests {
         rig.originate(&["10.0.1.0/24"]);
         assert_eq!(said(&mut watched), [""; 0]);
         rig.establish("10.0.0.7", 65003);
-        assert_eq!(said(&mut watched).len(), 3);
+        let told = said(&mut watched);
+        assert_eq!((told.len(), &*told[3]), (4, "to 10.0.0.7 -0 +1"));
     }
 
     #[test]
