@@ -9,6 +9,10 @@
 //! be they there or not, and without one of them nothing is deferred. Of the others only those are
 //! waited for that are there before it is over: one that cannot be reached delays nobody.
 //!
+//! Meanwhile nobody is told anything, whoever kept nothing no more than the others: it is the selection of
+//! routes that RFC 4724 §4.1 defers, and there is one for all. Before it a best path is the best of those
+//! that happen to be back, and a peer with nothing to lose would be told one after the other.
+//!
 //! One for all shards of an engine. Invariant: once it is over it stays over; it is over when nobody
 //! is waited for and the first neighbors have been dealt out.
 
