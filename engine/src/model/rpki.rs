@@ -33,6 +33,8 @@ pub struct RpkiCache {
     pub in_use: bool,
     /// Until its data is used no more, unless it is refreshed.
     pub expires_in_seconds: Option<u64>,
+    /// Until it is tried again; none unless it is waited for.
+    pub next_attempt_seconds: Option<u64>,
     /// What went wrong last; none since it went right.
     pub last_error: Option<String>,
 }

@@ -216,6 +216,21 @@ impl Cache {
         }
     }
 
+    /// When it is dialled or asked again while it is waited for ([`RpkiState::Waiting`]).
+    pub(super) fn next_attempt(&self) -> Option<Time> {
+        if self.state() != RpkiState::Waiting {
+            return None;
+        }
+        match &self.phase {
+            Phase::Down { again } => Some(*again),
+            Phase::Up(Talk {
+                exchange: Exchange::Idle { until },
+                ..
+            }) => Some(*until),
+            Phase::Dialling { .. } | Phase::Up(_) => None,
+        }
+    }
+
     /// The version that is spoken, or was last.
     pub(super) fn version(&self) -> Option<u8> {
         match (&self.phase, &self.data) {

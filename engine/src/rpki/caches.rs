@@ -156,6 +156,7 @@ impl Caches {
 
     /// For people.
     pub fn rows(&self, now: Time, instance: &str) -> Vec<RpkiCache> {
+        let in_seconds = |time: Time| time.saturating_since(now).as_secs();
         let row = |(cache, _): &(Cache, _)| {
             let in_use = self.in_use.as_ref();
             let in_use = in_use.filter(|data| data.from == cache.address());
@@ -178,7 +179,8 @@ impl Caches {
                 ipv4_vrps: table.map(|table| table.counts().0 as u64),
                 ipv6_vrps: table.map(|table| table.counts().1 as u64),
                 in_use: in_use.is_some(),
-                expires_in_seconds: until.map(|until| until.saturating_since(now).as_secs()),
+                expires_in_seconds: until.map(in_seconds),
+                next_attempt_seconds: cache.next_attempt().map(in_seconds),
                 last_error: cache.last_error.clone(),
             }
         };

@@ -497,6 +497,9 @@ mod tests {
         assert_eq!(drain(&mut rig, Some("10.8.0.7"), Some(MINUTE)), 0);
         assert_eq!(drain(&mut rig, Some("10.9.0.7"), Some(MINUTE)), 1);
         assert_eq!(row(&mut rig, "10.9.0.7").drain, Some(DrainState::Drained));
+        let prefix: ipnet::IpNet = "10.0.1.0/24".parse().unwrap();
+        let verdict = rig.verdict("10.9.0.7", prefix.into());
+        assert!(!verdict.advertised && verdict.reason.contains("undrain"));
         let refused = rig.connect("10.9.0.7").unwrap();
         assert_eq!(
             rig.notification(refused).subcode,

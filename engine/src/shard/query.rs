@@ -255,6 +255,18 @@ impl Shard {
             let drain = self.drain_state(now, peer).map(|(_, words)| words);
             verdict(&table, (peer, drain.as_deref()), prefix_id, prefix)
         });
+        let away = self.drained_and_away(now, id, instance).into_iter();
+        let verdicts = verdicts.chain(away.map(|row| PeerVerdict {
+            peer_address: row.peer_address,
+            state: row.state,
+            advertised: false,
+            reason: row.last_error.unwrap_or_default(),
+            import: None,
+            import_steps: Vec::new(),
+            export: None,
+            export_steps: Vec::new(),
+            route: None,
+        }));
         PrefixView {
             instance: instance.name().to_owned(),
             vrps: covering(instance, prefix),

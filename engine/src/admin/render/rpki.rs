@@ -27,7 +27,7 @@ pub fn rpki(caches: &[RpkiCache], wide: bool) -> String {
         columns.insert(1, "INSTANCE");
     }
     if wide {
-        columns.extend(["VERSION", "SESSION"]);
+        columns.extend(["VERSION", "SESSION", "NEXT ATTEMPT"]);
     }
     columns.push("LAST ERROR");
     let rows = caches.iter().map(|cache| row(cache, named, wide));
@@ -57,6 +57,7 @@ fn row(cache: &RpkiCache, named: bool, wide: bool) -> Vec<String> {
     if wide {
         row.push(or_dash(cache.version));
         row.push(or_dash(cache.session_id));
+        row.push(or_dash(cache.next_attempt_seconds.map(duration)));
     }
     row.push(or_dash(cache.last_error.as_ref()));
     row
@@ -120,11 +121,18 @@ mod tests {
             ipv6_vrps: Some(0),
             in_use: true,
             expires_in_seconds: Some(7200),
+            next_attempt_seconds: None,
             last_error: None,
+        };
+        let lost = RpkiCache {
+            state: RpkiState::Waiting,
+            next_attempt_seconds: Some(600),
+            ..cache.clone()
         };
         let text = rpki(&[cache], false);
         for part in ["*  [2001:db8::1]:323", "synchronized", "500000", "2h"] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(rpki(&[lost], true).contains("10m"));
     }
 }

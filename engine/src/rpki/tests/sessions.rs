@@ -147,6 +147,8 @@ fn a_cache_that_is_gone_is_dialled_again_and_its_data_stays() {
     bed.synchronize(1, 1, VRPS);
     bed.close(1);
     assert_eq!(bed.row(1).state, RpkiState::Waiting);
+    let next = bed.row(1).next_attempt_seconds;
+    assert!(next.is_some_and(|seconds| seconds <= 1), "{next:?}");
     assert_eq!(bed.row(1).last_error.as_deref(), Some("the cache closed"));
     bed.pass(1);
     assert!(bed.is_open(1));
@@ -161,6 +163,7 @@ fn a_cache_that_is_gone_is_dialled_again_and_its_data_stays() {
     bed.say(1, &[say::response(SESSION), say::end(SESSION, 1, TIMERS)]);
     assert_eq!(bed.row(1).state, RpkiState::Synchronized);
     assert_eq!(bed.row(1).last_error, None);
+    assert_eq!(bed.row(1).next_attempt_seconds, None);
 }
 
 /// Between attempts at a cache that is gone: less than it said of its queries, if the settings do.
