@@ -2,7 +2,7 @@
 //!
 //! RFC 4271 §5 and §9.1.3 (which attributes go to whom), RFC 1997 (well-known communities),
 //! RFC 4456 (reflection, see `reflect`), RFC 7947 §2.2 (what a route server leaves as it is),
-//! RFC 6793 §4.2.2 (two-octet peers), RFC 2545 §3 (IPv6 next hops), RFC 8326 §4.1 (sessions that
+//! RFC 6793 §4.2.2 (two-octet peers), RFC 2545 §3 (IPv6 next hops), RFC 8326 §4.2 (sessions that
 //! are about to be closed).
 //!
 //! A pure function of the view, the attributes and what a [`PathSource`] holds: that is what makes
@@ -216,7 +216,8 @@ fn write(
     let last_resort = stale && !view.long_lived;
     // RFC-DONE 4271 §5.1.5: LOCAL_PREF goes to internal peers always, to external ones never.
     if !external {
-        // RFC-DONE 8326 §4.2: inside the AS the lowest LOCAL_PREF goes with the community.
+        // RFC 8326 §4 is about external sessions. Inside the AS nobody heeds the community: the lowest
+        // LOCAL_PREF goes with it.
         writer.local_pref(match view.graceful_shutdown || last_resort {
             true => 0,
             false => set.local_pref().unwrap_or(DEFAULT_LOCAL_PREF),

@@ -326,7 +326,7 @@ fn candidates(
             let Some(mut route) = imported((peering, vrps), prefix, route, node) else {
                 continue;
             };
-            // RFC 8326 §4.2.
+            // RFC 8326 §4.1.
             if external && route.communities.contains(&GRACEFUL_SHUTDOWN) {
                 route.local_pref = Some(0);
             }
@@ -517,7 +517,7 @@ fn exported(
     if !neighbor.send_communities.large {
         route.large_communities.clear();
     }
-    // RFC 8326 §4.1, whatever communities the neighbor is sent.
+    // RFC 8326 §4.2, whatever communities the neighbor is sent.
     if peering.draining {
         if !route.communities.contains(&GRACEFUL_SHUTDOWN) {
             route.communities.push(GRACEFUL_SHUTDOWN);

@@ -21,7 +21,7 @@ const ORIGINS: [u32; 7] = [NODE_ASN, 65002, 65003, 64500, 64501, 4_200_000_001, 
 const LLGR_STALE: u32 = 0xffff_0006;
 const NO_LLGR: u32 = 0xffff_0007;
 
-/// RFC 8326 §5.1.
+/// RFC 8326 §5.
 pub(in crate::simulator) const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 
 impl Scenario {

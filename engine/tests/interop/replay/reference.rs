@@ -132,7 +132,7 @@ impl Route {
         }
     }
 
-    /// RFC 8326 §4.2: what is about to go is preferred last. LOCAL_PREF from outside counts for
+    /// RFC 8326 §4.1: what is about to go is preferred last. LOCAL_PREF from outside counts for
     /// nothing (RFC 7606 §7.5).
     fn preference(&self) -> u32 {
         let is_going = |community: &Community| matches!(community, Community::Custom(asn, 0) if asn.to_u32() == 65535);
