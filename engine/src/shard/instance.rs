@@ -1,5 +1,5 @@
-//! A BGP instance on one shard: the shard's writer of its table, its update groups, and the table
-//! work that is queued.
+//! A BGP instance on one shard: the shard's writer of its table, its update groups, and a turn of the
+//! table work that is queued (`own_routes`, `teardown`, `reselect`).
 //!
 //! Everything here is done in bounded quanta: originations, the paths of peers that went down,
 //! dirty prefixes, groups' walks.
@@ -10,42 +10,39 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use codec::{Family, FamilySet, IpPrefix};
-use rib::{
-    AttributeId, IdSet, OpenChange, Path, PathFlags, PrefixId, RibWriter, ShardMask, SourceId,
-    SourceInfo, SourceKind,
-};
+use rib::{IdSet, OpenChange, PrefixId, RibWriter, ShardMask, SourceId, SourceInfo, SourceKind};
 
 use super::arrivals::Arrivals;
 use super::graceful_shutdown::Drained;
 use super::import::Imports;
+use super::own_routes::Origination;
 use super::reselect::Reselection;
 use super::stale::Swept;
+use super::teardown::Teardown;
 use super::validation::Vrps;
-use crate::config::{
-    DynamicNeighbors, InstanceSettings, OriginAttributes, OriginChange, PeerAddress,
-};
-use crate::group::{ExportView, Group, MemberId, Outbox, origin_rules};
+use crate::config::{DynamicNeighbors, InstanceSettings, PeerAddress};
+use crate::group::{ExportView, Group, MemberId, Outbox};
 use crate::time::Time;
 
 /// Prefixes that one kind of table work may touch in one turn.
-const QUANTUM: usize = 4096;
+pub(super) const QUANTUM: usize = 4096;
 
 pub(super) struct Instance {
     pub(super) settings: Option<Arc<InstanceSettings>>,
     pub(super) dynamic_neighbors: BTreeMap<IpPrefix, Arc<DynamicNeighbors>>,
     pub(super) drained: Drained,
     pub(super) writer: RibWriter,
-    local: SourceId,
+    pub(super) local: SourceId,
     /// Own routes of this shard.
-    own: [usize; Family::ALL.len()],
+    pub(super) own: [usize; Family::ALL.len()],
     /// Peers that are away and may have routes of a family, which are judged anew as others are.
     pub(super) away: [usize; Family::ALL.len()],
     /// Places of groups that emptied are reused.
     pub(super) groups: Vec<Option<Group>>,
     views: AHashMap<ExportView, usize>,
-    originations: VecDeque<Origination>,
+    pub(super) originations: VecDeque<Origination>,
     /// Shares of changes that are in the table and not published.
-    settled: Vec<OpenChange>,
+    pub(super) settled: Vec<OpenChange>,
     /// Marks that may be of the time in which nobody was told anything, and still wait; none: it is
     /// that time.
     deferred: Option<usize>,
@@ -72,7 +69,7 @@ pub(super) struct Instance {
     pub(super) known_own_families: FamilySet,
     /// Room for one attribute set.
     pub(super) canonical: Vec<u8>,
-    dirty: Vec<(Family, PrefixId)>,
+    pub(super) dirty: Vec<(Family, PrefixId)>,
     /// Routes that did not fit the table's limits, since the start.
     refused: u64,
     /// Decides the jitter of groups.
@@ -81,38 +78,6 @@ pub(super) struct Instance {
     due: Option<Time>,
     #[cfg(test)]
     pub(super) fault: Option<crate::group::Fault>,
-}
-
-/// Changes of own routes, as far as they are carried out.
-struct Origination {
-    changes: Box<[OriginChange]>,
-    done: usize,
-    /// Other shards have a share of the same change.
-    open: Option<OpenChange>,
-}
-
-/// Something to be done to the paths that a source has to some prefixes.
-pub(super) struct Teardown {
-    source: SourceId,
-    ids: [IdSet; Family::ALL.len()],
-    task: Task,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Task {
-    /// They must go.
-    Remove {
-        /// The source goes with its last path: its session is down.
-        forget: bool,
-    },
-    /// They are stale.
-    Mark,
-    /// Those that are stale must go, and the peer's tables follow.
-    Sweep(MemberId),
-    /// That, and then those that are left are stale.
-    Renew(MemberId),
-    /// Those that are stale become long-lived ones, and the peer's tables follow.
-    MakeLongLived(MemberId),
 }
 
 impl Instance {
@@ -165,76 +130,6 @@ impl Instance {
         self.settings
             .as_ref()
             .is_some_and(|settings| settings.enabled)
-    }
-
-    /// Queues changes of own routes.
-    pub(super) fn originate(&mut self, changes: Box<[OriginChange]>, open: Option<OpenChange>) {
-        self.originations.push_back(Origination {
-            changes,
-            done: 0,
-            open,
-        });
-    }
-
-    /// Queues the removal of a source's paths.
-    pub(super) fn tear_down(
-        &mut self,
-        source: SourceId,
-        ids: [IdSet; Family::ALL.len()],
-        forget: bool,
-    ) {
-        let task = Task::Remove { forget };
-        self.teardowns.push_back(Teardown { source, ids, task });
-    }
-
-    /// Queues marks on a source's paths to these prefixes: they are stale.
-    pub(super) fn mark_stale(&mut self, source: SourceId, family: Family, ids: IdSet) {
-        self.queue(source, family, ids, Task::Mark);
-    }
-
-    /// Queues the removal of a source's paths that are stale, among those to these prefixes.
-    pub(super) fn sweep(&mut self, peer: MemberId, source: SourceId, family: Family, ids: IdSet) {
-        #[cfg(test)]
-        if self.fault == Some(crate::group::Fault::NoSweep) {
-            return;
-        }
-        self.queue(source, family, ids, Task::Sweep(peer));
-    }
-
-    /// Queues the removal of a source's paths to these prefixes that are stale, and marks on the others:
-    /// they are stale from then on.
-    pub(super) fn renew_stale(
-        &mut self,
-        peer: MemberId,
-        source: SourceId,
-        family: Family,
-        ids: IdSet,
-    ) {
-        self.queue(source, family, ids, Task::Renew(peer));
-    }
-
-    /// Queues that a source's stale paths to these prefixes become long-lived (RFC 9494).
-    pub(super) fn queue_long_lived(
-        &mut self,
-        peer: MemberId,
-        source: SourceId,
-        family: Family,
-        ids: IdSet,
-    ) {
-        self.queue(source, family, ids, Task::MakeLongLived(peer));
-    }
-
-    fn queue(&mut self, source: SourceId, family: Family, ids: IdSet, task: Task) {
-        if ids.is_empty() {
-            return;
-        }
-        let mut all: [IdSet; Family::ALL.len()] = Default::default();
-        all[family.index()] = ids;
-        self.teardowns.push_back(Teardown {
-            source,
-            ids: all,
-            task,
-        });
     }
 
     /// The group of a view, made if there is none.
@@ -456,11 +351,6 @@ impl Instance {
         self.due
     }
 
-    /// Whether paths of some source have yet to go.
-    pub(super) fn is_tearing_down(&self) -> bool {
-        !self.teardowns.is_empty()
-    }
-
     /// Marks what changed. Returns the shards to wake.
     fn publish(&mut self) -> ShardMask {
         let mut wake = self.writer.publish();
@@ -470,194 +360,6 @@ impl Instance {
             wake |= self.writer.other_subscribers();
         }
         wake
-    }
-
-    fn run_originations(&mut self) {
-        let mut budget = QUANTUM;
-        while budget > 0
-            && let Some(mut origination) = self.originations.pop_front()
-        {
-            let begin = origination.done;
-            let end = origination.changes.len().min(begin + budget);
-            budget -= end - begin;
-            self.originate_some(&origination.changes[begin..end]);
-            if end < origination.changes.len() {
-                origination.done = end;
-                self.originations.push_front(origination);
-            } else {
-                self.settled.extend(origination.open);
-            }
-        }
-    }
-
-    fn originate_some(&mut self, changes: &[OriginChange]) {
-        // Routes of one change mostly share their attributes: intern them once.
-        let mut last: Option<(Arc<OriginAttributes>, AttributeId)> = None;
-        let mut full = false;
-        for change in changes {
-            let Some(attributes) = &change.attributes else {
-                let own = &mut self.own[change.prefix.family().index()];
-                let mut gone = false;
-                self.writer
-                    .withdraw_all(self.local, [(change.prefix, 0)], |_, withdrawn| {
-                        gone = withdrawn.is_some();
-                    });
-                *own -= usize::from(gone);
-                if gone && *own == 0 {
-                    self.writer.set_originating(change.prefix.family(), false);
-                }
-                continue;
-            };
-            let id = match &last {
-                Some((known, id)) if Arc::ptr_eq(known, attributes) || known == attributes => *id,
-                _ => {
-                    if let Some((_, id)) = last.take() {
-                        self.writer.release(id);
-                    }
-                    let Ok(id) = self.writer.intern(&attributes.canonical()) else {
-                        self.refuse("attribute sets");
-                        continue;
-                    };
-                    last = Some((Arc::clone(attributes), id));
-                    id
-                }
-            };
-            let family = change.prefix.family();
-            if self.own[family.index()] == 0 {
-                self.writer.set_originating(family, true);
-            }
-            let path = Path {
-                attributes: id,
-                source: self.local,
-                path_id: 0,
-                flags: PathFlags::LOCAL.with(PathFlags::of_rules(origin_rules(change.kinds))),
-            };
-            self.writer
-                .upsert_all([(change.prefix, path)], |_, upserted| {
-                    full |= upserted.is_err();
-                    let is_new = upserted.is_ok_and(|upserted| upserted.new_path);
-                    self.own[family.index()] += usize::from(is_new);
-                });
-            if self.own[family.index()] == 0 {
-                self.writer.set_originating(family, false);
-            }
-            if std::mem::take(&mut full) {
-                self.refuse("prefixes or paths");
-            }
-        }
-        if let Some((_, id)) = last {
-            self.writer.release(id);
-        }
-    }
-
-    fn run_teardowns(&mut self) {
-        let mut budget = QUANTUM;
-        let mut ids = Vec::new();
-        while budget > 0
-            && let Some(mut teardown) = self.teardowns.pop_front()
-        {
-            for family in Family::ALL {
-                teardown.ids[family.index()].take_first(budget, &mut ids);
-                budget -= ids.len();
-                self.run_task(teardown.task, teardown.source, family, &ids);
-                ids.clear();
-            }
-            if teardown.ids.iter().any(|set| !set.is_empty()) {
-                self.teardowns.push_front(teardown);
-            } else if teardown.task == (Task::Remove { forget: true }) {
-                self.writer.remove_source(teardown.source);
-            }
-        }
-    }
-
-    /// What is still to be done to the paths of a source is done before new ones to the same prefixes
-    /// come: of several to one, those that do not come again must not stay as they were.
-    pub(super) fn end_teardowns(&mut self, source: SourceId, coming: &[(IpPrefix, Path)]) {
-        let meant = |teardown: &Teardown| {
-            teardown.source == source && !matches!(teardown.task, Task::Sweep(_))
-        };
-        for place in 0..self.teardowns.len() {
-            if !meant(&self.teardowns[place]) {
-                continue;
-            }
-            let task = self.teardowns[place].task;
-            let rib = Arc::clone(self.writer.rib());
-            let guard = rib.guard();
-            for (prefix, _) in coming {
-                let ids = &mut self.teardowns[place].ids[prefix.family().index()];
-                if let Some(id) = rib.lookup(*prefix, &guard)
-                    && ids.remove(id)
-                {
-                    let (noted, gone) = (self.swept.len(), self.gone.len());
-                    self.run_task(task, source, prefix.family(), &[id]);
-                    // Whatever of it went: the prefix has a path again, which is noted as it comes.
-                    self.swept.truncate(noted);
-                    self.gone.truncate(gone);
-                }
-            }
-        }
-    }
-
-    fn run_task(&mut self, task: Task, source: SourceId, family: Family, ids: &[PrefixId]) {
-        let stale = PathFlags::STALE;
-        match task {
-            Task::Remove { .. } => {
-                self.note_gone(source, family, ids);
-                self.writer.withdraw_ids(family, ids, source, |_| {});
-            }
-            Task::Mark => self.writer.flag_ids(family, ids, source, stale),
-            Task::MakeLongLived(peer) => {
-                let mut gone = Vec::new();
-                self.make_long_lived(family, ids, source, |id| gone.push(id));
-                self.note_gone(source, family, &gone);
-                self.swept.extend(gone.into_iter().map(|id| Swept {
-                    peer,
-                    source,
-                    family,
-                    id,
-                    last: true,
-                }));
-            }
-            Task::Sweep(peer) => self.sweep_some(peer, source, family, ids),
-            Task::Renew(peer) => {
-                self.sweep_some(peer, source, family, ids);
-                self.writer.flag_ids(family, ids, source, stale);
-            }
-        }
-    }
-
-    fn sweep_some(&mut self, peer: MemberId, source: SourceId, family: Family, ids: &[PrefixId]) {
-        let swept = &mut self.swept;
-        let noted = swept.len();
-        let meant = (source, PathFlags::STALE);
-        self.writer.withdraw_flagged(family, ids, meant, |gone| {
-            let matters = gone.last_of_source || !gone.usable_of_source;
-            swept.extend(matters.then_some(Swept {
-                peer,
-                source,
-                family,
-                id: gone.id,
-                last: gone.last_of_source,
-            }));
-        });
-        if self.watched {
-            let last = self.swept[noted..].iter().filter(|swept| swept.last);
-            let gone: Vec<PrefixId> = last.map(|swept| swept.id).collect();
-            self.note_gone(source, family, &gone);
-        }
-    }
-
-    /// The paths of a source to these prefixes go: while somebody watches that is noted. The ids are
-    /// not given to others before the end of the turn.
-    fn note_gone(&mut self, source: SourceId, family: Family, ids: &[PrefixId]) {
-        if !self.watched {
-            return;
-        }
-        let rib = self.writer.rib();
-        if let Some(peer) = rib.source(source, &rib.guard()).address {
-            let gone = ids.iter().map(|id| (peer, rib.prefix(family, *id)));
-            self.gone.extend(gone);
-        }
     }
 
     fn apply_dirty(&mut self, outbox: &mut impl Outbox) {
@@ -680,38 +382,6 @@ impl Instance {
         }
         for group in self.groups.iter_mut().flatten() {
             group.deliver_in_sync(outbox);
-        }
-    }
-
-    /// The families of which there are own routes.
-    pub(super) fn own_families(&self) -> FamilySet {
-        let rib = self.writer.rib();
-        let families = Family::ALL.into_iter();
-        families.filter(|family| rib.has_own(*family)).collect()
-    }
-
-    /// Where an own route came or went, what peers say of the prefix is judged anew.
-    fn note_own_changes(&mut self) {
-        // The last own route may be gone whose echoes are here.
-        if self.own_families().is_empty() && self.echoes.iter().all(IdSet::is_empty) {
-            return;
-        }
-        let rib = self.writer.rib();
-        let guard = rib.guard();
-        for (family, id) in &self.dirty {
-            let paths = rib.paths(*family, *id, &guard);
-            let is_own = paths
-                .best()
-                .is_some_and(|best| best.flags.contains(PathFlags::LOCAL));
-            let changed = match is_own {
-                true => paths
-                    .iter()
-                    .any(|path| !path.flags.contains(PathFlags::LOCAL)),
-                false => self.echoes[family.index()].remove(*id),
-            };
-            if changed {
-                self.own_changed.push((*family, *id));
-            }
         }
     }
 
@@ -748,6 +418,7 @@ mod tests {
 
     use super::*;
     use crate::config::Export;
+    use crate::config::{OriginAttributes, OriginChange};
     use crate::policy::Sources;
 
     /// Counts messages, as sockets that take everything at once.

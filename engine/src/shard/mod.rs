@@ -21,6 +21,7 @@ mod limits;
 mod long_lived;
 mod malformed;
 mod memory;
+mod own_routes;
 mod peer;
 #[cfg(test)]
 mod policy_tests;
@@ -36,6 +37,7 @@ mod retained;
 mod rig;
 mod sessions;
 mod stale;
+mod teardown;
 #[cfg(test)]
 mod tests;
 mod told;
