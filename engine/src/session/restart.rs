@@ -30,6 +30,9 @@ pub struct Graceful {
     pub ours: FamilySet,
     /// The peer has restarted (R), and waits for nobody.
     pub restarting: bool,
+    /// Families of whose End-of-RIB the peer speaks: those that its capability names; all of the session
+    /// where it names none at all (RFC 4724 §3).
+    pub marked: FamilySet,
     /// Within this the peer is back once it is gone.
     pub restart_time: Duration,
     /// Families in which we keep the peer's routes while it restarts.
@@ -115,6 +118,10 @@ pub(super) fn negotiate(
             false => FamilySet::NONE,
         },
         restarting,
+        marked: match offered.is_empty() {
+            true => families,
+            false => named(offered).intersection(families),
+        },
         restart_time: Duration::from_secs(restart_time.into()),
         notification: notification && settings.notification,
         ..Graceful::default()
@@ -133,6 +140,13 @@ pub(super) fn negotiate(
     }
     negotiate_long_lived(config, open, families, &mut graceful);
     Some(graceful)
+}
+
+fn named(offered: &[GracefulRestartFamily]) -> FamilySet {
+    let known = offered.iter();
+    known
+        .filter_map(|entry| Family::from_afi_safi(entry.afi, entry.safi))
+        .collect()
 }
 
 /// Whether a peer knows what LLGR_STALE means.

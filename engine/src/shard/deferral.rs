@@ -9,6 +9,8 @@
 //! be they there or not, and without one of them nothing is deferred. Of the others only those are
 //! waited for that are there before it is over: one that cannot be reached delays nobody.
 //!
+//! It is one wait for all families: their routes come over the same sessions, at the same time.
+//!
 //! Meanwhile nobody is told anything, whoever kept nothing no more than the others: it is the selection of
 //! routes that RFC 4724 §4.1 defers, and there is one for all. Before it a best path is the best of those
 //! that happen to be back, and a peer with nothing to lose would be told one after the other.
@@ -172,7 +174,7 @@ impl Shard {
             return;
         };
         let graceful = (peer.established.as_ref()).and_then(|up| up.negotiated.graceful.as_ref());
-        if graceful.is_none_or(|graceful| graceful.restarting) {
+        if graceful.is_none_or(|graceful| graceful.restarting || graceful.marked.is_empty()) {
             self.stop_waiting(id);
         } else if peer.awaited.is_none()
             && peer.neighbor.import != Import::None
@@ -191,7 +193,8 @@ impl Shard {
     }
 
     // RFC-DONE 4724 §4.1: selection waits for End-of-RIB of peers: from the start of those that were asked
-    // to keep our routes, of others only while they are there.
+    // to keep our routes, of others only while they are there; of the families that their capabilities
+    // name.
     /// A peer said all that it has of a family.
     pub(super) fn note_end_of_rib(&mut self, id: PeerId, family: Family) {
         let peer = self.peers.get_mut(id);
@@ -199,7 +202,8 @@ impl Shard {
             return;
         };
         established.ended.insert(family);
-        let families = established.negotiated.families;
+        let graceful = established.negotiated.graceful.as_ref();
+        let families = graceful.map_or(FamilySet::NONE, |graceful| graceful.marked);
         if families.intersection(established.ended) == families {
             self.stop_waiting(id);
         }

@@ -117,6 +117,30 @@ fn who_restarted_too_or_knows_no_end_is_not_waited_for() {
 
 // RFC-SHOWN 4724 §4.1
 #[test]
+fn end_of_rib_is_waited_for_in_the_families_that_a_peer_names() {
+    let ipv6 = Capability::Multiprotocol { afi: 2, safi: 1 };
+    let names_none = Capability::GracefulRestart {
+        restarting: false,
+        notification: false,
+        restart_time: 0,
+        families: vec![],
+    };
+    for (named, is_over) in [(graceful(&RESTARTS), true), (vec![names_none], false)] {
+        let mut keeper = keeper();
+        keeper.families = FamilySet::ALL;
+        let (mut bed, deferral) = restarted(keeper, 1);
+        let mut capabilities = named;
+        capabilities.push(ipv6.clone());
+        bed.establish(capabilities);
+        bed.announce(0..3);
+        assert!(!deferral.is_over());
+        bed.end_of_rib();
+        assert_eq!(deferral.is_over(), is_over);
+    }
+}
+
+// RFC-SHOWN 4724 §4.1
+#[test]
 fn who_was_not_asked_to_keep_our_routes_is_waited_for_only_once_it_is_there() {
     let (mut bed, deferral) = restarted(helper(), 1);
     assert!(!deferral.awaits("default", &helper()), "it may be away");
