@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::thread;
 
+use engine::admin::model::DrainState;
 use engine::admin::{server, socket::AdminSocket};
 
 use crate::fake::Fake;
@@ -28,13 +29,17 @@ pub(crate) fn ringbgp(arguments: &[&str]) -> (i32, String, String) {
 
 /// Serves the fake engine on `path` for as long as the test runs.
 fn serve_fake(path: &Path) {
+    serve(path, Fake::default());
+}
+
+fn serve(path: &Path, fake: Fake) {
     let socket = AdminSocket::bind(path).unwrap();
     thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap()
-            .block_on(server::serve(socket, Fake))
+            .block_on(server::serve(socket, fake))
     });
 }
 
@@ -103,13 +108,31 @@ fn answers_go_to_standard_output_in_the_form_asked_for() {
     let (code, stdout, _) = ringbgp(&["refresh", "10.0.0.6", "--admin", admin]);
     assert_eq!((code, &*stdout), (0, "1 peer asked for its routes.\n"));
 
-    let drain = ["drain", "10.0.0.6", "--wait", "0s", "--admin", admin];
-    let (code, stdout, _) = ringbgp(&drain);
-    assert_eq!(code, 0);
-    assert!(stdout.starts_with("1 peer drained; "), "{stdout}");
     assert_eq!(ringbgp(&["drain", "--wait", "60", "--admin", admin]).0, 2);
     let (code, stdout, _) = ringbgp(&["undrain", "--admin", admin]);
     assert_eq!((code, &*stdout), (0, "No peer was drained.\n"));
+}
+
+#[test]
+fn drained_is_who_is_drained_in_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("drained.sock");
+    let drain = Some(DrainState::Drained);
+    serve(&path, Fake { drain });
+    let drain = ["drain", "10.0.0.6", "--wait", "0s", "--admin"];
+    let (code, stdout, _) = ringbgp(&[&drain[..], &[path.to_str().unwrap()]].concat());
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("1 peer drained; "), "{stdout}");
+    // By the next look somebody said `undrain`.
+    let path = directory.path().join("undrained.sock");
+    serve_fake(&path);
+    let (code, stdout, stderr) = ringbgp(&[&drain[..], &[path.to_str().unwrap()]].concat());
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert_eq!(
+        stderr,
+        "ringbgp: the drain was ended by `undrain` after 0 s: 1 of 1 peer is not drained \
+         (10.0.0.6)\n"
+    );
 }
 
 #[test]

@@ -2,19 +2,26 @@
 
 use engine::admin::api::{ApiError, EngineApi, EventStream};
 use engine::admin::model::{
-    DrainQuery, DrainReply, ExplainQuery, Explanation, FamilyCounts, Fault, Peer, PeerState,
-    PeersQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
-    RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, WatchEvent, WatchQuery, parse_prefix,
+    DrainQuery, DrainReply, DrainState, ExplainQuery, Explanation, FamilyCounts, Fault, Peer,
+    PeerState, PeersQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route,
+    RoutesCursor, RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, WatchEvent, WatchQuery,
+    parse_prefix,
 };
 
-#[derive(Clone)]
-pub(crate) struct Fake;
+#[derive(Clone, Default)]
+pub(crate) struct Fake {
+    /// How far its peer is drained, whatever was asked.
+    pub(crate) drain: Option<DrainState>,
+}
 
 impl EngineApi for Fake {
     async fn peers(&self, query: PeersQuery) -> Result<Vec<Peer>, ApiError> {
         match query.instance {
             Some(name) => Err(ApiError::NotFound(format!("there is no instance {name:?}"))),
-            None => Ok(vec![peer()]),
+            None => Ok(vec![Peer {
+                drain: self.drain,
+                ..peer()
+            }]),
         }
     }
 

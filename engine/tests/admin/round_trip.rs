@@ -20,7 +20,8 @@ fn questions_and_answers_go_round() {
 async fn converse() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ringbgp.sock");
-    let serving = tokio::spawn(server::serve(AdminSocket::bind(&path).unwrap(), Fake));
+    let socket = AdminSocket::bind(&path).unwrap();
+    let serving = tokio::spawn(server::serve(socket, Fake::default()));
     let mut client = Client::connect(&path).await.unwrap();
 
     assert_eq!(client.peers(&PeersQuery::default()).await, Ok(vec![peer()]));
