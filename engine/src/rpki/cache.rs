@@ -417,10 +417,13 @@ impl Cache {
             } => (reset, session, records),
             _ => return Err(out_of_place("End of Data").into()),
         };
+        // RFC-LEFT 8210 §5.1: a session id in End of Data that is not its own Cache Response's flushes
+        // nothing: an answer that contradicts itself is malformed, and does not tell that the data is
+        // another cache's. It is not used, the connection is dropped, and everything is asked for anew.
         if session != begun {
-            return Err(End::Another(Fault::corrupt(format!(
-                "an answer of session {begun} ends as one of session {session}"
-            ))));
+            self.starts_over = true;
+            let words = format!("an answer of session {begun} ends as one of session {session}");
+            return Err(Fault::corrupt(words).into());
         }
         let old = self.data.as_ref().map(|data| &data.table);
         let table = match old.filter(|_| !reset) {

@@ -109,6 +109,7 @@ fn corpus() -> Vec<(&'static str, u16, bool, Vec<u8>)> {
             true,
             say::pdu(1, 7, SESSION, &[0; 20]),
         ),
+        ("an end of another session", 0, true, say::end(8, 2, TIMERS)),
         ("a reset in an answer", 0, true, say::reset()),
         ("a long reset", 0, false, say::pdu(1, 8, 0, &[0])),
         ("a short router key", 0, true, say::pdu(1, 9, 0, &[0; 24])),

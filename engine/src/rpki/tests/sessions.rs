@@ -358,27 +358,61 @@ fn an_old_cache_is_spoken_to_in_its_version() {
 // RFC-SHOWN 8210 §5.1
 #[test]
 fn what_another_session_said_is_forgotten() {
-    let others = [
-        vec![say::response(8)],
-        vec![say::response(SESSION), say::end(8, 2, TIMERS)],
-    ];
-    for other in others {
-        let mut bed = Bed::new(&[(1, 1)]);
-        bed.synchronize(1, 1, VRPS);
-        bed.pass(3600);
-        bed.take_heard(1);
-        bed.say(1, &other);
-        assert!(!bed.is_open(1));
-        assert_eq!(bed.take_heard(1), [Heard::Error(0)]);
-        assert_eq!(bed.state("192.0.2.0/24"), Validation::NotFound);
-        bed.pass(1);
-        bed.synchronize(1, 1, VRPS);
-        assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
-    }
+    let mut bed = Bed::new(&[(1, 1)]);
+    bed.synchronize(1, 1, VRPS);
+    bed.pass(3600);
+    bed.take_heard(1);
+    bed.say(1, &[say::response(8)]);
+    assert!(!bed.is_open(1));
+    assert_eq!(bed.take_heard(1), [Heard::Error(0)]);
+    assert_eq!(bed.state("192.0.2.0/24"), Validation::NotFound);
+    bed.pass(1);
+    bed.synchronize(1, 1, VRPS);
+    assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
     let mut bed = Bed::new(&[(1, 1)]);
     bed.synchronize(1, 1, VRPS);
     bed.say(1, &[say::notify(8, 1)]);
     assert!(!bed.is_open(1));
+    assert_eq!(bed.state("192.0.2.0/24"), Validation::NotFound);
+}
+
+#[test]
+fn an_answer_that_contradicts_itself_is_not_used_and_flushes_nothing() {
+    let other: (&str, u8, u32) = ("203.0.113.0/24", 24, 65002);
+    // To a Serial Query, and to a Reset Query after a Cache Reset.
+    for resets in [false, true] {
+        let mut bed = Bed::new(&[(1, 1)]);
+        bed.synchronize(1, 1, VRPS);
+        bed.pass(3600);
+        assert_eq!(bed.take_heard(1), [Heard::Serial(SESSION, 1)]);
+        if resets {
+            bed.say(1, &[say::reset()]);
+            assert_eq!(bed.take_heard(1), [Heard::Reset]);
+        }
+        let answer = [
+            say::response(SESSION),
+            say::record(1, true, other),
+            say::end(8, 2, TIMERS),
+        ];
+        bed.say(1, &answer);
+        assert_eq!(bed.take_heard(1), [Heard::Error(0)]);
+        assert!(!bed.is_open(1));
+        assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
+        assert_eq!(bed.state("203.0.113.0/24"), Validation::NotFound);
+        // Asked again after the Retry Interval, for everything; until it expires the data stays.
+        bed.pass(600);
+        assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
+        bed.synchronize(1, 3, &[other]);
+        assert_eq!(bed.state("192.0.2.0/24"), Validation::NotFound);
+        assert_eq!(bed.state("203.0.113.0/24"), Validation::Valid);
+    }
+    let mut bed = Bed::new(&[(1, 1)]);
+    bed.synchronize(1, 1, VRPS);
+    bed.pass(3600);
+    bed.say(1, &[say::response(SESSION), say::end(8, 2, TIMERS)]);
+    bed.pass(3599);
+    assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
+    bed.pass(1);
     assert_eq!(bed.state("192.0.2.0/24"), Validation::NotFound);
 }
 
