@@ -180,7 +180,8 @@ fn route_row(route: &Route, wide: bool) -> Vec<String> {
         row.push(joined(route.extended_communities.as_deref()));
         row.push(or_dash(route.path_id));
         row.push(route.instance.clone());
-        row.push(marks(route));
+        let marks = marks(route);
+        row.push(or_dash((!marks.is_empty()).then(|| marks.join(", "))));
     }
     row
 }
@@ -193,7 +194,8 @@ fn from(route: &Route) -> String {
     }
 }
 
-fn marks(route: &Route) -> String {
+/// What is known of a route beside what it carries.
+fn marks(route: &Route) -> Vec<String> {
     let mut marks = Vec::new();
     if let Some(rejected_by) = &route.rejected_by {
         marks.push(format!("rejected by {rejected_by}"));
@@ -202,7 +204,7 @@ fn marks(route: &Route) -> String {
     if let Some(validation) = &route.validation {
         marks.push(format!("origin validation: {validation}"));
     }
-    or_dash((!marks.is_empty()).then(|| marks.join(", ")))
+    marks
 }
 
 /// In which way a route is stale.
@@ -416,6 +418,15 @@ pub fn attributes(route: &Route) -> String {
         parts.push(format!("next hop {next_hop}"));
     }
     parts.push(format!("AS path {}", path_and_origin(route)));
+    parts.extend(preferences_and_communities(route));
+    if let Some(stale) = stale(route) {
+        parts.push(format!("{stale}: its peer has yet to say it again"));
+    }
+    parts.join(", ")
+}
+
+fn preferences_and_communities(route: &Route) -> Vec<String> {
+    let mut parts = Vec::new();
     if let Some(local_pref) = route.local_pref {
         parts.push(format!("local preference {local_pref}"));
     }
@@ -431,10 +442,7 @@ pub fn attributes(route: &Route) -> String {
             parts.push(format!("{name} {}", values.join(" ")));
         }
     }
-    if let Some(stale) = stale(route) {
-        parts.push(format!("{stale}: its peer has yet to say it again"));
-    }
-    parts.join(", ")
+    parts
 }
 
 /// Adds the faults in force, if there are any.

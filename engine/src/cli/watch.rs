@@ -28,7 +28,7 @@ pub(super) fn watch(args: WatchArgs) -> Result<(), Failure> {
         let mut client = Client::connect(&args.ask.admin).await?;
         let show = |event| match format {
             Format::Json => print(&(json(&event)? + "\n")),
-            _ => print(&render::event(&event)),
+            format => print(&render::event(&event, format == Format::Wide)),
         };
         client.watch(&query, show).await
     })
