@@ -314,6 +314,7 @@ fn push_verdict(text: &mut String, peer: &PeerVerdict) {
 fn push_steps(text: &mut String, steps: &[PolicyStep]) {
     if let [only] = steps
         && only.set.is_empty()
+        && only.passed_over.is_none()
     {
         return;
     }
@@ -325,6 +326,9 @@ fn push_steps(text: &mut String, steps: &[PolicyStep]) {
         };
         if !step.set.is_empty() {
             let _ = write!(text, "set {}; ", step.set.join(", "));
+        }
+        if let Some(passed_over) = &step.passed_over {
+            let _ = write!(text, "{passed_over}; ");
         }
         let _ = match step.action.as_str() {
             "Next" => writeln!(text, "went on"),
@@ -696,6 +700,7 @@ pub(crate) mod tests {
                     policy: "out".to_owned(),
                     statement: Some(statement.to_owned()),
                     set,
+                    passed_over: (action == "Next").then(|| "nextHop ::1 passed over".to_owned()),
                     action: action.to_owned(),
                 })
                 .into(),
@@ -711,7 +716,7 @@ pub(crate) mod tests {
              Own routes near it: 10.0.1.0/24\n\
              Peers\n  10.0.0.6 (established): not told, no path\n    \
              export: accepted by RoutePolicy out, statement b\n      \
-             statement a: set med 5; went on\n      statement b: Accept\n"
+             statement a: set med 5; nextHop ::1 passed over; went on\n      statement b: Accept\n"
         );
     }
 

@@ -60,6 +60,7 @@ pub struct Statement {
 
 /// A statement that a route met on its way through a policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PolicyStep {
     /// The policy's name.
     pub policy: String,
@@ -67,6 +68,8 @@ pub struct PolicyStep {
     pub statement: Option<String>,
     /// What it changed on the route.
     pub set: Vec<String>,
+    /// What it was to change and did not, and why: a next hop that is not of the route's family.
+    pub passed_over: Option<String>,
     /// `Accept`, `Reject` or `Next`: the route went on.
     pub action: String,
 }
@@ -78,27 +81,22 @@ impl PolicyStep {
             return Vec::new();
         }
         let spec = walk.policy.spec();
-        let step = |statement, set, action: String| PolicyStep {
+        let step = |statement, done: policy::Done, action: String| PolicyStep {
             policy: spec.name.to_string(),
             statement,
-            set,
+            set: done.set,
+            passed_over: done.passed_over,
             action,
         };
-        let met = walk.met.iter();
-        let met = met.filter_map(|place| spec.statements.get(usize::from(*place)));
-        let met = met.map(|statement| {
-            let set = match statement.action {
-                policy::Action::Reject => Vec::new(),
-                policy::Action::Accept | policy::Action::Next => {
-                    policy::Keys::of(spec, statement).set
-                }
-            };
+        let met = walk.met.iter().filter_map(|place| {
+            let statement = spec.statements.get(usize::from(*place))?;
             let name = statement.name.to_string();
-            step(Some(name), set, format!("{:?}", statement.action))
+            let action = format!("{:?}", statement.action);
+            Some(step(Some(name), walk.done(*place), action))
         });
         let default = walk.verdict.statement.is_none().then(|| {
             let action = default_action(spec).to_owned();
-            step(None, Vec::new(), action)
+            step(None, policy::Done::default(), action)
         });
         met.chain(default).collect()
     }

@@ -134,25 +134,46 @@ fn set_med(med: SetMed, before: &AttributeSet<'_>, changes: &mut Changes) {
     changes.write(code::MED, |writer| writer.med(value));
 }
 
-/// The last step of export is told what it cannot read from the set.
+/// What a `nextHop` comes to for a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NextHopOf {
+    /// The last step of export is told what it cannot read from the set.
+    Choice(NextHopChoice),
+    Address(NextHop),
+}
+
+/// None: there is no such next hop for the family, and the route keeps its own.
+fn next_hop_of(next_hop: SetNextHop, family: Family, applied: &Applied) -> Option<NextHopOf> {
+    let address = match next_hop {
+        SetNextHop::Unchanged => return Some(NextHopOf::Choice(NextHopChoice::Unchanged)),
+        SetNextHop::Own => match &applied.own {
+            None => return Some(NextHopOf::Choice(NextHopChoice::Own)),
+            Some(own) => own[family.index()]?,
+        },
+        // Nobody is told itself as next hop (RFC 4271 §5.1.3): on export it is our end of the session.
+        SetNextHop::PeerAddress => match applied.peer {
+            None => return Some(NextHopOf::Choice(NextHopChoice::Own)),
+            Some(peer) => of_family(peer, family)?,
+        },
+        SetNextHop::Address(address) => of_family(address, family)?,
+    };
+    Some(NextHopOf::Address(address))
+}
+
+/// Whether a route keeps the next hop that it has, since the one to set is not of its family.
+pub(super) fn passes_over(next_hop: SetNextHop, family: Family, applied: &Applied) -> bool {
+    next_hop_of(next_hop, family, applied).is_none()
+}
+
 fn set_next_hop(
     next_hop: SetNextHop,
     family: Family,
     applied: &Applied,
     changes: &mut Changes,
 ) -> Option<NextHopChoice> {
-    let address = match next_hop {
-        SetNextHop::Unchanged => return Some(NextHopChoice::Unchanged),
-        SetNextHop::Own => match &applied.own {
-            None => return Some(NextHopChoice::Own),
-            Some(own) => own[family.index()]?,
-        },
-        // Nobody is told itself as next hop (RFC 4271 §5.1.3): on export it is our end of the session.
-        SetNextHop::PeerAddress => match applied.peer {
-            None => return Some(NextHopChoice::Own),
-            Some(peer) => of_family(peer, family)?,
-        },
-        SetNextHop::Address(address) => of_family(address, family)?,
+    let address = match next_hop_of(next_hop, family, applied)? {
+        NextHopOf::Choice(choice) => return Some(choice),
+        NextHopOf::Address(address) => address,
     };
     match (family, address) {
         (Family::Ipv4Unicast, NextHop::V4(address)) => {

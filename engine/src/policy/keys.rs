@@ -82,7 +82,7 @@ fn patterns<P>(asked: &CommunityMatch<P>) -> usize {
     asked.any.len() + asked.all.len() + asked.none.len()
 }
 
-fn changes(set: &Set) -> Vec<String> {
+pub(super) fn changes(set: &Set) -> Vec<String> {
     let mut changes = Vec::new();
     if let Some(preference) = set.local_preference {
         changes.push(format!("localPreference {preference}"));
@@ -96,17 +96,20 @@ fn changes(set: &Set) -> Vec<String> {
     if let Some((asn, count)) = set.prepend {
         changes.push(format!("asPathPrepend {asn} x {count}"));
     }
-    match set.next_hop {
-        Some(SetNextHop::Own) => changes.push("nextHop Self".to_owned()),
-        Some(SetNextHop::Unchanged) => changes.push("nextHop Unchanged".to_owned()),
-        Some(SetNextHop::PeerAddress) => changes.push("nextHop PeerAddress".to_owned()),
-        Some(SetNextHop::Address(address)) => changes.push(format!("nextHop {address}")),
-        None => {}
-    }
+    changes.extend(set.next_hop.map(next_hop));
     edits("standard", &set.standard, &mut changes);
     edits("large", &set.large, &mut changes);
     edits("extended", &set.extended, &mut changes);
     changes
+}
+
+pub(super) fn next_hop(next_hop: SetNextHop) -> String {
+    match next_hop {
+        SetNextHop::Own => "nextHop Self".to_owned(),
+        SetNextHop::Unchanged => "nextHop Unchanged".to_owned(),
+        SetNextHop::PeerAddress => "nextHop PeerAddress".to_owned(),
+        SetNextHop::Address(address) => format!("nextHop {address}"),
+    }
 }
 
 fn edits<P: Pattern>(kind: &str, set: &CommunitySet<P::Value, P>, changes: &mut Vec<String>) {

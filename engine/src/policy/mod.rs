@@ -47,7 +47,7 @@ pub use spec::{
     internet_bogons,
 };
 pub use tree::{Evaluator, Form, Key, NextHopChoice, Subject, Verdict};
-pub use walk::Walk;
+pub use walk::{Done, Walk};
 pub use warnings::never_matching;
 
 pub use change::with_local_preference;

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use codec::IpPrefix;
 
+use super::change::passes_over;
 use super::compile::{Applied, Policy};
+use super::keys;
+use super::spec::{Action, Set};
 use super::tree::{Evaluator, Key, Subject, Verdict};
 
 /// What a policy made of one route.
@@ -18,6 +21,17 @@ pub struct Walk {
     pub verdict: Verdict,
     /// The statements that it met, in order. The last one decided, unless none did.
     pub met: Vec<u16>,
+    /// Of them, those whose `nextHop` was not set: it is not of the route's family.
+    passed_over: Vec<u16>,
+}
+
+/// What a statement did to a route that met it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// What it set.
+    pub set: Vec<String>,
+    /// What it was to set and did not, and why.
+    pub passed_over: Option<String>,
 }
 
 impl Walk {
@@ -33,11 +47,42 @@ impl Walk {
         let policy = Arc::clone(applied.policy());
         let mut evaluator = Evaluator::new(applied);
         let (verdict, _) = evaluator.judge(key, subject, prefix);
-        let met = evaluator.met().collect();
+        let met: Vec<u16> = evaluator.met().collect();
+        let is_passed_over = |place: &u16| {
+            let statement = policy.spec().statements.get(usize::from(*place));
+            let next_hop = statement.and_then(|statement| statement.set.next_hop);
+            next_hop.is_some_and(|to| passes_over(to, subject.family, evaluator.applied()))
+        };
+        let passed_over = met.iter().copied().filter(is_passed_over).collect();
         Walk {
             policy,
             verdict,
             met,
+            passed_over,
+        }
+    }
+
+    /// What the statement at a place did to the route.
+    pub fn done(&self, place: u16) -> Done {
+        let statement = self.policy.spec().statements.get(usize::from(place));
+        // Who rejects a route changes nothing on it.
+        let Some(statement) = statement.filter(|by| by.action != Action::Reject) else {
+            return Done::default();
+        };
+        let is_passed_over = self.passed_over.contains(&place);
+        let not_set = statement.set.next_hop.filter(|_| is_passed_over);
+        Done {
+            set: match not_set {
+                None => keys::changes(&statement.set),
+                Some(_) => keys::changes(&Set {
+                    next_hop: None,
+                    ..statement.set.clone()
+                }),
+            },
+            passed_over: not_set.map(|to| {
+                let what = keys::next_hop(to);
+                format!("{what} passed over: not of the route's family")
+            }),
         }
     }
 
