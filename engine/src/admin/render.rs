@@ -301,6 +301,11 @@ fn push_verdict(text: &mut String, peer: &PeerVerdict) {
     text.push('\n');
     for (what, policy, steps) in [
         ("its own path", &peer.import, &peer.import_steps),
+        (
+            "export of the best path",
+            &peer.best_export,
+            &peer.best_export_steps,
+        ),
         ("export", &peer.export, &peer.export_steps),
     ] {
         if let Some(policy) = policy {
@@ -704,6 +709,8 @@ pub(crate) mod tests {
                     action: action.to_owned(),
                 })
                 .into(),
+                best_export: Some("rejected by RoutePolicy out, statement c".to_owned()),
+                best_export_steps: Vec::new(),
                 route: None,
             }],
         });
@@ -715,6 +722,7 @@ pub(crate) mod tests {
              Note: guard.maxPrefixes holds it back\n\
              Own routes near it: 10.0.1.0/24\n\
              Peers\n  10.0.0.6 (established): not told, no path\n    \
+             export of the best path: rejected by RoutePolicy out, statement c\n    \
              export: accepted by RoutePolicy out, statement b\n      \
              statement a: set med 5; nextHop ::1 passed over; went on\n      statement b: Accept\n"
         );

@@ -358,6 +358,11 @@ pub struct PeerVerdict {
     pub export: Option<String>,
     /// The statements of its export policy that the path met, in order.
     pub export_steps: Vec<PolicyStep>,
+    /// What its export policy says of the best path, where it is told another one since the best is not
+    /// for it; none: it is told the best or nothing, the best came from it, or there is no policy.
+    pub best_export: Option<String>,
+    /// The statements of its export policy that the best path met, in order.
+    pub best_export_steps: Vec<PolicyStep>,
     /// The route as told; none if it is not.
     pub route: Option<Route>,
 }

@@ -265,6 +265,8 @@ impl Shard {
             import_steps: Vec::new(),
             export: None,
             export_steps: Vec::new(),
+            best_export: None,
+            best_export_steps: Vec::new(),
             route: None,
         }));
         PrefixView {
@@ -570,6 +572,36 @@ impl Table<'_> {
         Some((words, steps))
     }
 
+    /// Why a peer that is told another path is not told the best one.
+    fn why_not_best(
+        &self,
+        peer: &Peer,
+        established: &Established,
+        (id, prefix): (PrefixId, IpPrefix),
+        best: &Path,
+    ) -> String {
+        let from = match self.rib.source(best.source, self.guard).address {
+            Some(address) => format!("the best path, from {address},"),
+            None => "the best path, our own route,".to_owned(),
+        };
+        if best.source == established.source {
+            return format!("the best path came from {} itself", peer.neighbor.address);
+        }
+        let family = prefix.family();
+        let told = self.all_told(established, family, id);
+        let mut told = told.iter();
+        if told.any(|told| self.path_of(told, family, id) == Some(*best)) {
+            return format!("{from} is not told: {TOO_LONG_WORDS}");
+        }
+        let view = self.instance.group(established.group).map(Group::view);
+        match view.map(|view| (view, self.export(view, prefix, best))) {
+            Some((view, Err(refusal))) => {
+                format!("{from} must not be told to it: {}", view.words(refusal))
+            }
+            _ => format!("{from} is about to be announced"),
+        }
+    }
+
     /// What export policy says of the path that a peer would be told.
     fn export_policy(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<Judged> {
         let (_, established) = self.established?;
@@ -629,6 +661,8 @@ fn verdict(
             import_steps: import_steps.unwrap_or_default(),
             export,
             export_steps: export_steps.unwrap_or_default(),
+            best_export: None,
+            best_export_steps: Vec::new(),
             route,
         }
     };
@@ -656,13 +690,13 @@ fn verdict(
     }
     if let Some(path) = paths.first() {
         let route = table.told(peer, established, (id, prefix), path);
-        let mut reason = match route.best {
-            true => "announced".to_owned(),
-            false => {
-                "announced: the best of the others, since the best path came from this peer or \
-                      must not be told to it"
-                    .to_owned()
-            }
+        let why = match route.best {
+            true => None,
+            false => Some(table.why_not_best(peer, established, (id, prefix), &best)),
+        };
+        let mut reason = match &why {
+            None => "announced".to_owned(),
+            Some(why) => format!("announced: the best of the others; {why}"),
         };
         if paths.len() > 1 {
             reason += &format!(" ({} paths, of which this is the first)", paths.len());
@@ -675,7 +709,14 @@ fn verdict(
                 }
             };
         }
-        return told(true, &reason, Some(route));
+        let mut verdict = told(true, &reason, Some(route));
+        if why.is_some() && best.source != established.source {
+            let walk = walk_policy(group.view(), table.tables(), prefix, &best);
+            let (words, steps) = walk.map(|walk| judged(&walk)).unzip();
+            verdict.best_export = words;
+            verdict.best_export_steps = steps.unwrap_or_default();
+        }
+        return verdict;
     }
     if best.source == established.source {
         return told(

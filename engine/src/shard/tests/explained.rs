@@ -1,4 +1,4 @@
-//! What `explain` says of the way of a route through policy.
+//! What `explain` says of a peer that is told other than the best path as it is.
 
 use super::*;
 use crate::config::{Client, Export};
@@ -32,6 +32,45 @@ fn route_server(statements: Vec<crate::policy::Statement>) -> Bed {
     bed.say(best, &announce(1, 65002, 6, |_| ()));
     bed.say(other, &announce(1, 65004, 8, |_| ()));
     bed
+}
+
+#[test]
+fn who_is_told_another_path_is_told_why_not_the_best_one() {
+    let bed = route_server(vec![
+        statement("not-that", Action::Reject, |s| {
+            s.matches.origin_asns = vec![65002..=65002];
+        }),
+        statement("rest", Action::Accept, |_| {}),
+    ]);
+    let verdict = bed.verdict(erased(1), address(HEARS));
+    assert_eq!(verdict.route.unwrap().peer_address.as_deref(), Some(OTHER));
+    assert_eq!(
+        verdict.reason,
+        "announced: the best of the others; the best path, from 10.0.0.6, must not be told to it: \
+         rejected by RoutePolicy p, statement not-that"
+    );
+    assert_eq!(
+        verdict.best_export.as_deref(),
+        Some("rejected by RoutePolicy p, statement not-that")
+    );
+    let steps = verdict.best_export_steps;
+    assert_eq!(steps[0].statement.as_deref(), Some("not-that"));
+    assert_eq!(
+        verdict.export.as_deref(),
+        Some("accepted by RoutePolicy p, statement rest")
+    );
+
+    let verdict = bed.verdict(erased(1), address(BEST));
+    assert_eq!(verdict.route.unwrap().peer_address.as_deref(), Some(OTHER));
+    assert_eq!(
+        verdict.reason,
+        "announced: the best of the others; the best path came from 10.0.0.6 itself"
+    );
+    assert_eq!(verdict.best_export, None);
+
+    let verdict = bed.verdict(erased(1), address(OTHER));
+    assert_eq!(verdict.reason, "announced");
+    assert_eq!(verdict.best_export, None);
 }
 
 #[test]
