@@ -11,8 +11,11 @@ use codec::{Family, IpPrefix};
 use serde::Serialize;
 
 use super::policies::Policies;
+use super::told::Attributes;
 use crate::admin::render;
-use crate::config::{DesiredState, Export, Instance, Neighbor, Origin, Password, PeerAddress};
+use crate::config::{
+    DesiredState, Export, Instance, Neighbor, NextHopIpv6, Origin, Password, PeerAddress,
+};
 use crate::group::{Interfaces, own_next_hop};
 use crate::interfaces::socket_address;
 use crate::model::attributes::{community, large_community};
@@ -44,11 +47,29 @@ pub(super) struct Receiver {
     pub(super) next_hop: Option<String>,
     /// The policy and statement that set the next hop; none: the neighbor's settings do.
     pub(super) next_hop_by: Option<String>,
+    /// What the next hop depends on, where only the session will tell.
+    pub(super) next_hop_note: Option<String>,
+    /// What the route carries as it is told; none if it is not announced.
+    pub(super) attributes: Option<Arc<Attributes>>,
     /// Why it is not announced.
     pub(super) reason: Option<String>,
     /// All that it lacks is a next hop, which a policy may set.
     #[serde(skip)]
     pub(super) lacks_next_hop: bool,
+    /// The next hop, or that there is none, comes from this machine's addresses and not from the
+    /// resources.
+    #[serde(skip)]
+    pub(super) of_this_machine: bool,
+    /// What it is told other than the own route carries, for people.
+    #[serde(skip)]
+    pub(super) differs: String,
+}
+
+/// The next hop of own routes, as far as it can be known.
+struct OwnNextHop {
+    address: Option<String>,
+    note: Option<String>,
+    of_this_machine: bool,
 }
 
 /// Why a neighbor is told no own routes of a family.
@@ -71,7 +92,7 @@ pub(super) fn announcements(
             let mut policies = Policies::new(instance);
             let origins = instance.origins.iter();
             origins.map(move |(prefix, origin)| {
-                let peers = Arc::clone(&by_family[prefix.family().index()]);
+                let peers = &by_family[prefix.family().index()];
                 let peers = policies.judge(*prefix, origin, peers);
                 announcement(instance, *prefix, origin, peers)
             })
@@ -103,23 +124,30 @@ fn announcement(
     }
 }
 
-fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Arc<[Receiver]> {
+fn receivers(instance: &Instance, family: Family, interfaces: &dyn Interfaces) -> Vec<Receiver> {
     neighbors(instance)
         .map(|(peer_address, neighbor)| {
             let told = told(neighbor, family, interfaces);
             let lacks_next_hop = matches!(told, Err(Untold::NoNextHop(_)));
-            let (announced, next_hop, reason) = match told {
-                Ok(next_hop) => (true, next_hop, None),
-                Err(Untold::Never(reason)) => (false, None, Some(reason)),
-                Err(Untold::NoNextHop(reason)) => (false, None, Some(reason.to_owned())),
+            let (own, reason) = match told {
+                Ok(own) => (Some(own), None),
+                Err(Untold::Never(reason)) => (None, Some(reason)),
+                Err(Untold::NoNextHop(reason)) => (None, Some(reason.to_owned())),
             };
             Receiver {
                 peer_address,
-                announced,
-                next_hop,
+                announced: own.is_some(),
+                of_this_machine: match &own {
+                    Some(own) => own.of_this_machine,
+                    None => lacks_next_hop,
+                },
+                next_hop_note: own.as_ref().and_then(|own| own.note.clone()),
+                next_hop: own.and_then(|own| own.address),
                 next_hop_by: None,
+                attributes: None,
                 reason,
                 lacks_next_hop,
+                differs: String::new(),
             }
         })
         .collect()
@@ -131,7 +159,7 @@ fn told(
     neighbor: &Neighbor,
     family: Family,
     interfaces: &dyn Interfaces,
-) -> Result<Option<String>, Untold> {
+) -> Result<OwnNextHop, Untold> {
     if !neighbor.families.contains(family) {
         let why = format!("{family} is not among its families");
         return Err(Untold::Never(why));
@@ -146,20 +174,42 @@ fn told(
     let local = neighbor
         .local_address
         .or_else(|| source_towards(neighbor.address));
-    let Some(local) = local else {
-        return Ok(None);
+    let unknown = |note: String| OwnNextHop {
+        address: None,
+        note: Some(note),
+        of_this_machine: true,
     };
+    let Some(local) = local else {
+        let words = "next hop by the address of its session: this machine has no way to it now";
+        return Ok(unknown(words.to_owned()));
+    };
+    let own = |extended| own_next_hop(family, neighbor, local, extended, interfaces);
     if family == Family::Ipv4Unicast
         && local.is_ipv6()
         && neighbor.next_hop_ipv4.is_none()
         && neighbor.capabilities.extended_next_hop
+        && let Ok(extended) = own(true)
     {
-        // The session's IPv6 address if the peer takes that (RFC 8950), else an IPv4 address.
-        return Ok(None);
+        let without = match own(false) {
+            Ok(next_hop) => next_hop.address().to_string(),
+            Err(why) => format!("not announced: {why}"),
+        };
+        return Ok(unknown(format!(
+            "next hop {} if the session negotiates extended next hop (RFC 8950), else {without}",
+            extended.address()
+        )));
     }
-    let next_hop = own_next_hop(family, neighbor, local, false, interfaces);
-    let next_hop = next_hop.map_err(Untold::NoNextHop)?;
-    Ok(Some(next_hop.address().to_string()))
+    let next_hop = own(false).map_err(Untold::NoNextHop)?.address();
+    let is_said = match family {
+        Family::Ipv4Unicast => neighbor.next_hop_ipv4.is_some(),
+        Family::Ipv6Unicast => matches!(neighbor.next_hop_ipv6, NextHopIpv6::Address(_)),
+    };
+    let is_local = neighbor.local_address == Some(next_hop.to_canonical());
+    Ok(OwnNextHop {
+        address: Some(next_hop.to_string()),
+        note: None,
+        of_this_machine: !is_said && !is_local,
+    })
 }
 
 /// The address that the kernel would connect from. Nothing is sent: connecting a datagram socket
@@ -173,6 +223,23 @@ fn source_towards(peer: PeerAddress) -> Option<IpAddr> {
     let remote = socket_address(peer, BGP_PORT).ok()?;
     socket.connect(remote).ok()?;
     Some(socket.local_addr().ok()?.ip())
+}
+
+/// What is to be known of next hops that were worked out on another machine than the node's.
+pub(super) fn note(announcements: &[Announcement], node: &str, machine: &str) -> Option<String> {
+    let is_part = |long: &str, short: &str| {
+        let rest = long.strip_prefix(short);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    // A node's name may be the long form of its hostname, or the short one.
+    let [node_name, machine_name] = [node, machine].map(str::to_ascii_lowercase);
+    if is_part(&node_name, &machine_name) || is_part(&machine_name, &node_name) {
+        return None;
+    }
+    let mut peers = announcements.iter().flat_map(|told| told.peers.iter());
+    peers.any(|peer| peer.of_this_machine).then(|| {
+        format!("next hops are this machine's ({machine}), not those of {node}: run it on the node")
+    })
 }
 
 /// The announcements for people.
@@ -213,10 +280,14 @@ fn push(announcement: &Announcement, text: &mut String) {
         let address = &peer.peer_address;
         let by = peer.next_hop_by.as_ref();
         let by = by.map_or_else(String::new, |by| format!(" (set by {by})"));
-        let _ = match (&peer.reason, &peer.next_hop) {
-            (Some(reason), _) => writeln!(text, "  not to {address}: {reason}"),
-            (None, Some(next_hop)) => writeln!(text, "  to {address}, next hop {next_hop}{by}"),
-            (None, None) => writeln!(text, "  to {address}"),
+        let differs = &peer.differs;
+        let _ = match (&peer.reason, &peer.next_hop, &peer.next_hop_note) {
+            (Some(reason), ..) => writeln!(text, "  not to {address}: {reason}"),
+            (None, Some(next_hop), _) => {
+                writeln!(text, "  to {address}, next hop {next_hop}{by}{differs}")
+            }
+            (None, None, Some(note)) => writeln!(text, "  to {address}, {note}{differs}"),
+            (None, None, None) => writeln!(text, "  to {address}{differs}"),
         };
     }
 }
@@ -285,6 +356,17 @@ mod tests {
         );
         let json = serde_json::to_value(&announcements).unwrap();
         assert_eq!(json[0]["peers"][0]["nextHop"], "127.0.0.1");
+        let told = &json[0]["peers"][0]["attributes"];
+        assert_eq!(
+            (&told["localPref"], &told["asPath"], &told["med"]),
+            (
+                &100.into(),
+                &serde_json::json!([]),
+                &serde_json::Value::Null
+            )
+        );
+        assert_eq!(told["communities"], serde_json::json!(["65000:1"]));
+        assert!(json[1]["peers"][0]["attributes"].is_null());
         assert_eq!(json[1]["peers"][0]["nextHop"], serde_json::Value::Null);
     }
 
@@ -321,9 +403,9 @@ mod tests {
         let announcements = announcements(&desired, &NoInterfaces);
         let shown = text(&announcements);
         for line in [
-            "to 127.0.0.2, next hop 192.0.2.9 (set by RoutePolicy out, statement v4)\n",
+            "to 127.0.0.2, next hop 192.0.2.9 (set by RoutePolicy out, statement v4), MED 5\n",
             // Without the policy there would be none, and the route would not be announced.
-            "to 127.0.0.2, next hop 2001:db8::9 (set by RoutePolicy out, statement v6)\n",
+            "to 127.0.0.2, next hop 2001:db8::9 (set by RoutePolicy out, statement v6), MED 5\n",
         ] {
             assert!(shown.contains(line), "{line} is not in\n{shown}");
         }
@@ -342,6 +424,89 @@ mod tests {
         let shown = text(&self::announcements(&desired, &NoInterfaces));
         let line = "to 127.0.0.2, next hop 127.0.0.1\n";
         assert!(shown.contains(line), "{shown}");
+    }
+
+    #[test]
+    fn what_policy_sets_is_shown_for_each_who_is_told() {
+        let neighbors = "[{peerAddress: 127.0.0.2, peerASN: 65001, localAddress: 127.0.0.1, \
+                         export: out}, {peerAddress: 127.0.0.3, peerASN: 65002, localAddress: \
+                         127.0.0.1, export: out}, {peerAddress: 127.0.0.4, peerASN: 65002, \
+                         localAddress: 127.0.0.1, sendCommunities: []}]";
+        let desired = desired_under(
+            neighbors,
+            "{statements: [{name: all, action: Accept, match: {prefixes: [10.0.1.0/24]}, set: \
+             {med: {value: 9}, localPreference: 400, \
+             communities: {standard: {add: ['65001:9']}}, asPathPrepend: {asn: 65001, count: 2}}}]}",
+        );
+        let announcements = announcements(&desired, &NoInterfaces);
+        let shown = text(&announcements);
+        let communities = "communities 65000:1 65001:9";
+        for line in [
+            // LOCAL_PREF is sent to internal peers only.
+            format!(
+                "  to 127.0.0.2, next hop 127.0.0.1, AS path 65001 65001, local preference 400, \
+                 MED 9, {communities}\n"
+            ),
+            format!(
+                "  to 127.0.0.3, next hop 127.0.0.1, AS path 65001 65001 65001, MED 9, \
+                 {communities}\n"
+            ),
+            "  to 127.0.0.4, next hop 127.0.0.1, no communities\n".to_owned(),
+        ] {
+            assert!(shown.contains(&line), "{line} is not in\n{shown}");
+        }
+        let json = serde_json::to_value(&announcements).unwrap();
+        let told = &json[0]["peers"][1]["attributes"];
+        assert_eq!((&told["med"], &told["origin"]), (&9.into(), &"IGP".into()));
+        assert!(told["localPref"].is_null());
+        assert_eq!(
+            told["asPath"][0]["asns"],
+            serde_json::json!([65001, 65001, 65001])
+        );
+        assert_eq!(
+            json[0]["peers"][0]["attributes"]["communities"],
+            serde_json::json!(["65000:1", "65001:9"])
+        );
+    }
+
+    #[test]
+    fn a_next_hop_that_the_session_decides_is_said_to_be_so() {
+        let neighbors = "[{peerAddress: '::2', peerASN: 65002, localAddress: '::1', \
+                         capabilities: {extendedNextHop: true}}]";
+        let announcements = announcements(&desired(neighbors), &NoInterfaces);
+        let shown = text(&announcements);
+        let line = "  to ::2, next hop ::1 if the session negotiates extended next hop (RFC 8950), \
+                    else not announced: the session is over IPv6";
+        assert!(shown.contains(line), "{shown}");
+        assert!(shown.contains("  to ::2, next hop ::1\n"), "{shown}");
+        let json = serde_json::to_value(&announcements).unwrap();
+        assert!(json[0]["peers"][0]["nextHop"].is_null());
+        let note = json[0]["peers"][0]["nextHopNote"].as_str().unwrap();
+        assert!(note.starts_with("next hop ::1 if"), "{note}");
+    }
+
+    #[test]
+    fn next_hops_of_another_machine_are_said_to_be_its() {
+        let of_machine = announcements(
+            &desired("[{peerAddress: 127.0.0.2, peerASN: 65001}]"),
+            &NoInterfaces,
+        );
+        let words =
+            "next hops are this machine's (laptop), not those of node-1: run it on the node";
+        assert_eq!(
+            note(&of_machine, "node-1", "laptop").as_deref(),
+            Some(words)
+        );
+        for machine in ["node-1", "NODE-1", "node-1.example.com"] {
+            assert_eq!(note(&of_machine, "node-1", machine), None, "{machine}");
+        }
+        assert_eq!(note(&of_machine, "node-1.example.com", "node-1"), None);
+        assert!(note(&of_machine, "node-1", "node-10").is_some());
+        // The resources say them.
+        let said = "[{peerAddress: 127.0.0.2, peerASN: 65001, nextHop: {ipv4: 192.0.2.1, ipv6: \
+                    '2001:db8::1'}}]";
+        let said = announcements(&desired(said), &NoInterfaces);
+        assert_eq!(note(&said, "node-1", "laptop"), None);
     }
 
     #[test]

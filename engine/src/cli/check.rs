@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::announcements::{Announcement, announcements, text};
-use super::node_name::NodeArgs;
+use super::announcements::{Announcement, announcements, note, text};
+use super::node_name::{NodeArgs, hostname};
 use super::output::{Failure, Format, complain, json, print};
 use crate::interfaces::SystemInterfaces;
 use crate::model::Fault;
@@ -35,16 +35,22 @@ pub(super) struct CheckArgs {
 struct Report {
     faults: Vec<Fault>,
     announcements: Vec<Announcement>,
+    /// What is to be known of the announcements.
+    note: Option<String>,
     /// Kinds that are not read, with how many objects there are of each.
     passed_over: BTreeMap<String, usize>,
 }
 
 pub(super) fn check(args: CheckArgs) -> Result<(), Failure> {
-    let checked = watcher::check(&args.manifests, &args.node.resolve()?);
+    let options = args.node.resolve()?;
+    let checked = watcher::check(&args.manifests, &options);
     let passes = checked.passes(args.strict);
+    let announcements = announcements(&checked.state, &SystemInterfaces);
+    let machine = hostname().unwrap_or_default();
     let report = Report {
         faults: checked.faults.iter().map(Fault::from).collect(),
-        announcements: announcements(&checked.state, &SystemInterfaces),
+        note: note(&announcements, &options.node_name, &machine),
+        announcements,
         passed_over: checked.passed_over,
     };
     if args.output == Format::Json {
@@ -58,7 +64,8 @@ pub(super) fn check(args: CheckArgs) -> Result<(), Failure> {
                 "{count} of kind {kind} passed over: the kind is not read"
             ));
         }
-        print(&text(&report.announcements))?;
+        let note = report.note.iter().map(|note| format!("Note: {note}\n"));
+        print(&(text(&report.announcements) + &note.collect::<String>()))?;
     }
     if passes {
         return Ok(());

@@ -12,6 +12,7 @@ mod node_name;
 mod output;
 mod policies;
 mod run;
+mod told;
 mod watch;
 
 use std::path::PathBuf;

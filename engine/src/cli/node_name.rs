@@ -35,7 +35,8 @@ impl NodeArgs {
     }
 }
 
-fn hostname() -> Option<String> {
+/// What this machine calls itself.
+pub(super) fn hostname() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())

@@ -165,6 +165,7 @@ fn check_names_faults_and_says_what_would_be_announced() {
     let (code, stdout, stderr) = ringbgp(&[&check[..], &[quickstart]].concat());
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert!(stdout.contains("  to 127.0.0.2, next hop "), "{stdout}");
+    assert!(!stdout.contains("Note: "), "the manifests say next hops");
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
