@@ -142,7 +142,11 @@ pub struct Neighbor {
     pub long_lived: Option<Duration>,
     /// Enhanced route refresh is offered (RFC 7313).
     pub enhanced_refresh: bool,
-    /// How often our own AS may stand in a received AS_PATH before the route is a loop.
+    /// Every AS number that is ours in the instance, towards this peer or another, in ascending order:
+    /// a route whose AS_PATH has one of them went through us already.
+    pub own_asns: Arc<[u32]>,
+    /// How often AS numbers of ours, all told, may stand in a received AS_PATH before the route is a
+    /// loop.
     pub allow_own_asn: u8,
     /// What is refused on receipt whatever `import` says.
     pub builtin_filters: BuiltinFilters,
@@ -190,6 +194,7 @@ impl Neighbor {
             graceful_restart: GracefulRestart::default(),
             long_lived: None,
             enhanced_refresh: true,
+            own_asns: Arc::from([local_asn]),
             allow_own_asn: 0,
             builtin_filters: BuiltinFilters::default(),
             template: None,

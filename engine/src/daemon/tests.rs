@@ -145,6 +145,7 @@ fn towards(from: SocketAddr, to: SocketAddr, local_asn: u32, peer_asn: u32) -> N
     towards.port = to.port();
     towards.local_address = Some(from.ip());
     towards.local_asn = local_asn;
+    towards.own_asns = Arc::from([local_asn]);
     towards.peer_asn = crate::config::PeerAsn::Number(peer_asn);
     towards.families = FamilySet::ALL;
     towards.import = Import::All;

@@ -283,7 +283,8 @@ impl Shard {
             self.let_go(now, id);
             self.check_limits(now, id);
         }
-        let judged_alike = old.allow_own_asn == neighbor.allow_own_asn
+        let judged_alike = old.own_asns == neighbor.own_asns
+            && old.allow_own_asn == neighbor.allow_own_asn
             && old.cluster_id == neighbor.cluster_id
             && old.builtin_filters == neighbor.builtin_filters
             && old.template == neighbor.template;

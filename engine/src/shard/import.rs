@@ -25,7 +25,8 @@ use crate::rpki::route_origin;
 /// Why a path is kept, but not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
-    AsLoop,
+    /// By which AS number of ours.
+    AsLoop(u32),
     OwnNextHop,
     LoopbackNextHop,
     OwnOriginator,
@@ -43,7 +44,11 @@ impl Rejection {
     /// For people.
     pub(super) fn words(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
-            Rejection::AsLoop => "AS loop: our own AS number stands in the AS_PATH",
+            Rejection::AsLoop(asn) => {
+                return Cow::Owned(format!(
+                    "AS loop: our own AS number {asn} stands in the AS_PATH"
+                ));
+            }
             Rejection::OwnNextHop => "the next hop is our own address",
             Rejection::LoopbackNextHop => {
                 "the next hop is a loopback address of the peer's machine"
@@ -378,9 +383,12 @@ pub(super) fn judge(
 ) -> Option<Rejection> {
     let as_path = attributes.as_path();
     // RFC-DONE 4271 §9.1.2: A route with our own AS in its path is not used.
-    // RFC 4271 §9.1.2: a route with our own AS in its path went through us already.
-    if as_path.count(neighbor.local_asn) > usize::from(neighbor.allow_own_asn) {
-        return Some(Rejection::AsLoop);
+    // RFC 4271 §9.1.2: a route with our own AS in its path went through us already, whichever of our
+    // AS numbers it left us with.
+    let is_own = |asn: &u32| neighbor.own_asns.binary_search(asn).is_ok();
+    let mut own = as_path.asns().filter(is_own);
+    if let Some(asn) = own.nth(usize::from(neighbor.allow_own_asn)) {
+        return Some(Rejection::AsLoop(asn));
     }
     // RFC 4271 §6.3: semantically wrong, ignored and not answered.
     // RFC-LEFT 7454 §10: A next hop that is not the peer itself is refused by policy only.

@@ -346,10 +346,11 @@ fn candidates(
 
 fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
     let neighbor = &peering.neighbor;
+    // RFC 4271 §9.1.2: whichever of our AS numbers it was.
     let own = route
         .as_path
         .iter()
-        .filter(|asn| **asn == neighbor.local_asn);
+        .filter(|asn| neighbor.own_asns.contains(asn));
     // RFC 4456 §8: reflected by ourselves, or begun here.
     let looped = !is_external(peering)
         && (route.originator_id == Some(neighbor.router_id)

@@ -1,6 +1,6 @@
 //! Resources in force to the desired state of this node. Pure, but for password files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -75,10 +75,12 @@ pub fn evaluate(
     let mut neighbors = BTreeMap::new();
     let mut dynamic_neighbors = BTreeMap::new();
     let mut idle: BTreeMap<Arc<str>, Vec<&NeighborSpec>> = BTreeMap::new();
+    let own_asns = own_asns(&view);
     for (spec, whom) in found(&view, gateways, &mut warnings) {
         let neighbor = Neighbor {
             import: policies.import(&view, spec, &mut warnings),
             export: policies.export(&view, spec, &mut warnings),
+            own_asns: Arc::clone(&own_asns),
             ..neighbor(&view, (spec, whom), host, options)
         };
         if let Password::Missing(why) = &neighbor.password {
@@ -215,6 +217,21 @@ fn found<'v>(
     found
 }
 
+/// Our AS on this node, where a neighbor does not say another.
+fn instance_asn(view: &View<'_>) -> Option<u32> {
+    view.overlay.local_asn.or(view.peering.local_asn)
+}
+
+/// All AS numbers that are ours, in ascending order.
+fn own_asns(view: &View<'_>) -> Arc<[u32]> {
+    let specs = view.peering.neighbors.iter();
+    let own: BTreeSet<u32> = specs
+        .filter_map(|spec| spec.local_asn)
+        .chain(instance_asn(view))
+        .collect();
+    own.into_iter().collect()
+}
+
 fn neighbor(
     view: &View<'_>,
     (spec, whom): (&NeighborSpec, Found),
@@ -222,7 +239,6 @@ fn neighbor(
     options: &Options,
 ) -> Neighbor {
     let overlay = &view.overlay;
-    let instance_asn = overlay.local_asn.or(view.peering.local_asn);
     let cluster_id = overlay.cluster_id.or(view.peering.cluster_id);
     let (address, is_dynamic) = match whom {
         Found::At(address) => (address, false),
@@ -235,7 +251,7 @@ fn neighbor(
         port: spec.port,
         peer_asn: spec.peer_asn,
         // One of them is there, or the settings would not have been taken.
-        local_asn: spec.local_asn.or(instance_asn).unwrap_or_default(),
+        local_asn: spec.local_asn.or(instance_asn(view)).unwrap_or_default(),
         router_id: view.router_id,
         cluster_id: cluster_id.unwrap_or(view.router_id),
         local_address: match is_dynamic {
@@ -265,6 +281,7 @@ fn neighbor(
         graceful_restart: spec.graceful_restart,
         long_lived: spec.long_lived,
         enhanced_refresh: spec.enhanced_refresh,
+        own_asns: Arc::from([]),
         allow_own_asn: spec.allow_own_asn,
         builtin_filters: spec.builtin_filters,
         template: spec.template.clone(),

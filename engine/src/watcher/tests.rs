@@ -203,6 +203,23 @@ fn a_node_has_what_is_different_on_it() {
 }
 
 #[test]
+fn every_neighbor_knows_all_as_numbers_that_are_ours() {
+    let text = "nodes: [{name: node-1, localASN: 65101}]\nneighbors:\n\
+                - {peerAddress: 10.0.0.6, peerASN: 65002}\n\
+                - {peerAddress: 10.0.0.7, peerASN: 65002, localASN: 65300}\n\
+                - {peerPrefix: 10.1.0.0/24, peerASN: 65003, localASN: 65010}\n\
+                - {peerAddress: 10.0.0.8, peerASN: 65002, localASN: 65300}\n";
+    let world = World::new(text);
+    let instance = world.instance();
+    let ranges = instance.dynamic_neighbors.values();
+    let ranges = ranges.map(|range| &range.settings.own_asns);
+    let named = instance.neighbors.values();
+    let all = named.map(|neighbor| &neighbor.own_asns).chain(ranges);
+    let all: Vec<&[u32]> = all.map(|own| &own[..]).collect();
+    assert_eq!(all, [&[65010, 65101, 65300][..]; 4]);
+}
+
+#[test]
 fn default_gateways_are_neighbors_but_for_those_that_are_named() {
     let discover = |family: &str| {
         format!(

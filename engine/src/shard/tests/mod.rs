@@ -3,6 +3,7 @@
 mod explained;
 mod intervals;
 mod limits;
+mod loops;
 mod options;
 mod resets;
 mod roles;

@@ -30,6 +30,9 @@ use crate::shard::Deferral;
 /// The AS of the node.
 pub(super) const NODE_ASN: u32 = 65001;
 
+/// The AS that the node is, at times, towards a neighbor that is not there.
+const OTHER_ASN: u32 = 65100;
+
 /// The node's addresses.
 pub(super) const NODE: NodeAddresses = NodeAddresses {
     ipv4: Ipv4Addr::new(10, 0, 0, 200),
@@ -275,13 +278,19 @@ impl Scenario {
         known.map(|known| *known = changed).is_some()
     }
 
-    /// All neighbors are told another cluster id.
+    /// What is the instance's and stands with every neighbor changes: the cluster id, and which AS
+    /// numbers are ours.
     pub(super) fn change_cluster(&mut self) {
         self.cluster_id = *self.random.pick(&CLUSTER_IDS);
         let cluster_id = self.cluster_id;
+        let own_asns: Arc<[u32]> = match self.random.percent(50) {
+            true => Arc::from([NODE_ASN, OTHER_ASN]),
+            false => Arc::from([NODE_ASN]),
+        };
         let with_it = |neighbor: &Arc<Neighbor>| {
             let mut changed = Neighbor::clone(neighbor);
             changed.cluster_id = cluster_id;
+            changed.own_asns = Arc::clone(&own_asns);
             Arc::new(changed)
         };
         self.neighbors = self.neighbors.iter().map(with_it).collect();
@@ -292,6 +301,7 @@ impl Scenario {
         for range in instance.dynamic_neighbors.values_mut() {
             let mut changed = DynamicNeighbors::clone(range);
             changed.settings.cluster_id = cluster_id;
+            changed.settings.own_asns = Arc::clone(&own_asns);
             *range = Arc::new(changed);
         }
     }

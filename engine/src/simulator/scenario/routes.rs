@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix};
 
-use super::{CLUSTER_IDS, NODE, NODE_ASN, Scenario};
+use super::{CLUSTER_IDS, NODE, NODE_ASN, OTHER_ASN, Scenario};
 use crate::config::{Origin, OriginAttributes};
 use crate::simulator::route::Route;
 
@@ -123,9 +123,9 @@ impl Scenario {
         for _ in 0..self.random.below(3) {
             as_path.push(*self.random.pick(&[64500, 64501, 4_200_000_001]));
         }
-        if self.random.percent(4) {
-            // A loop: it went through us already.
-            as_path.push(NODE_ASN);
+        if self.random.percent(8) {
+            // A loop: it went through us already, or so it is while the other AS is ours too.
+            as_path.push(*self.random.pick(&[NODE_ASN, OTHER_ASN]));
         }
         let third_party = self.random.percent(20);
         let next_hop = match (family, third_party) {
