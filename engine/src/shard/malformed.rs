@@ -1,54 +1,93 @@
 //! What malformed UPDATEs of a peer did, by what that was: counted, and logged with the message
 //! (RFC 7606 §6).
 //!
-//! A peer that goes on sending them is logged ever more rarely: of each action the 1st, 2nd, 4th,
-//! 8th … time, so that many of one hide none of another. The counts are the peer's, not the
-//! session's, which may be what one costs.
+//! Of a peer that goes on sending them a burst of lines is logged, then one each while; each says how
+//! many were passed over before it. Every action has lines of its own, so that many of one hide none of
+//! another. Counts and lines are the peer's, not the session's, which may be what one costs. Nothing is
+//! put together for what is not logged.
+
+use std::time::Duration;
 
 use codec::{FaultAction, IpPrefix, Notification, Update};
 
 use crate::config::PeerAddress;
 use crate::model;
+use crate::time::Time;
 
-/// How many UPDATEs did what.
+/// Lines of an action that are logged however fast they come.
+const BURST: u32 = 10;
+
+/// How long it takes until another one may be.
+const EACH: Duration = Duration::from_secs(10);
+
+/// How many UPDATEs did what, and what of that is logged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Malformed {
     attribute_discard: u64,
     treat_as_withdraw: u64,
     routes_withdrawn: u64,
     session_reset: u64,
+    discard_lines: Lines,
+    withdraw_lines: Lines,
+    reset_lines: Lines,
+}
+
+/// A bucket of lines that fills with time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lines {
+    /// When as many as in a burst may be logged again.
+    full_at: Time,
+    passed_over: u64,
+}
+
+impl Lines {
+    /// Whether one may be logged, and if so, how many were not since the one before.
+    fn take(&mut self, now: Time) -> Option<u64> {
+        let full_at = self.full_at.max(now) + EACH;
+        if full_at.saturating_since(now) > EACH * BURST {
+            self.passed_over += 1;
+            return None;
+        }
+        self.full_at = full_at;
+        Some(std::mem::take(&mut self.passed_over))
+    }
 }
 
 impl Malformed {
     /// Of an UPDATE some attributes are wrong, and the session goes on.
-    // RFC-DONE 7606 §6: What a malformed attribute did is logged with the prefixes and the message, ever
-    // more rarely, and counted.
-    pub(super) fn take(&mut self, peer: PeerAddress, update: &Update<'_>, body: &[u8]) {
+    // RFC-DONE 7606 §6: What a malformed attribute did is counted, and logged with the prefixes and the
+    // message; of many, one each 10 s, with how many were not.
+    pub(super) fn take(&mut self, now: Time, peer: PeerAddress, update: &Update<'_>, body: &[u8]) {
         let withdraws = update.treat_as_withdraw();
-        let times = if withdraws {
-            let mut routes = 0;
-            announced(update, |_| routes += 1);
-            self.routes_withdrawn += routes;
-            &mut self.treat_as_withdraw
+        if withdraws {
+            announced(update, |_| self.routes_withdrawn += 1);
+            self.treat_as_withdraw += 1;
         } else {
-            &mut self.attribute_discard
-        };
-        *times += 1;
-        if !times.is_power_of_two() {
-            return;
+            self.attribute_discard += 1;
         }
-        let withdrawn = withdraws.then(|| prefixes(update));
         for fault in &update.faults {
-            let action = match fault.action {
-                FaultAction::AttributeDiscard => "attribute-discard",
-                FaultAction::TreatAsWithdraw => "treat-as-withdraw",
+            let (action, times, lines) = match fault.action {
+                FaultAction::AttributeDiscard => (
+                    "attribute-discard",
+                    self.attribute_discard,
+                    &mut self.discard_lines,
+                ),
+                FaultAction::TreatAsWithdraw => (
+                    "treat-as-withdraw",
+                    self.treat_as_withdraw,
+                    &mut self.withdraw_lines,
+                ),
+            };
+            let Some(not_logged) = lines.take(now) else {
+                continue;
             };
             tracing::warn!(
                 %peer,
                 attribute = fault.code,
                 action,
-                withdrawn = withdrawn.as_deref(),
+                withdrawn = withdraws.then(|| prefixes(update)),
                 times,
+                not_logged,
                 update = %hexadecimal(body),
                 "malformed path attribute: {fault}"
             );
@@ -56,14 +95,20 @@ impl Malformed {
     }
 
     /// An UPDATE costs the session.
-    pub(super) fn take_reset(&mut self, peer: PeerAddress, why: &Notification, body: &[u8]) {
+    pub(super) fn take_reset(
+        &mut self,
+        now: Time,
+        peer: PeerAddress,
+        why: &Notification,
+        body: &[u8],
+    ) {
         self.session_reset += 1;
-        let times = self.session_reset;
-        if times.is_power_of_two() {
+        if let Some(not_logged) = self.reset_lines.take(now) {
             tracing::warn!(
                 %peer,
                 action = "session-reset",
-                times,
+                times = self.session_reset,
+                not_logged,
                 update = %hexadecimal(body),
                 "malformed UPDATE: {why}"
             );
@@ -119,6 +164,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Delta, Import, Neighbor};
+    use crate::log_of::warnings_of;
     use crate::shard::rig::{INSTANCE, Rig, neighbor};
 
     const PEER: &str = "10.0.0.6";
@@ -188,6 +234,65 @@ mod tests {
                 ..so_far
             }
         );
+    }
+
+    /// The rig with its one session up.
+    fn established() -> (Rig, crate::shard::ConnectionId) {
+        let mut rig = Rig::new();
+        let settings = Box::new([Arc::new(neighbor(PEER))]);
+        rig.tell(Delta::Neighbors(INSTANCE, settings));
+        let peer = rig.establish(PEER, 65002);
+        (rig, peer)
+    }
+
+    fn not_logged(line: &str) -> u64 {
+        let (_, after) = line.split_once("not_logged=").unwrap();
+        let digits = after.split(' ').next().unwrap();
+        digits.parse().unwrap()
+    }
+
+    #[test]
+    fn one_now_and_then_is_always_logged() {
+        let (mut rig, peer) = established();
+        let wrong = update(&[&WRONG_ORIGIN[..], &AS_PATH, &NEXT_HOP].concat(), 1);
+        for time in 0..40 {
+            let lines = warnings_of(|| rig.say(peer, &wrong));
+            assert_eq!(lines.len(), 1, "the {time}th: {lines:?}");
+            assert_eq!(not_logged(&lines[0]), 0);
+            assert!(lines[0].contains("20.0.0.0/24"), "{lines:?}");
+            rig.now = rig.now + Duration::from_secs(15);
+        }
+    }
+
+    #[test]
+    fn of_a_flood_some_are_logged_and_the_rest_is_counted_and_another_action_is_heard() {
+        let (mut rig, peer) = established();
+        let wrong = update(&[&WRONG_ORIGIN[..], &AS_PATH, &NEXT_HOP].concat(), 1);
+        let flood = |rig: &mut Rig| {
+            warnings_of(|| {
+                for _ in 0..100 {
+                    rig.say(peer, &wrong);
+                }
+            })
+        };
+        let lines = flood(&mut rig);
+        assert_eq!(lines.len(), 10);
+        assert!(lines.iter().all(|line| not_logged(line) == 0));
+        rig.now = rig.now + Duration::from_millis(9_999);
+        assert_eq!(flood(&mut rig).len(), 0);
+        rig.now = rig.now + Duration::from_millis(1);
+        let lines = flood(&mut rig);
+        assert_eq!(lines.len(), 1);
+        assert_eq!(not_logged(&lines[0]), 90 + 100);
+        // Of the flood before, all but that one.
+        rig.now = rig.now + Duration::from_secs(25);
+        let lines = flood(&mut rig);
+        let counts: Vec<u64> = lines.iter().map(|line| not_logged(line)).collect();
+        assert_eq!(counts, [99, 0]);
+        let discarded = [&ORIGIN[..], &AS_PATH, &NEXT_HOP, &WRONG_AGGREGATE].concat();
+        let lines = warnings_of(|| rig.say(peer, &update(&discarded, 1)));
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].contains("attribute-discard"), "{lines:?}");
     }
 
     #[test]

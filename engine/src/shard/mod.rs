@@ -522,7 +522,7 @@ impl Shard {
                 let Some(instance) = self.instances.get_mut(&peer.instance) else {
                     return;
                 };
-                let taken = receive::update(instance, peer, body);
+                let taken = receive::update(now, instance, peer, body);
                 if taken.is_ok() && !self.watches.is_empty() {
                     // What became of it is known once it is in the table.
                     receive::settle(instance, peer);

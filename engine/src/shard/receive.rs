@@ -13,6 +13,7 @@ use super::import::mark_for_customers;
 use super::instance::Instance;
 use super::peer::{Established, Peer};
 use crate::config::{Import, Neighbor};
+use crate::time::Time;
 
 /// Takes the body of an UPDATE. What it says is in the table once [`settle`] was called. Gives the
 /// family whose End-of-RIB it is.
@@ -20,6 +21,7 @@ use crate::config::{Import, Neighbor};
 /// # Errors
 /// The NOTIFICATION that ends the session.
 pub(super) fn update(
+    now: Time,
     instance: &mut Instance,
     peer: &mut Peer,
     body: &[u8],
@@ -32,12 +34,12 @@ pub(super) fn update(
         Ok(update) => update,
         Err(notification) => {
             peer.malformed
-                .take_reset(neighbor.address, &notification, body);
+                .take_reset(now, neighbor.address, &notification, body);
             return Err(notification);
         }
     };
     if !update.faults.is_empty() {
-        peer.malformed.take(neighbor.address, &update, body);
+        peer.malformed.take(now, neighbor.address, &update, body);
     }
     withdraw(instance, neighbor, established, &update.withdrawn);
     if let Some(unreachable) = &update.mp_withdrawn {
