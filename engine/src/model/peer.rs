@@ -40,7 +40,8 @@ pub struct Peer {
     /// Why the session went down last, or does not come up.
     pub last_error: Option<String>,
     /// Seconds since that happened; none where `lastError` says what is so now (the peer is drained, or
-    /// not read, or says more prefixes than it is to), and without it.
+    /// not read, or says more prefixes than it is to, or was not asked for routes that are missing), and
+    /// without it.
     pub last_error_age_seconds: Option<u64>,
     /// The update group, numbered within the shard; none while it is not established.
     pub group: Option<u32>,

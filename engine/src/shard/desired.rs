@@ -369,6 +369,7 @@ impl Shard {
         match (old, new) {
             (Import::None, Import::None) => return,
             (_, Import::None) => {
+                established.change_keeping(false);
                 let ids = std::mem::take(&mut established.adj_rib_in);
                 established.rejected = Default::default();
                 established.stale = Default::default();
@@ -377,11 +378,7 @@ impl Shard {
                     instance.tear_down(established.source, ids, false);
                 }
             }
-            (Import::None, _) => {
-                for counted in &mut established.counted {
-                    counted.clear();
-                }
-            }
+            (Import::None, _) => established.change_keeping(true),
             // What came is there as it came.
             _ => return self.reconsider_all(id),
         }

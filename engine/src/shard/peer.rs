@@ -68,8 +68,11 @@ pub(super) struct Established {
     pub(super) reconsider: [IdSet; Family::ALL.len()],
     /// The place of its import policy in the instance; none: `import` is `all` or `none`.
     pub(super) import: Option<usize>,
-    /// Under `import: none`: what was announced, counted and not kept.
+    /// Under `import: none`: what was announced, counted and not kept. While `unsaid` says so, what of
+    /// that has yet to be said again.
     pub(super) counted: [Counted; Family::ALL.len()],
+    /// What it said under `import: none` and cannot be asked for again.
+    pub(super) unsaid: Unsaid,
     /// The families whose End-of-RIB it has said.
     pub(super) ended: FamilySet,
     /// What it has yet to say again.
@@ -84,7 +87,46 @@ pub(super) struct Established {
     pub(super) withheld: FamilySet,
 }
 
+/// Routes that are missing since `import` was `none` when a peer without route refresh said them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Unsaid {
+    /// None are.
+    #[default]
+    Nothing,
+    /// Those that are `counted`.
+    Counted,
+    /// Nobody knows which, until the session is a new one.
+    Unknown,
+}
+
 impl Established {
+    /// The peer's routes are kept from now on, or no more.
+    pub(super) fn change_keeping(&mut self, kept: bool) {
+        let has_kept = self.adj_rib_in.iter().any(|set| !set.is_empty());
+        let has_counted = self.counted.iter().any(|counted| counted.len() > 0);
+        let is_whole = !self.counted.iter().any(Counted::is_full);
+        self.unsaid = match (self.negotiated.refresh, self.unsaid) {
+            (true, _) => Unsaid::Nothing,
+            (false, Unsaid::Unknown) => Unsaid::Unknown,
+            // What was kept is not counted.
+            (false, _) if !kept && has_kept => Unsaid::Unknown,
+            (false, _) if kept && has_counted && is_whole => Unsaid::Counted,
+            (false, _) if kept && has_counted => Unsaid::Unknown,
+            (false, _) => Unsaid::Nothing,
+        };
+        if kept && self.unsaid != Unsaid::Counted {
+            self.counted.iter_mut().for_each(Counted::clear);
+        }
+    }
+
+    /// What was counted is said again, or is gone.
+    pub(super) fn find_said(&mut self, family: Family, fingerprint: u64, path_id: u32) {
+        self.counted[family.index()].remove(fingerprint, path_id);
+        if self.counted.iter().all(|counted| counted.len() == 0) {
+            self.unsaid = Unsaid::Nothing;
+        }
+    }
+
     /// What became of what the peer says of a prefix.
     pub(super) fn standing(&self, rib: &Rib, guard: &Guard, prefix: IpPrefix) -> Standing {
         let family = prefix.family();
@@ -146,6 +188,11 @@ impl Counted {
 
     pub(super) fn len(&self) -> u64 {
         self.prefixes.len() as u64
+    }
+
+    /// Whether more may have come than were counted.
+    fn is_full(&self) -> bool {
+        self.prefixes.len() >= COUNTED_MAX
     }
 
     pub(super) fn clear(&mut self) {

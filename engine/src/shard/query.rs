@@ -10,7 +10,8 @@ use super::command::{PrefixView, Query};
 use super::instance::Instance;
 use super::limits::warning;
 use super::memory::PAUSED_WORDS;
-use super::peer::{Established, Peer, client_of};
+use super::peer::{Established, Peer, Unsaid, client_of};
+use super::refresh::unasked_words;
 use super::{Shard, TOO_LONG_WORDS, import, receive};
 use crate::config::{Client, Import, InstanceId, PeerAddress};
 use crate::group::{
@@ -93,7 +94,9 @@ impl Shard {
         let holds_now = match (&drain, established) {
             (Some((_, words)), _) => Some(words.clone()),
             (None, Some(established)) if established.paused => Some(PAUSED_WORDS.to_owned()),
-            (None, Some(established)) => warning(&peer.neighbor, established),
+            (None, Some(established)) => {
+                warning(&peer.neighbor, established).or_else(|| unasked(peer, established))
+            }
             (None, None) => None,
         };
         let error_age = || {
@@ -174,6 +177,12 @@ impl Shard {
                 peer.neighbor.address
             ));
             return;
+        }
+        if let Some((peer, established)) = established
+            && page.query.kind == RoutesKind::Received
+            && let Some(words) = unasked(peer, established)
+        {
+            page.note(words);
         }
         let address = peer.map(|peer| peer.neighbor.address);
         let rib = instance.writer.rib();
@@ -288,6 +297,12 @@ fn covering(instance: &Instance, prefix: IpPrefix) -> Option<Vec<model::Covering
         asn: vrp.asn,
     });
     Some(shown.collect())
+}
+
+/// Why some of a peer's routes are missing, if they are.
+fn unasked(peer: &Peer, established: &Established) -> Option<String> {
+    let are_missing = peer.neighbor.import != Import::None && established.unsaid != Unsaid::Nothing;
+    are_missing.then(|| unasked_words(peer.neighbor.address))
 }
 
 /// Collects one page.

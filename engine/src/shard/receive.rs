@@ -11,7 +11,7 @@ use rib::{AttributeId, Path, PathFlags};
 
 use super::import::mark_for_customers;
 use super::instance::Instance;
-use super::peer::{Established, Peer};
+use super::peer::{Established, Peer, Unsaid};
 use crate::config::{Import, Neighbor};
 use crate::time::Time;
 
@@ -80,6 +80,7 @@ fn withdraw(
     nlri: &Nlri<'_>,
 ) {
     let family = nlri.family().index();
+    find_said(neighbor, established, nlri);
     for (path_id, prefix) in nlri.iter() {
         if neighbor.import == Import::None {
             established.counted[family].remove(fingerprint(&prefix), path_id);
@@ -104,6 +105,7 @@ fn announce(
         }
         return;
     }
+    find_said(neighbor, established, nlri);
     instance.canonical.clear();
     update.canonical(field, &mut instance.canonical);
     mark_for_customers(neighbor, established, &mut instance.canonical);
@@ -149,6 +151,16 @@ fn announce(
         }
     }
     established.volume.announced += (instance.arrivals.announced() - before) as u64;
+}
+
+/// What is missing since it was not kept when it was said, is less by these.
+fn find_said(neighbor: &Neighbor, established: &mut Established, nlri: &Nlri<'_>) {
+    if established.unsaid != Unsaid::Counted || neighbor.import == Import::None {
+        return;
+    }
+    for (path_id, prefix) in nlri.iter() {
+        established.find_said(nlri.family(), fingerprint(&prefix), path_id);
+    }
 }
 
 fn fingerprint(prefix: &codec::IpPrefix) -> u64 {

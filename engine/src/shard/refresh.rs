@@ -82,10 +82,7 @@ impl Shard {
         };
         // RFC-DONE 2918 §4: only a peer that offered the capability is asked.
         if !established.negotiated.refresh {
-            return Err(format!(
-                "{address} was not asked: it did not offer route refresh (RFC 2918); `ringbgp \
-                 reset {address}` has it send everything again"
-            ));
+            return Err(unasked_words(address));
         }
         let connection = established.connection;
         for family in established.negotiated.families.iter() {
@@ -101,4 +98,12 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// For people: why a peer's routes are not asked for, and the mend.
+pub(super) fn unasked_words(address: PeerAddress) -> String {
+    format!(
+        "{address} was not asked for its routes: it did not offer route refresh (RFC 2918); `ringbgp \
+         reset {address}` has it send everything again"
+    )
 }

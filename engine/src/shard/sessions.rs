@@ -6,7 +6,7 @@ use codec::{Family, FamilySet, NextHop, PeerKind};
 
 use super::command::{Action, ConnectTarget};
 use super::import::role_of;
-use super::peer::{Established, Peer, PeerId, client_of, socket_options, source_info};
+use super::peer::{Established, Peer, PeerId, Unsaid, client_of, socket_options, source_info};
 use super::{Shard, Wire, import, query};
 use crate::config::Export;
 use crate::group::{ExportView, Otc, own_next_hop};
@@ -129,6 +129,7 @@ impl Shard {
             reconsider: Default::default(),
             import: None,
             counted: Default::default(),
+            unsaid: Unsaid::default(),
             ended: FamilySet::NONE,
             stale: Default::default(),
             limit_levels: Default::default(),

@@ -8,6 +8,7 @@ mod options;
 mod resets;
 mod roles;
 mod stale;
+mod unasked;
 mod withheld;
 
 use std::collections::BTreeMap;
