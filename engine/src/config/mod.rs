@@ -19,10 +19,12 @@ mod delta;
 mod dynamic;
 mod keepers;
 mod limits;
+mod martians;
 mod role;
 
 pub use keepers::Keepers;
 pub use limits::{LimitAction, MaxPrefixes};
+pub use martians::is_martian;
 pub use role::Role;
 mod rpki;
 
