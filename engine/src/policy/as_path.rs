@@ -9,8 +9,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::Hir;
 
-use super::path_grammar::{Grammar, Steps};
+use super::path_grammar::{Grammar, Steps, finds_all};
 
 /// Octets of an expression.
 const LENGTH_MAX: usize = 1024;
@@ -26,6 +27,7 @@ const STEPS_MAX: usize = 200_000;
 pub struct AsPathRegex {
     text: Arc<str>,
     regex: Regex,
+    finds_all: bool,
 }
 
 impl AsPathRegex {
@@ -49,12 +51,18 @@ impl AsPathRegex {
         Ok(AsPathRegex {
             text: text.into(),
             regex,
+            finds_all: parsed(text).is_some_and(|hir| finds_all(&hir)),
         })
     }
 
     /// Whether it is found in a path.
     pub fn matches(&self, as_path: &str) -> bool {
         self.regex.is_match(as_path.as_bytes())
+    }
+
+    /// Whether it is plainly found in every path, as `.*` is: then it asks for nothing.
+    pub(super) fn finds_all(&self) -> bool {
+        self.finds_all
     }
 
     /// An AS number that every path has in which it is found, if the expression plainly says so:
@@ -74,13 +82,7 @@ impl AsPathRegex {
 
     /// Whether there is such a path among these.
     pub(super) fn can_be_in(&self, paths: &Grammar, steps: &mut Steps) -> bool {
-        let parsed = regex_syntax::ParserBuilder::new()
-            .unicode(false)
-            .utf8(false)
-            .build()
-            .parse(&with_boundaries(&self.text));
-        // It was parsed before.
-        parsed.map_or(true, |hir| paths.has(&hir, steps))
+        parsed(&self.text).is_none_or(|hir| paths.has(&hir, steps))
     }
 
     /// As it was written.
@@ -101,6 +103,15 @@ impl Hash for AsPathRegex {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
     }
+}
+
+/// What an expression says; none: it says nothing that is understood.
+fn parsed(text: &str) -> Option<Hir> {
+    let mut parser = regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .build();
+    parser.parse(&with_boundaries(text)).ok()
 }
 
 /// The parser draws a picture above the line that says what is wrong.
@@ -190,6 +201,35 @@ mod tests {
         ] {
             let compiled = AsPathRegex::new(regex).unwrap();
             assert_eq!(compiled.matches(path), wanted, "{regex} in {path:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_found_in_every_path_is_told() {
+        for (regex, wanted) in [
+            (".*", true),
+            ("", true),
+            ("^", true),
+            ("$", true),
+            ("_", true),
+            ("^.*$", true),
+            ("^(.*)$", true),
+            ("(_65002_)?", true),
+            ("65002|_", true),
+            ("^[0-9 {}()\\[\\]]*$", true),
+            ("^[0-9 ]*$", false),
+            (".+", false),
+            ("^$", false),
+            ("_65002_", false),
+            ("$.*^", false),
+            ("^.{0,9}$", false),
+            (r"\b", false),
+        ] {
+            assert_eq!(
+                AsPathRegex::new(regex).unwrap().finds_all(),
+                wanted,
+                "{regex}"
+            );
         }
     }
 

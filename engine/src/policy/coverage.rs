@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use codec::{Family, FamilySet, IpPrefix};
 use smallvec::SmallVec;
 
+use super::as_path::AsPathRegex;
 use super::communities::Pattern;
 use super::prefix_ranges::{Index, of_family, range_contains, ranges_meet};
 use super::spec::{CommunityMatch, Match, NeighborMatch, PrefixRange, RoutePolicy, Set, Sources};
@@ -100,7 +101,7 @@ impl Changed {
 
     /// Whether a condition asks for any of it.
     pub(super) fn matters_to(self, asked: &Match) -> bool {
-        let asks_path = !asked.as_path_regexes.is_empty()
+        let asks_path = asks(asked, Aspect::Regexes)
             || asked.as_path_length.is_some()
             || !asked.origin_asns.is_empty();
         (self.next_hop && !asked.next_hops.is_empty())
@@ -156,7 +157,10 @@ fn asks(of: &Match, aspect: Aspect) -> bool {
         Aspect::Extended => !of.extended.is_empty(),
         Aspect::OriginAsns => !of.origin_asns.is_empty(),
         Aspect::NextHops => !of.next_hops.is_empty(),
-        Aspect::Regexes => !of.as_path_regexes.is_empty(),
+        Aspect::Regexes => {
+            let regexes = &of.as_path_regexes;
+            !regexes.is_empty() && !regexes.iter().any(AsPathRegex::finds_all)
+        }
     }
 }
 

@@ -131,6 +131,56 @@ impl Grammar {
     }
 }
 
+/// Whether an expression is plainly found in every path: it takes nothing at the beginning, or at the
+/// end, of any text, or all that there is between the two.
+pub(super) fn finds_all(of: &Hir) -> bool {
+    match of.kind() {
+        HirKind::Capture(capture) => finds_all(&capture.sub),
+        HirKind::Alternation(all) => all.iter().any(finds_all),
+        HirKind::Concat(all) => {
+            let whole = all.iter().position(takes_all).is_some_and(|place| {
+                let (before, after) = (&all[..place], &all[place + 1..]);
+                before.iter().all(|of| takes_none(of, true))
+                    && after.iter().all(|of| takes_none(of, false))
+            });
+            whole || takes_none(of, true) || takes_none(of, false)
+        }
+        _ => takes_none(of, true) || takes_none(of, false),
+    }
+}
+
+/// Whether it can be met by nothing at all at the beginning, or the end, of every text.
+fn takes_none(of: &Hir, at_beginning: bool) -> bool {
+    match of.kind() {
+        HirKind::Empty => true,
+        HirKind::Literal(_) | HirKind::Class(_) => false,
+        HirKind::Look(Look::Start | Look::StartLF) => at_beginning,
+        HirKind::Look(Look::End | Look::EndLF) => !at_beginning,
+        HirKind::Look(_) => false,
+        HirKind::Repetition(many) => many.min == 0 || takes_none(&many.sub, at_beginning),
+        HirKind::Capture(capture) => takes_none(&capture.sub, at_beginning),
+        HirKind::Concat(all) => all.iter().all(|of| takes_none(of, at_beginning)),
+        HirKind::Alternation(all) => all.iter().any(|of| takes_none(of, at_beginning)),
+    }
+}
+
+/// Whether it can be met by any text as a whole: any letter, as often as wanted.
+fn takes_all(of: &Hir) -> bool {
+    match of.kind() {
+        HirKind::Capture(capture) => takes_all(&capture.sub),
+        HirKind::Repetition(Repetition {
+            min: 0,
+            max: None,
+            sub,
+            ..
+        }) => match sub.kind() {
+            HirKind::Class(class) => LETTERS.iter().all(|letter| is_in(class, *letter)),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// The states from which one may come to an end.
 fn live(next: &[[Option<u16>; LETTERS.len()]], ends: &States) -> States {
     let mut live = ends.clone();

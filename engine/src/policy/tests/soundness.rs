@@ -135,7 +135,17 @@ fn ask(aspect: usize) -> BoxedStrategy<Ask> {
     let origins = || vec![Origin::Igp, Origin::Egp, Origin::Incomplete];
     let states = || vec![Validation::Valid, Validation::Invalid, Validation::NotFound];
     let regexes = || {
-        let texts = ["_1_", "^2( .*)?$", "_3$", "^$", "^[12]$", "^1 2 3$"];
+        let texts = [
+            "_1_",
+            "^2( .*)?$",
+            "_3$",
+            "^$",
+            "^[12]$",
+            "^1 2 3$",
+            ".*",
+            "^",
+            "^.+$",
+        ];
         texts.map(|text| AsPathRegex::new(text).unwrap()).to_vec()
     };
     let standard = || parsed(&["1:1", "1:2", "1:*", "2:1", "*:1"], Standard::parse);
