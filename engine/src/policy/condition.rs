@@ -14,7 +14,7 @@ use super::spec::{CommunityMatch, Match, NeighborMatch, Sources, Validation};
 use super::tree::Subject;
 
 /// LOCAL_PREF of a route that has none.
-const DEFAULT_LOCAL_PREFERENCE: u32 = 100;
+pub(super) const DEFAULT_LOCAL_PREFERENCE: u32 = 100;
 
 /// What conditions ask of an attribute set, each read for the first that asks.
 pub(super) struct Facts<'a> {

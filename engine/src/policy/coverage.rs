@@ -65,10 +65,10 @@ const PAIRS_MAX: usize = 256;
 /// What statements change: what asks for it may hold before and not behind them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
-    next_hop: bool,
-    as_path: bool,
-    med: bool,
-    local_preference: bool,
+    pub(super) next_hop: bool,
+    pub(super) as_path: bool,
+    pub(super) med: bool,
+    pub(super) local_preference: bool,
     standard: bool,
     large: bool,
     extended: bool,

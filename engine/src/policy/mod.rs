@@ -21,6 +21,7 @@ mod condition;
 mod coverage;
 mod cut;
 mod gates;
+mod given;
 mod keys;
 mod known;
 mod path_grammar;
@@ -40,6 +41,7 @@ pub use communities::{
     standard,
 };
 pub use compile::{Applied, Neighbor, Policy, StatementHits};
+pub use given::Given;
 pub use keys::Keys;
 pub use spec::{
     Action, CommunityMatch, CommunitySet, INTERNET_BOGONS, Match, NeighborMatch, PrefixRange,
@@ -48,7 +50,7 @@ pub use spec::{
 };
 pub use tree::{Evaluator, Form, Key, NextHopChoice, Subject, Verdict};
 pub use walk::{Done, Walk};
-pub use warnings::never_matching;
+pub use warnings::{never_matching, never_matching_here};
 
 pub use change::with_local_preference;
 

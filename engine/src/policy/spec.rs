@@ -190,6 +190,8 @@ impl Sources {
     pub const POD_CIDR: Sources = Sources(4);
     /// Asked for by a Service.
     pub const SERVICE: Sources = Sources(8);
+    /// Every source.
+    pub const ALL: Sources = Sources(15);
     /// How many there are.
     pub const COUNT: usize = 4;
 

@@ -5,10 +5,14 @@
 //! statement that can be met is never named.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use codec::{Family, IpPrefix};
 
 use super::as_path::AsPathRegex;
 use super::coverage::{Changed, Coverage, excludes, ranges};
 use super::cut::Left;
+use super::given::{Given, of_own};
 use super::known::Known;
 use super::path_grammar::{Grammar, Steps};
 use super::spec::{Action, Match, RoutePolicy, Statement};
@@ -42,32 +46,73 @@ struct Look<'p> {
     coverage: Coverage<'p>,
     steps: Steps,
     before: Vec<Before<'p>>,
+    /// What any statement before may have changed.
+    changed: Changed,
+    given: &'p Given,
 }
 
 /// The statements that can never be met, by place, and why. Of those in places that could not be read
 /// as they are meant nothing is said, and whatever they might do is reckoned with.
 pub fn never_matching(policy: &RoutePolicy, unread: &BTreeSet<usize>) -> Vec<(usize, String)> {
+    let given = Given::default();
+    let mut look = Look::new(policy, &given, COMPARISONS_MAX);
+    look.all_never(unread)
+}
+
+/// What else can never be met, beside the statements that are `known`, by routes that all have what is
+/// given; as far as these comparisons last, which get less. What several statements do together is not
+/// looked for.
+pub fn never_matching_here(
+    policy: &RoutePolicy,
+    known: &BTreeSet<usize>,
+    given: &Given,
+    comparisons: &mut usize,
+) -> Vec<(usize, String)> {
+    let most = FOR_SINGLE.min(*comparisons);
+    let mut look = Look::new(policy, given, most);
     let mut all = Vec::new();
-    let mut look = Look {
-        policy,
-        coverage: Coverage::new(policy, COMPARISONS_MAX),
-        steps: Steps(STEPS_MAX),
-        before: Vec::new(),
-    };
     for (place, statement) in policy.statements.iter().enumerate() {
-        if unread.contains(&place) {
-            look.pass_unread();
+        if known.contains(&place) {
             continue;
         }
-        match look.never(statement) {
+        match look.never_here(statement) {
             Some(why) => all.push((place, why)),
             None => look.pass(statement),
         }
     }
+    let steps = STEPS_MAX.min(most) - look.steps.0;
+    *comparisons = comparisons.saturating_sub(most - look.coverage.left() + steps);
     all
 }
 
 impl<'p> Look<'p> {
+    fn new(policy: &'p RoutePolicy, given: &'p Given, comparisons_max: usize) -> Look<'p> {
+        Look {
+            policy,
+            coverage: Coverage::new(policy, comparisons_max),
+            steps: Steps(STEPS_MAX.min(comparisons_max)),
+            before: Vec::new(),
+            changed: Changed::default(),
+            given,
+        }
+    }
+
+    fn all_never(&mut self, unread: &BTreeSet<usize>) -> Vec<(usize, String)> {
+        let mut all = Vec::new();
+        let look = self;
+        for (place, statement) in look.policy.statements.iter().enumerate() {
+            if unread.contains(&place) {
+                look.pass_unread();
+                continue;
+            }
+            match look.never(statement) {
+                Some(why) => all.push((place, why)),
+                None => look.pass(statement),
+            }
+        }
+        all
+    }
+
     /// Goes on behind a statement.
     fn pass(&mut self, statement: &'p Statement) {
         let is_next = statement.action == Action::Next;
@@ -79,6 +124,7 @@ impl<'p> Look<'p> {
             changed: Changed::default(),
         });
         if is_next {
+            self.changed = self.changed.and(&statement.set);
             for before in self.before.iter_mut().rev() {
                 let changed = before.changed.and(&statement.set);
                 if changed == before.changed {
@@ -94,6 +140,7 @@ impl<'p> Look<'p> {
     fn pass_unread(&mut self) {
         let decides = |before: &Before<'_>| before.statement.action != Action::Next;
         self.before.retain(decides);
+        self.changed = Changed::EVERYTHING;
         for before in &mut self.before {
             before.changed = Changed::EVERYTHING;
         }
@@ -104,13 +151,50 @@ impl<'p> Look<'p> {
         if why.is_some() {
             return why;
         }
-        let narrow = match self.narrowed(statement) {
+        let asked = &statement.matches;
+        let families = self.coverage.families(asked);
+        let v4 = |prefix: &IpPrefix| prefix.family() == Family::Ipv4Unicast;
+        // RFC 8950: the other way round there are such routes.
+        if !families.contains(Family::Ipv4Unicast)
+            && !asked.next_hops.is_empty()
+            && asked.next_hops.iter().all(v4)
+        {
+            return Some("its routes are IPv6 and its `nextHops` IPv4".into());
+        }
+        if let Some(why) = of_own(asked, self.changed) {
+            return Some(why.into());
+        }
+        self.never_here(statement)
+    }
+
+    /// The rest, for which it matters what is given and what statements before do.
+    fn never_here(&mut self, statement: &Statement) -> Option<String> {
+        let asked = &statement.matches;
+        let families = self.coverage.families(asked);
+        if let Some(why) = self.given.contradicts(asked, families, self.changed) {
+            return Some(why.into());
+        }
+        let mut narrow = match self.narrowed(statement) {
             Ok(narrow) => narrow,
             Err(why) => return Some(why),
         };
         let longer = narrow.as_path_length != statement.matches.as_path_length;
         if longer && as_path(&narrow, &mut self.steps).is_some() {
             return Some("no AS_PATH is as its `asPath` says once one before has prepended".into());
+        }
+        self.given.narrow(&mut narrow);
+        if self.given.with_as_path {
+            let length = narrow.as_path_length.as_ref();
+            let is_empty = length.is_some_and(RangeInclusive::is_empty);
+            let regexes = &narrow.as_path_regexes;
+            let of_empty = regexes.iter().all(|regex| regex.matches(""));
+            if is_empty || of_empty && as_path(&narrow, &mut self.steps).is_some() {
+                return Some(
+                    "the AS_PATH of an external neighbor begins with its AS \
+                     (`builtinFilters.firstAS`), and its `asPath` asks for one that is empty"
+                        .into(),
+                );
+            }
         }
         if let Some(not) = &statement.not
             && self.coverage.covers(not, &narrow)

@@ -227,6 +227,198 @@ mod tests {
         assert_eq!(of(&unused), ["1"]);
     }
 
+    /// What can never match of a policy `r` with these statements, whose neighbors and other settings
+    /// are these.
+    fn never_under(settings: &str, statements: &[&str]) -> Vec<String> {
+        let config = CONFIG.replace(
+            "neighbors: [{peerAddress: 10.0.0.6, peerASN: 65001}]",
+            settings,
+        );
+        let mut policy = String::from(
+            "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: r}\nspec:\n  \
+             statements:\n",
+        );
+        for (place, statement) in statements.iter().enumerate() {
+            policy.push_str(&format!("  - {{name: s{place}, {statement}}}\n"));
+        }
+        let checked = check_files(&[("c.yaml", &config), ("r.yaml", &policy)]);
+        assert!(checked.passes(false), "{}", said(&checked));
+        let said = said(&checked);
+        let whys = said
+            .lines()
+            .filter_map(|line| line.split_once("can never match: "));
+        whys.map(|(_, why)| why.to_owned()).collect()
+    }
+
+    #[test]
+    fn what_no_route_of_the_neighbors_has_is_found() {
+        let v4 = "families: [{afi: ipv4, safi: unicast}]";
+        let with =
+            |rest: &str| format!("neighbors: [{{peerAddress: 10.0.0.6, peerASN: 65002, {rest}}}]");
+        let import = with("import: r");
+        let export = with("export: r");
+        let other = ", {peerAddress: 10.0.0.7, peerASN: 65001, import: r}]";
+        let and_internal = import.replace(']', other);
+        let only_v4 = with(&format!("import: r, {v4}"));
+        let no_filters = with("import: r, builtinFilters: {firstAS: false, martians: false}");
+        let of_server = with("import: r, role: rs-client");
+        let of_pods = |rest: &str| format!("match: {{sources: [PodCIDR], {rest}}}, action: Next");
+        let asks = |rest: &str| format!("match: {{{rest}}}, action: Next");
+        let preference = asks("localPreference: {min: 200}");
+        let v6 = "families: [{afi: ipv6, safi: unicast}]";
+        let empty = asks("asPath: {length: {max: 0}}");
+        let martians = asks("prefixes: [{prefix: 127.0.0.0/8, le: 32}, 'fe80::/64']");
+        let pods_off = format!("advertise: {{podCIDRs: 'Off'}}\n    {export}");
+        let policies_off = format!("advertise: {{networkPolicies: 'Off'}}\n    {export}");
+        let of_policies = asks("sources: [NetworkPolicy]");
+        for (settings, statement, expected) in [
+            (
+                &import,
+                &preference,
+                "LOCAL_PREF of external neighbors is not taken",
+            ),
+            (&import, &asks("localPreference: {min: 100}"), ""),
+            (&and_internal, &preference, ""),
+            (&export, &preference, ""),
+            (
+                &only_v4,
+                &asks(v6),
+                "no neighbor that names the policy has its `families`",
+            ),
+            (
+                &only_v4,
+                &asks("prefixes: ['2001:db8::/32']"),
+                "has its `families`",
+            ),
+            (&import, &asks(v6), ""),
+            (
+                &import,
+                &asks(&format!("{v6}, nextHops: [10.0.0.0/8]")),
+                "its `nextHops` IPv4",
+            ),
+            (
+                &import,
+                &asks(&format!("{v6}, nextHops: ['::ffff:10.0.0.0/120']")),
+                "",
+            ),
+            (
+                &import,
+                &asks(&format!("{v4}, nextHops: ['2001:db8::/32']")),
+                "",
+            ),
+            (
+                &import,
+                &empty,
+                "begins with its AS (`builtinFilters.firstAS`)",
+            ),
+            (
+                &import,
+                &asks("asPath: {regexes: ['^$']}"),
+                "begins with its AS",
+            ),
+            (&import, &asks("asPath: {regexes: ['^$', '_65002$']}"), ""),
+            (&no_filters, &empty, ""),
+            (&of_server, &empty, ""),
+            (&and_internal, &empty, ""),
+            (
+                &import,
+                &martians,
+                "refused before by builtinFilters.martians",
+            ),
+            (&import, &asks("prefixes: [{prefix: 0.0.0.0/0, le: 8}]"), ""),
+            (&no_filters, &martians, ""),
+            (&export, &martians, ""),
+            (
+                &pods_off,
+                &of_pods(""),
+                "no route that comes to the policy is of its `sources`",
+            ),
+            (&export, &of_pods(""), ""),
+            (&policies_off, &of_policies, "is of its `sources`"),
+            (&pods_off, &of_policies, ""),
+            (
+                &export,
+                &of_pods("asPath: {length: {min: 1}}"),
+                "an empty AS_PATH",
+            ),
+            (
+                &export,
+                &of_pods("asPath: {regexes: ['_65002_']}"),
+                "an empty AS_PATH",
+            ),
+            (&export, &of_pods("asPath: {regexes: ['^$']}"), ""),
+            (
+                &export,
+                &of_pods("nextHops: [10.0.0.0/8]"),
+                "have no next hop",
+            ),
+            (
+                &export,
+                &of_pods("origins: [EGP, INCOMPLETE]"),
+                "have ORIGIN IGP",
+            ),
+            (
+                &export,
+                &of_pods("med: {min: 1}"),
+                "no MED, which counts as 0",
+            ),
+            (&export, &of_pods("med: {max: 1}, origins: [IGP, EGP]"), ""),
+        ] {
+            let found = never_under(settings, &[statement.as_str()]);
+            match expected {
+                "" => assert_eq!(found, [""; 0], "{settings}: {statement}"),
+                why => assert!(
+                    found.len() == 1 && found[0].contains(why),
+                    "{settings}: {statement}: {found:?}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn what_all_of_the_neighbors_routes_meet_counts_as_no_condition() {
+        let of_tor = "templates: {tor: {peerASN: 65002, import: r}}\n    neighbors: \
+            [{template: tor, peerAddress: 10.0.0.6}]";
+        let also = of_tor.replace(
+            "}]",
+            "}, {peerAddress: 10.0.0.7, peerASN: 65003, import: r}]",
+        );
+        let exported = of_tor.replace("import: r", "export: r");
+        for (settings, asked, is_all) in [
+            (of_tor, "neighbors: {peerASNs: ['1-4294967295']}", true),
+            (of_tor, "neighbors: {addresses: [0.0.0.0/0, '::/0']}", true),
+            (of_tor, "neighbors: {addresses: [10.0.0.0/24]}", true),
+            (of_tor, "neighbors: {templates: [tor]}", true),
+            (&also, "neighbors: {templates: [tor]}", false),
+            (&also, "neighbors: {types: [External]}", true),
+            (&also, "neighbors: {peerASNs: [65002]}", false),
+            (of_tor, "sources: [Received]", true),
+            (&exported, "sources: [Received]", false),
+            (
+                &exported,
+                "sources: [Received, NetworkPolicy, PodCIDR]",
+                true,
+            ),
+            (of_tor, "asPath: {regexes: ['.*']}", true),
+            (of_tor, "asPath: {regexes: ['^65002']}", false),
+            (of_tor, "asPath: {length: {min: 1}}", true),
+            (of_tor, "asPath: {length: {min: 2}}", false),
+            (&exported, "asPath: {length: {min: 1}}", false),
+        ] {
+            let first = format!("match: {{{asked}}}, action: Accept");
+            let found = never_under(settings, &[&first, "action: Reject"]);
+            assert_eq!(
+                found.len(),
+                usize::from(is_all),
+                "{settings}: {asked}: {found:?}"
+            );
+        }
+        // What a statement sets is there behind it.
+        let set = "set: {localPreference: 300}, action: Next";
+        let asks = "match: {localPreference: {min: 200}}, action: Accept";
+        assert_eq!(never_under(of_tor, &[set, asks]), [""; 0]);
+    }
+
     #[test]
     fn a_key_that_many_miss_is_told_once() {
         let many = "templates: {tor: {peerASN: 65002, authPasswordFile: /none}}\n    neighbors: [\n    \

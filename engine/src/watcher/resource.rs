@@ -3,7 +3,7 @@
 //! Values only: no files, no rules. A resource here is valid; what was wrong with it was said when
 //! it was read. Sources (manifests, later the API server) make them, the store keeps them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -138,6 +138,8 @@ pub struct PolicyPlaces {
     pub statements: Vec<Place>,
     /// The templates that it names.
     pub templates: Vec<Mention>,
+    /// The statements, by place, of which it was said on reading that they can never match.
+    pub never: BTreeSet<usize>,
 }
 
 /// Where a resource names something of another one.

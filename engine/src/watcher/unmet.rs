@@ -1,6 +1,6 @@
 //! What policies ask for and nothing else in the settings gives: templates that no neighbor is of,
-//! neighbors that none under the policy can be, states of validation without a cache, sources that
-//! import does not know.
+//! neighbors that none under the policy can be, states of validation without a cache, sources,
+//! families and attributes that no route of these neighbors has.
 //!
 //! Of all nodes, not of this one alone, since all may read the same files. Invariant: what can be is
 //! never said not to be; where it takes too long to tell, nothing is said.
@@ -10,14 +10,16 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix, PeerKind};
+use codec::{Family, FamilySet, IpPrefix, Ipv4Prefix, Ipv6Prefix, PeerKind};
 
 use super::fault::{Fault, Severity};
-use super::resource::{Body, NeighborSpec, PolicyPlaces, Resource, Whom};
+use super::resource::{Body, NeighborSpec, PodCidrs, PolicyPlaces, Resource, Whom};
 use super::store::InForce;
 use super::view::View;
-use crate::config::{Export, Import, PeerAsn, host_prefix};
-use crate::policy::{NeighborMatch, Sources, Statement, Validation};
+use crate::config::{Export, Import, PeerAsn, Role, host_prefix, is_martian};
+use crate::policy::{
+    Given, NeighborMatch, RoutePolicy, Sources, Statement, Validation, never_matching_here,
+};
 
 /// Templates that a message tells at most.
 const TEMPLATES_TOLD: usize = 10;
@@ -25,23 +27,52 @@ const TEMPLATES_TOLD: usize = 10;
 /// Neighbors that are looked at for the statements of all policies.
 const LOOKS_MAX: usize = 2_000_000;
 
+/// Comparisons of statements with each other, for all policies.
+const COMPARISONS_MAX: usize = 2_000_000;
+
+/// Neighbors whose addresses and ASes are told apart; of more under a policy they are not looked at.
+const TOLD_APART_MAX: usize = 64;
+
 /// Says it of every policy that there is.
 pub(crate) fn warn(in_force: &InForce, view: &View<'_>, warnings: &mut Vec<Fault>) {
     let neighbors = view.peering.neighbors.iter();
     let templates: BTreeSet<&str> = neighbors.filter_map(|of| of.template.as_deref()).collect();
     let mut looks = LOOKS_MAX;
+    let mut comparisons = COMPARISONS_MAX;
     for resource in in_force.resources.values() {
         let Body::RoutePolicy(policy, places) = &resource.body else {
             continue;
         };
         unknown_templates(resource, places, &templates, warnings);
         let users = Users::of(policy.name(), view);
-        let statements = policy.spec().statements.iter().zip(&places.statements);
-        for (statement, place) in statements {
-            if let Some(why) = why(statement, &users, view, &templates, &mut looks) {
-                let message = format!("the statement can never match: {why}");
-                warnings.push(warning(resource, place.line, &place.path, message));
+        let mut known = places.never.clone();
+        let mut never = Vec::new();
+        for (place, statement) in policy.spec().statements.iter().enumerate() {
+            if places.never.contains(&place) {
+                continue;
             }
+            let why = why(statement, &users, view, &templates, &mut looks);
+            let why = why.or_else(|| users.martians(policy.spec(), statement, &mut looks));
+            if let Some(why) = why {
+                known.insert(place);
+                never.push((place, why));
+            }
+        }
+        let given = users.given(view);
+        if given != Given::default() {
+            never.extend(never_matching_here(
+                policy.spec(),
+                &known,
+                &given,
+                &mut comparisons,
+            ));
+        }
+        for (place, why) in never {
+            let Some(place) = places.statements.get(place) else {
+                continue;
+            };
+            let message = format!("the statement can never match: {why}");
+            warnings.push(warning(resource, place.line, &place.path, message));
         }
     }
 }
@@ -90,6 +121,10 @@ struct Peer<'v> {
     internal: bool,
     external: bool,
     template: Option<&'v str>,
+    families: FamilySet,
+    /// As an external peer it says no route with an empty AS_PATH.
+    named_first: bool,
+    without_martians: bool,
 }
 
 impl<'v> Users<'v> {
@@ -109,6 +144,81 @@ impl<'v> Users<'v> {
             users.on_export |= on_export;
         }
         users
+    }
+
+    /// What all routes have that come to the policy; of a policy that nobody is under, nothing.
+    fn given(&self, view: &View<'_>) -> Given {
+        let mut given = Given::default();
+        if self.peers.is_empty() {
+            return given;
+        }
+        let mut families = FamilySet::NONE;
+        for peer in &self.peers {
+            peer.families.iter().for_each(|of| families.insert(of));
+        }
+        given.families = families;
+        let advertise = &view.peering.advertise;
+        given.sources = Sources::RECEIVED;
+        if self.on_export && advertise.network_policies {
+            given.sources = given.sources.with(Sources::NETWORK_POLICY);
+        }
+        if self.on_export && advertise.pod_cidrs != PodCidrs::Off {
+            given.sources = given.sources.with(Sources::POD_CIDR);
+        }
+        given.neighbors = self.neighbors();
+        let external = !self.on_export && self.peers.iter().all(|peer| !peer.internal);
+        given.without_local_preference = external;
+        given.with_as_path = external && self.peers.iter().all(|peer| peer.named_first);
+        given
+    }
+
+    /// Whether a statement is about prefixes alone that are refused before it is asked.
+    fn martians(
+        &self,
+        policy: &RoutePolicy,
+        statement: &Statement,
+        looks: &mut usize,
+    ) -> Option<String> {
+        let asked = &statement.matches;
+        let refused = !self.on_export && self.peers.iter().all(|peer| peer.without_martians);
+        if !asked.by_prefix || !refused || self.peers.is_empty() {
+            return None;
+        }
+        let named = |set: &u16| policy.sets.get(usize::from(*set));
+        let sets = asked.prefix_sets.iter().filter_map(named);
+        let mut ranges = sets.flat_map(|set| &set.ranges).chain(&asked.prefixes);
+        let all = ranges.all(|range| {
+            let fits = looks.checked_sub(1);
+            *looks = fits.unwrap_or(0);
+            fits.is_some() && is_martian(range.prefix)
+        });
+        all.then(|| "its prefixes are refused before by builtinFilters.martians".to_owned())
+    }
+
+    fn neighbors(&self) -> NeighborMatch {
+        fn add<T: PartialEq>(list: &mut Vec<T>, of: T) {
+            if !list.contains(&of) {
+                list.push(of);
+            }
+        }
+        let mut all = NeighborMatch::default();
+        let of_template = self.peers.iter().all(|peer| peer.template.is_some());
+        for peer in &self.peers {
+            if self.peers.len() <= TOLD_APART_MAX {
+                add(&mut all.addresses, peer.address);
+                add(&mut all.asns, peer.asns.clone());
+                if let Some(name) = peer.template.filter(|_| of_template) {
+                    add(&mut all.templates, name.into());
+                }
+            }
+            if peer.internal {
+                add(&mut all.kinds, PeerKind::Internal);
+            }
+            if peer.external {
+                add(&mut all.kinds, PeerKind::External);
+            }
+        }
+        all
     }
 }
 
@@ -149,6 +259,10 @@ impl<'v> Peer<'v> {
             internal,
             external,
             template: spec.template.as_deref(),
+            families: spec.families,
+            without_martians: spec.builtin_filters.martians,
+            named_first: spec.builtin_filters.first_as
+                && spec.role != Some(Role::RouteServerClient),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is said never to be met is not: policies of few values and aspects, so that statements often
 //! cover each other, and routes of the same values.
 
+use codec::FamilySet;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -333,17 +334,19 @@ fn routes() -> impl Strategy<Value = Route> {
             |(plain, as_path, communities, large, extended, (med, preference))| {
                 let (prefix, sources, validation, origin, next_hop) = plain;
                 let is_v4 = prefix.family() == Family::Ipv4Unicast;
+                // Own routes have nothing but their communities and LOCAL_PREF.
+                let is_own = !sources.meets(Sources::RECEIVED);
                 Route {
                     prefix,
                     sources,
                     validation,
-                    origin,
-                    next_hop: next_hop.filter(|_| is_v4),
-                    as_path,
+                    origin: if is_own { Origin::Igp } else { origin },
+                    next_hop: next_hop.filter(|_| is_v4 && !is_own),
+                    as_path: if is_own { Vec::new() } else { as_path },
                     communities: communities.into_iter().collect(),
                     large,
                     extended,
-                    med,
+                    med: med.filter(|_| !is_own),
                     local_preference: preference,
                 }
             },
@@ -393,7 +396,7 @@ fn nothing_meets_what_is_said_never_to_be_met() {
         if never.is_empty() {
             continue;
         }
-        let hits = hits(&policy, &routes);
+        let hits = hits(&policy, &routes, &Given::default());
         for (place, why) in never {
             assert_eq!(hits[place], 0, "{why}: {:#?}", policy.statements);
         }
@@ -401,14 +404,94 @@ fn nothing_meets_what_is_said_never_to_be_met() {
     assert!(found[0] > 500 && found[1] > 5 && found[2] > 20, "{found:?}");
 }
 
+/// Some of what the settings may give.
+fn givens() -> impl Strategy<Value = Given> {
+    let families = vec![
+        FamilySet::ALL,
+        [Family::Ipv4Unicast].into_iter().collect(),
+        [Family::Ipv6Unicast].into_iter().collect(),
+    ];
+    let sources = [1, 1, 3, 6, 15].map(Sources::from_bits).to_vec();
+    let hosts = [
+        vec![],
+        vec![prefix("10.0.0.1/32")],
+        vec![prefix("10.0.0.0/31")],
+    ];
+    let asns = vec![vec![], vec![2..=2], vec![0..=2]];
+    let kinds = vec![vec![], vec![PeerKind::External]];
+    let templates = vec![vec![], vec!["a".into()], vec!["a".into(), "b".into()]];
+    let neighbors = (
+        prop::sample::select(hosts.to_vec()),
+        prop::sample::select(asns),
+        prop::sample::select(kinds),
+        prop::sample::select(templates),
+    );
+    let neighbors = neighbors.prop_map(|(addresses, asns, kinds, templates)| NeighborMatch {
+        addresses,
+        asns,
+        kinds,
+        templates,
+    });
+    let others = (prop::bool::ANY, prop::bool::ANY);
+    (
+        prop::sample::select(families),
+        prop::sample::select(sources),
+        neighbors,
+        others,
+    )
+        .prop_map(
+            |(families, sources, neighbors, (without_local_preference, with_as_path))| Given {
+                families,
+                sources,
+                neighbors,
+                without_local_preference,
+                with_as_path,
+            },
+        )
+}
+
+#[test]
+fn nothing_meets_what_is_said_never_to_be_met_by_what_is_given() {
+    const POLICIES: usize = 1_500;
+    const ROUTES: usize = 600;
+    let mut runner = TestRunner::deterministic();
+    let routes = prop::collection::vec(routes(), ROUTES);
+    let routes = routes.new_tree(&mut runner).unwrap().current();
+    let policies = (policies(), givens());
+    let mut found = 0;
+    for _ in 0..POLICIES {
+        let (policy, given) = policies.new_tree(&mut runner).unwrap().current();
+        let known = never(&policy).into_iter().map(|(place, _)| place).collect();
+        let never = never_matching_here(&policy, &known, &given, &mut 1_000_000);
+        if never.is_empty() {
+            continue;
+        }
+        found += never.len();
+        let hits = hits(&policy, &routes, &given);
+        for (place, why) in never {
+            assert_eq!(hits[place], 0, "{why}: {given:?} {:#?}", policy.statements);
+        }
+    }
+    assert!(found > 300, "{found}");
+}
+
+fn is_given(given: &Given, route: &Route) -> bool {
+    given.families.contains(route.prefix.family())
+        && route.sources.bits() & !given.sources.bits() == 0
+        && !(given.without_local_preference && route.local_preference.is_some())
+        && !(given.with_as_path && route.as_path.is_empty())
+}
+
 /// How many of the routes, each from one of the neighbors, meet each statement.
-fn hits(policy: &RoutePolicy, routes: &[Route]) -> Vec<u64> {
+fn hits(policy: &RoutePolicy, routes: &[Route], given: &Given) -> Vec<u64> {
     let policy = Arc::new(Policy::new(policy.clone()));
-    let neighbors = neighbors();
+    let mut neighbors = neighbors();
+    neighbors.retain(|neighbor| super::super::condition::neighbor(&given.neighbors, neighbor));
     for (place, neighbor) in neighbors.iter().enumerate() {
         let own = [Some(NextHop::V4(OWN)), None];
         let mut evaluator = Evaluator::new(Applied::on_import(&policy, neighbor, own));
         let routes = (0..).zip(routes).skip(place).step_by(neighbors.len());
+        let routes = routes.filter(|(_, route)| is_given(given, route));
         for (id, route) in routes {
             let canonical = route.canonical();
             let (key, subject) = asked(id, route, &canonical);

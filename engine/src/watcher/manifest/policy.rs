@@ -118,7 +118,9 @@ pub(super) fn policy(
         statements,
         default_accepts: default.unwrap_or(false),
     };
+    let mut never = BTreeSet::new();
     for (place, why) in never_matching(&policy, &unread) {
+        never.insert(place);
         if let Some(field) = written.get(place) {
             field.warn(report, format!("the statement can never match: {why}"));
         }
@@ -126,6 +128,7 @@ pub(super) fn policy(
     let places = PolicyPlaces {
         statements: written.iter().map(place).collect(),
         templates: sets.templates,
+        never,
     };
     Some(Body::RoutePolicy(Arc::new(Policy::new(policy)), places))
 }
