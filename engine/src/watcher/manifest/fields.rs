@@ -14,7 +14,7 @@ use std::ops::RangeInclusive;
 use codec::{Family, IpPrefix, Ipv4Prefix, Ipv6Prefix};
 
 use super::node::{Entry, Node, Value, shorten};
-use crate::config::PeerAddress;
+use crate::config::{PeerAddress, host_prefix};
 use crate::watcher::fault::Report;
 
 /// A value with the way to it.
@@ -228,6 +228,20 @@ impl<'n> Field<'n> {
             ),
             Some(written) => Some(written.prefix),
             None => self.refuse(report, "a prefix, for example 10.0.0.0/8 or 2001:db8::/32"),
+        }
+    }
+
+    /// A prefix without host bits, or an address for that host alone.
+    pub(super) fn prefix_or_host(&self, report: &mut Report) -> Option<IpPrefix> {
+        match &self.node.value {
+            Value::String(text) if !text.contains('/') => match text.parse() {
+                Ok(address) => Some(host_prefix(address)),
+                Err(_) => self.refuse(
+                    report,
+                    "a prefix or an address, for example 10.0.0.0/8 or 10.0.0.6",
+                ),
+            },
+            _ => self.strict_prefix(report),
         }
     }
 

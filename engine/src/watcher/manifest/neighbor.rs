@@ -497,6 +497,9 @@ pub(super) fn families_of(field: &Field<'_>, report: &mut Report) -> FamilySet {
         let safi = safi.and_then(|field| field.word(&[("unicast", ())], report));
         fields.close_strictly(report);
         if let (Some(family), Some(())) = (afi, safi) {
+            if families.contains(family) {
+                element.warn(report, format!("{family} is listed twice"));
+            }
             families.insert(family);
         }
     }

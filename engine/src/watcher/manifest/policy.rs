@@ -5,13 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use codec::{Family, FamilySet};
+
 use super::fields::{Field, Fields};
 use super::guard::prefix_match;
 use super::policy_match::match_of;
 use super::policy_set::set_of;
 use crate::policy::{
-    Action, INTERNET_BOGONS, Match, Policy, PrefixRange, PrefixSet, RoutePolicy, SETS_MAX,
-    STATEMENTS_MAX, Set, Statement, internet_bogons, never_matching,
+    Action, AsPathRegex, INTERNET_BOGONS, Match, Policy, PrefixRange, PrefixSet, RoutePolicy,
+    SETS_MAX, STATEMENTS_MAX, Set, SetNextHop, Statement, internet_bogons, never_matching,
 };
 use crate::watcher::fault::Report;
 use crate::watcher::resource::{Body, Mention, Place, PolicyPlaces};
@@ -39,6 +41,23 @@ impl Sets {
         named.all(|set| !self.faulty.contains(set))
     }
 
+    /// The family of the routes that a condition is about, if it is one.
+    fn only_family(&self, of: &Match) -> Option<Family> {
+        let named = of.prefix_sets.iter();
+        if named.clone().any(|set| self.faulty.contains(set)) {
+            return None;
+        }
+        let sets = named.filter_map(|set| self.sets.get(usize::from(*set)));
+        let ranges = sets.flat_map(|set| &set.ranges).chain(&of.prefixes);
+        let families = match of.by_prefix {
+            true => ranges.map(|range| range.prefix.family()).collect(),
+            false => FamilySet::ALL,
+        };
+        let mut families = families.intersection(of.families).iter();
+        let family = families.next()?;
+        families.next().is_none().then_some(family)
+    }
+
     /// The place of a set; the one that is built in joins the others when it is named.
     pub(super) fn place(&mut self, field: &Field<'_>, report: &mut Report) -> Option<u16> {
         let name = field.name(report)?;
@@ -47,7 +66,8 @@ impl Sets {
         }
         let place = self.places.get(name.as_str()).copied();
         if place.is_none() {
-            let mut known: Vec<&str> = self.places.keys().map(|name| &**name).collect();
+            let known = self.places.keys().map(|name| &**name);
+            let mut known: Vec<&str> = known.filter(|name| *name != INTERNET_BOGONS).collect();
             known.truncate(NAMES_TOLD);
             known.push(INTERNET_BOGONS);
             let known = known.join(", ");
@@ -121,6 +141,11 @@ pub(super) fn policy(
     let mut never = BTreeSet::new();
     for (place, why) in never_matching(&policy, &unread) {
         never.insert(place);
+        let regexes = &policy.statements[place].matches.as_path_regexes;
+        if !regexes.is_empty() && !regexes.iter().any(AsPathRegex::can_match) {
+            // Said of each of them.
+            continue;
+        }
         if let Some(field) = written.get(place) {
             field.warn(report, format!("the statement can never match: {why}"));
         }
@@ -261,6 +286,16 @@ fn statement(field: &Field<'_>, sets: &mut Sets, report: &mut Report) -> Option<
         && !changes.is_empty()
     {
         field.warn(report, "has no effect: the statement rejects");
+    }
+    if let (Some(field), Some(SetNextHop::Address(address))) = (&set, changes.next_hop)
+        && let Some(other) = sets.only_family(&matches)
+        && (other == Family::Ipv4Unicast) != address.is_ipv4()
+    {
+        let message = format!(
+            "nextHop {address} has no effect: the statement is about {other} routes, which keep their \
+             next hop"
+        );
+        field.warn(report, message);
     }
     Some(Statement {
         name: name?.into(),

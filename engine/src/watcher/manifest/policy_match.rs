@@ -10,7 +10,7 @@ use super::node::Value;
 use super::policy::{Sets, ranges};
 use crate::policy::{
     AsPathRegex, CommunityMatch, Extended, Large, Match, NeighborMatch, Sources, Standard,
-    Validation,
+    Validation, WELL_KNOWN,
 };
 use crate::watcher::fault::Report;
 
@@ -95,10 +95,47 @@ const KINDS: &[(&str, PeerKind)] = &[
     ("Internal", PeerKind::Internal),
 ];
 
-/// What is accepted as a standard community or a pattern.
-pub(super) const STANDARD: &str = "for example 65000:1, 65000:*, 65000:9* or no-export";
-pub(super) const LARGE: &str = "for example 65000:1:2 or 65000:*:2";
-pub(super) const EXTENDED: &str = "for example rt:65000:1, soo:192.0.2.1:7 or rt:65000:*";
+pub(super) const STANDARD: Accepted = Accepted {
+    value: "for example 65000:1 or no-export",
+    pattern: "for example 65000:1, 65000:*, 65000:9* or no-export",
+    has_names: true,
+};
+pub(super) const LARGE: Accepted = Accepted {
+    value: "for example 65000:1:2",
+    pattern: "for example 65000:1:2 or 65000:*:2",
+    has_names: false,
+};
+pub(super) const EXTENDED: Accepted = Accepted {
+    value: "for example rt:65000:1 or soo:192.0.2.1:7",
+    pattern: "for example rt:65000:1, soo:192.0.2.1:7 or rt:65000:*",
+    has_names: false,
+};
+
+/// How communities of one kind are written.
+#[derive(Clone, Copy)]
+pub(super) struct Accepted {
+    pub(super) value: &'static str,
+    pub(super) pattern: &'static str,
+    /// Whether some have names.
+    has_names: bool,
+}
+
+impl Accepted {
+    /// Says that a text is none, and what is.
+    fn refuse(self, field: &Field<'_>, text: &str, examples: &str, report: &mut Report) {
+        let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic()) && is_word(text);
+        let names = WELL_KNOWN.iter().map(|(name, _)| *name);
+        let accepted = match self.has_names && is_name {
+            true => format!(
+                "{examples}; the names are {}",
+                names.collect::<Vec<_>>().join(", ")
+            ),
+            false => examples.to_owned(),
+        };
+        field.refuse::<()>(report, accepted);
+    }
+}
 
 /// A list of words, of which there has to be one: nothing would match an empty list.
 fn words<T: Copy>(field: &Field<'_>, words: &[(&str, T)], report: &mut Report) -> Vec<T> {
@@ -119,7 +156,7 @@ fn list<'n>(field: &Field<'n>, report: &mut Report) -> Vec<Field<'n>> {
 
 fn prefixes(field: &Field<'_>, report: &mut Report) -> Vec<IpPrefix> {
     let elements = list(field, report);
-    let read = |element: &Field<'_>| element.strict_prefix(report);
+    let read = |element: &Field<'_>| element.prefix_or_host(report);
     elements.iter().filter_map(read).collect()
 }
 
@@ -182,8 +219,12 @@ fn as_path_of(field: &Field<'_>, asked: &mut Match, report: &mut Report) {
                     asked.as_path_regexes.push(regex);
                 }
                 Err(why) => {
+                    let brace = match why.contains("repetition") && text.contains('{') {
+                        true => r"; the { of an AS_SET is written \{, and } \}",
+                        false => "",
+                    };
                     let accepted = format!(
-                        "{why}; a regular expression over AS numbers, for example ^65002( .*)?$"
+                        "{why}{brace}; a regular expression over AS numbers, for example ^65002( .*)?$"
                     );
                     element.refuse::<()>(report, accepted);
                 }
@@ -239,7 +280,7 @@ fn asns(field: &Field<'_>, report: &mut Report) -> Vec<RangeInclusive<u32>> {
 fn communities<P>(
     field: &Field<'_>,
     parse: impl Fn(&str) -> Option<P>,
-    accepted: &str,
+    accepted: Accepted,
     report: &mut Report,
 ) -> CommunityMatch<P> {
     let mut asked = CommunityMatch::default();
@@ -247,7 +288,7 @@ fn communities<P>(
         return asked;
     };
     let mut read = |name, fields: &mut Fields<'_>| match fields.get(name) {
-        Some(field) => patterns(&field, &parse, accepted, report),
+        Some(field) => communities_of(&field, &parse, (accepted, accepted.pattern), report),
         None => Vec::new(),
     };
     asked.any = read("any", &mut fields);
@@ -258,16 +299,20 @@ fn communities<P>(
 }
 
 /// A list of communities or patterns. An empty one asks for nothing.
-pub(super) fn patterns<P>(
+pub(super) fn communities_of<P>(
     field: &Field<'_>,
     parse: impl Fn(&str) -> Option<P>,
-    accepted: &str,
+    (accepted, examples): (Accepted, &str),
     report: &mut Report,
 ) -> Vec<P> {
     let elements = field.list(report).unwrap_or_default();
     let read = |element: &Field<'_>| {
         let text = element.scalar(report)?;
-        parse(&text).or_else(|| element.refuse(report, accepted))
+        let parsed = parse(&text);
+        if parsed.is_none() {
+            accepted.refuse(element, &text, examples, report);
+        }
+        parsed
     };
     elements.iter().filter_map(read).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::fields::{Field, Fields};
 use super::node::Value;
-use super::policy_match::{EXTENDED, LARGE, STANDARD, patterns};
+use super::policy_match::{Accepted, EXTENDED, LARGE, STANDARD, communities_of};
 use crate::policy::{
     CommunitySet, Extended, Large, Set, SetMed, SetNextHop, Standard, extended, large, standard,
 };
@@ -57,7 +57,15 @@ fn med_of(field: &Field<'_>, report: &mut Report) -> Option<SetMed> {
             .boolean(report)?
             .then_some(SetMed::Remove)
             .or_else(|| remove.refuse(report, "true, or leave it out")),
-        _ => field.refuse(report, "one of value, add and remove"),
+        (None, None, None) => field.refuse(report, "one of value, add and remove"),
+        (value, add, remove) => {
+            let there = [("value", value), ("add", add), ("remove", remove)];
+            let there = there.into_iter().filter(|(_, field)| field.is_some());
+            let there: Vec<&str> = there.map(|(name, _)| name).collect();
+            let there = there.join(" and ");
+            field.fault(report, format!("has {there}: one of value, add and remove"));
+            None
+        }
     }
 }
 
@@ -107,7 +115,7 @@ type Read<T> = fn(&str) -> Option<T>;
 fn communities<V, P>(
     field: &Field<'_>,
     (value, pattern): (Read<V>, Read<P>),
-    accepted: &str,
+    accepted: Accepted,
     report: &mut Report,
 ) -> CommunitySet<V, P> {
     let mut set = CommunitySet::default();
@@ -116,7 +124,7 @@ fn communities<V, P>(
     };
     let values = |name, fields: &mut Fields<'_>, report: &mut Report| {
         let field = fields.get(name)?;
-        let values = patterns(&field, value, accepted, report);
+        let values = communities_of(&field, value, (accepted, accepted.value), report);
         if values.len() > ADDED_MAX {
             let count = values.len();
             field.fault(
@@ -129,7 +137,7 @@ fn communities<V, P>(
     set.replace = values("replace", &mut fields, report);
     set.add = values("add", &mut fields, report).unwrap_or_default();
     if let Some(field) = fields.get("remove") {
-        set.remove = patterns(&field, pattern, accepted, report);
+        set.remove = communities_of(&field, pattern, (accepted, accepted.pattern), report);
     }
     if set.replace.is_some() && !(set.add.is_empty() && set.remove.is_empty()) {
         let message =

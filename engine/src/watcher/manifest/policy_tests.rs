@@ -126,6 +126,22 @@ fn what_is_wrong_with_a_policy_is_named() {
             "a set of spec.prefixSets; there are internet-bogons",
         ),
         (
+            &accept("match: {prefixSets: [internet-bogons, x]}, not: {prefixSets: [y]}"),
+            "not.prefixSets[0]: \"y\" is not accepted: a set of spec.prefixSets; there are internet-bogons",
+        ),
+        (
+            &accept(r"match: {asPath: {regexes: ['^{65002 65003}$']}}"),
+            r"; the { of an AS_SET is written \{",
+        ),
+        (
+            &accept("match: {communities: {standard: {any: [no-exprt]}}}"),
+            "no-export-subconfed, no-peer",
+        ),
+        (
+            &accept("match: {nextHops: [10.0.0]}"),
+            "a prefix or an address, for example",
+        ),
+        (
             &accept("match: {prefixes: []}"),
             "prefixes: is empty: at least one",
         ),
@@ -186,7 +202,7 @@ fn what_is_wrong_with_a_policy_is_named() {
         (&accept("match: {origins: []}"), "is empty: at least one"),
         (
             &accept("set: {med: {value: 1, add: 1}}"),
-            "one of value, add and remove",
+            "set.med: has value and add: one of value, add and remove",
         ),
         (
             &accept("set: {med: {remove: false}}"),
@@ -210,7 +226,7 @@ fn what_is_wrong_with_a_policy_is_named() {
         ),
         (
             &accept("set: {communities: {standard: {add: ['65000:*']}}}"),
-            "for example 65000:1",
+            "is not accepted: for example 65000:1 or no-export",
         ),
     ] {
         let contents = with_spec(spec);
@@ -259,11 +275,48 @@ fn expressions_that_no_path_is_like_are_warnings_with_their_line() {
     let starts = [
         "f.yaml:12: warning: spec.statements[0].match.asPath.regexes[1]: no AS_PATH is like this",
         "f.yaml:13: warning: spec.statements[1].match.asPath.regexes[0]: no AS_PATH is like this",
-        "f.yaml:13: warning: spec.statements[1]: the statement can never match: no AS_PATH",
     ];
     assert_eq!(said.len(), starts.len(), "{said:#?}");
     for (said, start) in said.iter().zip(starts) {
         assert!(said.starts_with(start), "{said}");
+    }
+}
+
+#[test]
+fn addresses_stand_for_their_hosts() {
+    let policy = policy(&with_spec(
+        "statements: [{name: a, action: Accept, match: {nextHops: [10.0.0.6, '2001:db8::6', 10.1.0.0/16], \
+         neighbors: {addresses: [10.0.0.7]}}}]",
+    ));
+    let asked = &policy.spec().statements[0].matches;
+    let hops: Vec<String> = asked.next_hops.iter().map(ToString::to_string).collect();
+    assert_eq!(hops, ["10.0.0.6/32", "2001:db8::6/128", "10.1.0.0/16"]);
+    let neighbors = asked.neighbors.as_ref().unwrap();
+    assert_eq!(neighbors.addresses[0].to_string(), "10.0.0.7/32");
+}
+
+#[test]
+fn what_a_statement_says_in_vain_is_a_warning() {
+    let v4 = "families: [{afi: ipv4, safi: unicast}]";
+    let v6 = "prefixes: ['2001:db8::/32']";
+    for (asked, next_hop, expected) in [
+        (v4, "2001:db8::77", "nextHop 2001:db8::77 has no effect"),
+        (v6, "10.0.0.7", "nextHop 10.0.0.7 has no effect"),
+        (v6, "2001:db8::77", ""),
+        ("", "10.0.0.7", ""),
+        (
+            "families: [{afi: ipv4, safi: unicast}, {afi: ipv4, safi: unicast}]",
+            "10.0.0.7",
+            "match.families[1]: ipv4/unicast is listed twice",
+        ),
+    ] {
+        let contents = with_spec(&format!(
+            "statements: [{{name: a, action: Accept, match: {{{asked}}}, set: {{nextHop: '{next_hop}'}}}}]"
+        ));
+        policy(&contents);
+        let said = said(&contents);
+        assert_eq!(said.len(), usize::from(!expected.is_empty()), "{said:?}");
+        assert!(said.iter().all(|line| line.contains(expected)), "{said:?}");
     }
 }
 
