@@ -376,6 +376,79 @@ mod tests {
     }
 
     #[test]
+    fn what_does_nothing_is_said() {
+        let of = "neighbors: [{peerAddress: 10.0.0.6, peerASN: 65001}]";
+        let set = "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: r}\nspec:\n  \
+            statements: [{name: a, action: Accept, set: {localPreference: 9}}]\n";
+        let asks = set.replace(
+            "}}]",
+            "}}, {name: b, action: Accept, match: {localPreference: {max: 9}}}]",
+        );
+        let ebgp = "neighbors: [{peerAddress: 10.0.0.6, peerASN: 65002, export: r}]";
+        let ibgp = ebgp.replace("65002", "any");
+        let unsent =
+            "/r.yaml:5: warning: spec.statements[0].set.localPreference: has no effect: all";
+        let nobody = "has to connect to us, and listenAddresses is empty: nobody can";
+        for (settings, policy, expected) in [
+            (ebgp.to_owned(), set, unsent),
+            (ebgp.replace("export", "import"), set, ""),
+            (ibgp, set, ""),
+            (format!("listenAddresses: []\n    {of}"), set, ""),
+            (
+                format!(
+                    "listenAddresses: []\n    {}",
+                    of.replace('}', ", passive: true}")
+                ),
+                set,
+                nobody,
+            ),
+            (
+                format!(
+                    "listenAddresses: []\n    {}",
+                    of.replace("Address: 10.0.0.6", "Prefix: 10.0.0.0/24")
+                ),
+                set,
+                nobody,
+            ),
+            (
+                of.replace('}', ", localAddress: 10.0.0.6}"),
+                set,
+                "neighbors[0].localAddress: 10.0.0.6 is the peer's address too",
+            ),
+            (
+                of.replace("65001", "23456"),
+                set,
+                "neighbors[0].peerASN: 23456 is AS_TRANS",
+            ),
+        ] {
+            let checked = check_files(&[
+                ("c.yaml", &CONFIG.replace(of, &settings)),
+                ("r.yaml", policy),
+            ]);
+            let said = said(&checked);
+            assert!(checked.passes(false), "{said}");
+            assert_eq!(
+                checked.faults.len(),
+                usize::from(!expected.is_empty()),
+                "{said}"
+            );
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+        let checked = check_files(&[("c.yaml", &CONFIG.replace(of, ebgp)), ("r.yaml", &asks)]);
+        assert!(
+            !said(&checked).contains("has no effect"),
+            "{}",
+            said(&checked)
+        );
+        let open = CONFIG.replace("guard: {allow: [10.0.0.0/8]}\n", "routerID: 10.0.0.1\n");
+        let open = said(&check_files(&[("c.yaml", &open)]));
+        assert!(
+            open.contains("/c.yaml:5: warning: spec.bgpPeering.guard.allow: is empty"),
+            "{open}"
+        );
+    }
+
+    #[test]
     fn what_all_of_the_neighbors_routes_meet_counts_as_no_condition() {
         let of_tor = "templates: {tor: {peerASN: 65002, import: r}}\n    neighbors: \
             [{template: tor, peerAddress: 10.0.0.6}]";

@@ -145,7 +145,7 @@ fn warn_of_empty_allow(view: &View<'_>, warnings: &mut Vec<Fault>) {
         let message = "is empty while advertise.networkPolicies is Applied: a toCIDR is a \
                        destination, and announcing it draws its traffic to this node; name what \
                        may be announced";
-        let at = (view.config.line, view.settings_path("guard.allow"));
+        let at = (view.peering.guard_line, view.settings_path("guard.allow"));
         warnings.push(warning(view, at, message.into()));
     }
 }

@@ -191,6 +191,8 @@ pub struct BgpPeering {
     pub advertise: Advertise,
     /// What it never originates.
     pub guard: GuardSpec,
+    /// Where that is written; else where `advertise` is, or the settings begin.
+    pub guard_line: u32,
     /// One entry an address or prefix; these differ.
     pub neighbors: Vec<NeighborSpec>,
     /// What is different on single nodes, by their names.

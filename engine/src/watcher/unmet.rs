@@ -18,7 +18,8 @@ use super::store::InForce;
 use super::view::View;
 use crate::config::{Export, Import, PeerAsn, Role, host_prefix, is_martian};
 use crate::policy::{
-    Given, NeighborMatch, RoutePolicy, Sources, Statement, Validation, never_matching_here,
+    Action, Given, Match, NeighborMatch, RoutePolicy, Sources, Statement, Validation,
+    never_matching_here,
 };
 
 /// Templates that a message tells at most.
@@ -58,6 +59,7 @@ pub(crate) fn warn(in_force: &InForce, view: &View<'_>, warnings: &mut Vec<Fault
                 never.push((place, why));
             }
         }
+        users.warn_of_unsent(resource, policy.spec(), places, warnings);
         let given = users.given(view);
         if given != Given::default() {
             never.extend(never_matching_here(
@@ -170,6 +172,31 @@ impl<'v> Users<'v> {
         given.without_local_preference = external;
         given.with_as_path = external && self.peers.iter().all(|peer| peer.named_first);
         given
+    }
+
+    /// LOCAL_PREF that is set for external neighbors alone, who are not told (RFC 4271 §5.1.5).
+    fn warn_of_unsent(
+        &self,
+        resource: &Resource,
+        policy: &RoutePolicy,
+        places: &PolicyPlaces,
+        warnings: &mut Vec<Fault>,
+    ) {
+        let told = self.on_import || self.peers.iter().any(|peer| peer.internal);
+        let asks = |of: &Match| of.local_preference.is_some();
+        let mut statements = policy.statements.iter();
+        let asked = statements.any(|of| asks(&of.matches) || of.not.as_ref().is_some_and(asks));
+        if told || asked || self.peers.is_empty() {
+            return;
+        }
+        for (statement, place) in policy.statements.iter().zip(&places.statements) {
+            if statement.set.local_preference.is_some() && statement.action != Action::Reject {
+                let path = format!("{}.set.localPreference", place.path);
+                let message = "has no effect: all neighbors whose export names the policy are \
+                               external, and LOCAL_PREF is not sent to these";
+                warnings.push(warning(resource, place.line, &path, message.to_owned()));
+            }
+        }
     }
 
     /// Whether a statement is about prefixes alone that are refused before it is asked.

@@ -147,6 +147,9 @@ fn settings(
 
 const PEER_ASN: &str = "a number from 1 to 4294967295, any, internal or external";
 
+/// Reserved: where an AS has two octets it stands for one that needs four (RFC 6793 §9).
+const AS_TRANS: u32 = 23_456;
+
 const NEXT_HOP_SELF: &[(&str, NextHopSelf)] = &[
     ("Auto", NextHopSelf::Auto),
     ("Always", NextHopSelf::Always),
@@ -231,6 +234,12 @@ fn peer_asn_of(field: &Field<'_>, report: &mut Report) -> Option<PeerAsn> {
         },
         _ => None,
     };
+    if asn == Some(PeerAsn::Number(AS_TRANS)) {
+        field.warn(
+            report,
+            "23456 is AS_TRANS (RFC 6793), which is nobody's: write the peer's own AS",
+        );
+    }
     if asn.is_none() {
         field.fault(
             report,
@@ -369,6 +378,12 @@ fn local_address(
         {
             let message = format!("{local} and the peer's {peer} are not of one family");
             field.fault(report, message);
+        }
+        if let Whom::Address(peer) = whom
+            && peer.ip() == local
+        {
+            let message = format!("{local} is the peer's address too: no session comes of that");
+            field.warn(report, message);
         }
     }
     Some(local)

@@ -40,10 +40,12 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let local_asn = fields.get("localASN");
     let local_asn = local_asn.and_then(|field| neighbor::as_number(&field, report));
     let advertise = fields.get_written("advertise", report);
+    let advertise_line = advertise.as_ref().map(|field| field.line);
     let advertise = advertise.map_or_else(guard::default_advertise, |field| {
         guard::advertise(&field, report)
     });
     let guard_spec = fields.get_written("guard", report);
+    let guard_line = guard_spec.as_ref().map(|field| field.line);
     let guard_spec =
         guard_spec.map_or_else(guard::default_guard, |field| guard::guard(&field, report));
     let templates = fields.get_written("templates", report);
@@ -66,6 +68,9 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let rpki = rpki.map_or_else(Rpki::default, |field| rpki::rpki(&field, report));
     let best_path = fields.get_written("bestPath", report);
     let selection = best_path.map_or_else(Selection::default, |field| selection(&field, report));
+    if listen_addresses.is_empty() {
+        warn_of_waiting(&neighbors, report);
+    }
     refuse_doubles(&neighbors, report);
     refuse_unsigned(&neighbors, report);
     refuse_two_keys(&neighbors, report);
@@ -82,6 +87,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         selection,
         advertise,
         guard: guard_spec,
+        guard_line: guard_line.or(advertise_line).unwrap_or(field.line),
         neighbors,
         nodes,
     })
@@ -133,6 +139,18 @@ pub(super) fn identifier(field: &Field<'_>, report: &mut Report) -> Option<Ipv4A
         return None;
     }
     Some(id)
+}
+
+/// Neighbors that we wait for while nobody can connect.
+fn warn_of_waiting(neighbors: &[NeighborSpec], report: &mut Report) {
+    let waits = |of: &&NeighborSpec| of.passive || matches!(of.whom, Whom::Prefix(_));
+    for neighbor in neighbors.iter().filter(waits) {
+        let message = format!(
+            "{} has to connect to us, and listenAddresses is empty: nobody can",
+            neighbor.whom
+        );
+        report.warn(neighbor.line, &neighbor.path, message);
+    }
 }
 
 fn refuse_doubles(neighbors: &[NeighborSpec], report: &mut Report) {
