@@ -146,7 +146,9 @@ impl Policy {
         let name = &self.spec.name;
         let by = statement.and_then(|by| self.spec.statements.get(usize::from(by)));
         match by {
-            _ if self.missing => format!("RoutePolicy {name} is not there: everything is rejected"),
+            _ if self.missing => {
+                format!("RoutePolicy {name}, which is not there and so lets nothing through")
+            }
             Some(by) => format!("RoutePolicy {name}, statement {}", by.name),
             None => format!("RoutePolicy {name}, defaultAction"),
         }

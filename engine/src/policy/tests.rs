@@ -191,7 +191,7 @@ fn a_missing_policy_rejects_everything_and_says_so() {
     assert!(missing.is_missing());
     assert_eq!(
         missing.words(None),
-        "RoutePolicy gone is not there: everything is rejected"
+        "RoutePolicy gone, which is not there and so lets nothing through"
     );
     assert_ne!(missing, Policy::new(missing.spec().clone()));
     let mut evaluator = evaluator(missing.spec().clone());

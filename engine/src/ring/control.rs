@@ -140,7 +140,12 @@ impl ListenFailure {
             Some(libc::EADDRINUSE) => {
                 let owner = port_owner::find(address);
                 let owner = owner.map_or("another program".to_owned(), |owner| owner.to_string());
-                (format!("port {port} is taken by {owner}"), true)
+                (
+                    format!(
+                        "port {port} is taken by {owner}: stop that, or set another listenPort"
+                    ),
+                    true,
+                )
             }
             Some(libc::EACCES) => (
                 format!(

@@ -330,7 +330,7 @@ fn import_policy_is_followed_live_from_what_was_received() {
     let gone = Arc::new(Policy::missing(&"gone".into()));
     bed.change(|[one, _]| one.import = Import::Policy(gone));
     assert_eq!(bed.table.len(), 0);
-    let why = "RoutePolicy gone is not there: everything is rejected";
+    let why = "RoutePolicy gone, which is not there and so lets nothing through";
     assert_eq!(
         bed.rejected_by(),
         [Some(why.to_owned()), Some(why.to_owned())]
@@ -407,7 +407,7 @@ fn export_policy_is_followed_live_for_its_peers_alone() {
     assert_eq!(bed.messages, 0, "the same is told");
     bed.change(|[_, two]| two.export = Export::Policy(Arc::new(Policy::missing(&"x".into()))));
     assert_eq!(bed.table.len(), 0);
-    let why = "rejected by RoutePolicy x is not there: everything is rejected";
+    let why = "rejected by RoutePolicy x, which is not there and so lets nothing through";
     assert_eq!(bed.reason("20.0.1.0/24"), why);
 }
 

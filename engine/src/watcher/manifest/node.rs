@@ -171,7 +171,9 @@ fn message_of(error: &serde_saphyr::Error) -> String {
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => ALIASES.into(),
         Error::RecursiveReferencesRequireWeakTypes { .. } => "an anchor contains itself".into(),
-        Error::UnknownAnchor { .. } => "an alias of an anchor that is not there".into(),
+        Error::UnknownAnchor { .. } => {
+            "an alias of an anchor that is not there: text that begins with * goes in quotes".into()
+        }
         Error::NullIntoString { .. } => "a key is empty: text is expected".into(),
         Error::TaggedScalarCannotDeserializeIntoString { .. } => {
             "a tag that is not read: leave it out".into()
@@ -179,8 +181,42 @@ fn message_of(error: &serde_saphyr::Error) -> String {
         Error::InvalidBinaryBase64 { .. } | Error::BinaryNotUtf8 { .. } => {
             "!!binary is not read: write text".into()
         }
-        other => first_line(&other.to_string()),
+        other => {
+            let message = other.to_string();
+            match mend(&message) {
+                Some(mend) => format!("{}: {mend}", first_line(&message)),
+                None => first_line(&message),
+            }
+        }
     }
+}
+
+/// What to look for, where that is plain.
+fn mend(message: &str) -> Option<&'static str> {
+    const MENDS: [(&str, &str); 7] = [
+        ("tabs disallowed", "indent with spaces"),
+        (
+            "did not find expected key",
+            "look at the indentation of this line",
+        ),
+        (
+            "mapping values are not allowed",
+            "look at the indentation of this line and the one before; text with a colon and a space \
+             goes in quotes",
+        ),
+        ("unclosed quote", "the closing quote is missing"),
+        ("unclosed bracket", "the closing bracket is missing"),
+        (
+            "illegal placement of ':'",
+            "a bracket before is not closed, or a comma is missing",
+        ),
+        (
+            "unexpected character",
+            "text that begins with this goes in quotes",
+        ),
+    ];
+    let known = MENDS.iter().find(|(of, _)| message.contains(of));
+    known.map(|(_, mend)| *mend)
 }
 
 fn message_of_breach(breach: &BudgetBreach, aliases: &str) -> String {
@@ -358,7 +394,7 @@ mod tests {
         );
         let brackets = "[".repeat(60) + &"]".repeat(60);
         let documents = "--- a\n".repeat(DOCUMENTS_MAX + 1);
-        let cases: [(&str, &str); 8] = [
+        let cases: [(&str, &str); 15] = [
             ("a: 1\na: 2\n", "the key a is there twice in one mapping"),
             (&brackets, "nested deeper than 48 levels"),
             (&anchors, "write it out"),
@@ -367,6 +403,19 @@ mod tests {
             ("a: *b\n", "an anchor that is not there"),
             ("a: &a [*a]\n", "an anchor contains itself"),
             ("~: 1\n", "a key is empty"),
+            ("a: *.x\n", "text that begins with * goes in quotes"),
+            ("a: `x`\n", "text that begins with this goes in quotes"),
+            (
+                "a:\n  b: 1\n   c: 2\n",
+                "look at the indentation of this line",
+            ),
+            (
+                "a:\n    b: 1\n  c: 2\n",
+                "look at the indentation of this line",
+            ),
+            ("a:\n\t- 1\n", "indent with spaces"),
+            ("a: \"x\n", "the closing quote is missing"),
+            ("a: [1, 2\nb: 3\n", "a bracket before is not closed"),
         ];
         for (text, expected) in cases {
             let message = parse(text).unwrap_err().message;
