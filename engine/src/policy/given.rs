@@ -18,8 +18,8 @@ pub struct Given {
     pub neighbors: NeighborMatch,
     /// LOCAL_PREF is not taken from who says it, so that nothing but the policy gives it one.
     pub without_local_preference: bool,
-    /// AS_PATH names an AS at least.
-    pub with_as_path: bool,
+    /// AS_PATH begins with the neighbor's AS, sets aside.
+    pub begins_with_peer: bool,
 }
 
 impl Default for Given {
@@ -29,7 +29,7 @@ impl Default for Given {
             sources: Sources::ALL,
             neighbors: NeighborMatch::default(),
             without_local_preference: false,
-            with_as_path: false,
+            begins_with_peer: false,
         }
     }
 }
@@ -82,7 +82,7 @@ impl Given {
             or(&mut neighbors.kinds, &self.neighbors.kinds);
             or(&mut neighbors.templates, &self.neighbors.templates);
         }
-        if self.with_as_path {
+        if self.begins_with_peer {
             let length = asked.as_path_length.take().unwrap_or(0..=u32::MAX);
             asked.as_path_length = Some((*length.start()).max(1)..=*length.end());
         }

@@ -44,6 +44,8 @@ struct State {
     at: At,
     /// The length of the path so far, as best path selection counts it.
     length: u32,
+    /// Whether the first number outside of brackets is behind, or may be any.
+    begun: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +56,8 @@ enum At {
     Before,
     /// Behind some digits; of numbers between which nothing tells, the first.
     Number(u64),
+    /// The same of the first one outside of brackets, if not any may stand there.
+    First(u64),
     /// Behind a closing bracket.
     Closed,
 }
@@ -76,7 +80,17 @@ impl Grammar {
         origins: &[RangeInclusive<u32>],
         steps: &mut Steps,
     ) -> Option<Grammar> {
-        Grammar::new(&Wanted::new(length, origins), steps)
+        Grammar::new(&Wanted::new(length, origins, &[]), steps)
+    }
+
+    /// The same of paths whose first AS, sets aside, is one of these (empty: whichever, or none).
+    pub(super) fn beginning_with(
+        first: &[RangeInclusive<u32>],
+        length: &Option<RangeInclusive<u32>>,
+        origins: &[RangeInclusive<u32>],
+        steps: &mut Steps,
+    ) -> Option<Grammar> {
+        Grammar::new(&Wanted::new(length, origins, first), steps)
     }
 
     fn new(wanted: &Wanted, steps: &mut Steps) -> Option<Grammar> {
@@ -84,6 +98,7 @@ impl Grammar {
             bracket: 0,
             at: At::Front,
             length: 0,
+            begun: wanted.first.is_empty(),
         };
         let mut states = vec![front];
         let mut places: AHashMap<State, u16> = [(front, 0)].into_iter().collect();
@@ -206,6 +221,7 @@ struct Wanted {
     /// From here on lengths are not told apart.
     counted: u32,
     origins: Vec<RangeInclusive<u32>>,
+    first: Vec<RangeInclusive<u32>>,
     /// By the number of digits less one, sorted: the first numbers of those that are not told apart,
     /// in front of which nothing is open,
     outside: Vec<Vec<u64>>,
@@ -214,7 +230,11 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(length: &Option<RangeInclusive<u32>>, origins: &[RangeInclusive<u32>]) -> Wanted {
+    fn new(
+        length: &Option<RangeInclusive<u32>>,
+        origins: &[RangeInclusive<u32>],
+        first: &[RangeInclusive<u32>],
+    ) -> Wanted {
         let (min, max) = match length {
             Some(length) => (*length.start(), *length.end()),
             None => (0, u32::MAX),
@@ -224,17 +244,20 @@ impl Wanted {
             true => (max + 1, max),
             false => (min, u32::MAX),
         };
-        let origins = match origins.len() <= ORIGINS_MAX {
-            true => origins.to_vec(),
+        let few = |asns: &[RangeInclusive<u32>]| match asns.len() <= ORIGINS_MAX {
+            true => asns.to_vec(),
             false => Vec::new(),
         };
-        let bounds = origins.iter().flat_map(|asns| [*asns.start(), *asns.end()]);
+        let (origins, first) = (few(origins), few(first));
+        let both = origins.iter().chain(&first);
+        let bounds = both.flat_map(|asns| [*asns.start(), *asns.end()]);
         Wanted {
             length: min..=max,
             counted,
             outside: cuts(bounds.chain([u32::MAX])),
             inside: cuts([u32::MAX].into_iter()),
             origins,
+            first,
         }
     }
 
@@ -242,7 +265,11 @@ impl Wanted {
         let to = |at| Some(State { at, ..from });
         match (from.at, letter) {
             (At::Front | At::Before, 1..=9) => {
-                let number = At::Number(self.alike(from, letter as u64));
+                let number = self.alike(from, letter as u64);
+                let number = match from.begun || from.bracket != 0 {
+                    true => At::Number(number),
+                    false => At::First(number),
+                };
                 match from.bracket {
                     0 => self.longer(State { at: number, ..from }),
                     _ => to(number),
@@ -267,6 +294,16 @@ impl Wanted {
                 let fits = longer <= u64::from(u32::MAX);
                 fits.then(|| to(At::Number(self.alike(from, longer))))?
             }
+            (At::First(number), 0..=9) => {
+                let longer = number * 10 + letter as u64;
+                let fits = longer <= u64::from(u32::MAX);
+                fits.then(|| to(At::First(self.alike(from, longer))))?
+            }
+            (At::First(number), SPACE) => self.may_be_first(number).then_some(State {
+                at: At::Before,
+                begun: true,
+                ..from
+            }),
             (At::Number(_) | At::Closed, SPACE) => to(At::Before),
             (At::Number(_), BRACKETS..) => {
                 let closes = usize::from(from.bracket) * 2 + BRACKETS - 1;
@@ -298,11 +335,18 @@ impl Wanted {
         of_its_length[before - 1]
     }
 
+    fn may_be_first(&self, number: u64) -> bool {
+        let number = u32::try_from(number).ok();
+        number.is_some_and(|number| self.first.iter().any(|asns| asns.contains(&number)))
+    }
+
     fn may_end(&self, state: State) -> bool {
         let origin = match state.at {
             At::Before => return false,
             At::Number(_) if state.bracket != 0 => return false,
-            At::Number(number) => u32::try_from(number).ok(),
+            At::First(number) if !self.may_be_first(number) => return false,
+            At::Number(number) | At::First(number) => u32::try_from(number).ok(),
+            At::Front | At::Closed if !state.begun => return false,
             At::Front | At::Closed => None,
         };
         let is_wanted = |origin: u32| self.origins.iter().any(|asns| asns.contains(&origin));
@@ -636,6 +680,39 @@ mod tests {
                 .can_be_in(&grammar, &mut steps);
             assert_eq!(can, wanted, "{regex} {length:?} {origins:?}");
         }
+    }
+
+    #[test]
+    fn beginnings_are_told_apart() {
+        for (regex, first, wanted) in [
+            ("^65002_", vec![65002..=65002], true),
+            ("^65007$", vec![65002..=65002], false),
+            ("^65007", vec![65002..=65002], false),
+            ("_65007_", vec![65002..=65002], true),
+            ("^6500", vec![65002..=65002], true),
+            ("^[0-9]+_65007$", vec![65002..=65002], true),
+            ("^(65007 )+65002$", vec![1..=65006, 65008..=70000], false),
+            (r"^\{65007\} 65002$", vec![65002..=65002], true),
+            (r"^\{65002\} 65007$", vec![65002..=65002], false),
+            (r"^\{65002\}$", vec![65002..=65002], false),
+            ("^$", vec![65002..=65002], false),
+            ("^[0-9]{3}$", vec![65002..=65002], false),
+            ("^65007", vec![], true),
+        ] {
+            let mut steps = Steps(1_000_000);
+            let grammar = Grammar::beginning_with(&first, &None, &[], &mut steps).unwrap();
+            let regex = AsPathRegex::new(regex).unwrap();
+            let can = regex.can_be_in(&grammar, &mut steps);
+            assert_eq!(can, wanted, "{} {first:?}", regex.text());
+        }
+        let mut steps = Steps(1_000_000);
+        let (first, origins) = ([65002..=65002], [65003..=65009]);
+        let grammar = Grammar::beginning_with(&first, &Some(1..=1), &origins, &mut steps).unwrap();
+        assert!(
+            !AsPathRegex::new(".*")
+                .unwrap()
+                .can_be_in(&grammar, &mut steps)
+        );
     }
 
     #[test]

@@ -183,18 +183,12 @@ impl<'p> Look<'p> {
             return Some("no AS_PATH is as its `asPath` says once one before has prepended".into());
         }
         self.given.narrow(&mut narrow);
-        if self.given.with_as_path {
-            let length = narrow.as_path_length.as_ref();
-            let is_empty = length.is_some_and(RangeInclusive::is_empty);
-            let regexes = &narrow.as_path_regexes;
-            let of_empty = regexes.iter().all(|regex| regex.matches(""));
-            if is_empty || of_empty && as_path(&narrow, &mut self.steps).is_some() {
-                return Some(
-                    "the AS_PATH of an external neighbor begins with its AS \
-                     (`builtinFilters.firstAS`), and its `asPath` asks for one that is empty"
-                        .into(),
-                );
-            }
+        if self.given.begins_with_peer && self.begins_otherwise(&narrow) {
+            return Some(
+                "the AS_PATH of an external neighbor begins with its AS \
+                 (`builtinFilters.firstAS`), and none that does is as its `asPath` says"
+                    .into(),
+            );
         }
         if let Some(not) = &statement.not
             && self.coverage.covers(not, &narrow)
@@ -202,6 +196,26 @@ impl<'p> Look<'p> {
             return Some(NOT.into());
         }
         self.decided(statement, narrow)
+    }
+
+    /// Whether no path that begins with a neighbor's AS is as is asked for.
+    fn begins_otherwise(&mut self, asked: &Match) -> bool {
+        let length = &asked.as_path_length;
+        if length.as_ref().is_some_and(RangeInclusive::is_empty) {
+            return true;
+        }
+        let peers = asked.neighbors.as_ref().map_or(&[][..], |of| &of.asns);
+        let first = match self.changed.as_path {
+            true => &[],
+            false => peers,
+        };
+        let regexes = &asked.as_path_regexes;
+        if regexes.is_empty() || (first.is_empty() && !regexes.iter().all(|of| of.matches(""))) {
+            return false;
+        }
+        let steps = &mut self.steps;
+        let paths = Grammar::beginning_with(first, length, &asked.origin_asns, steps);
+        paths.is_some_and(|paths| !regexes.iter().any(|of| of.can_be_in(&paths, steps)))
     }
 
     /// What a statement asks for, and what else its routes have since statements before set it.

@@ -170,7 +170,7 @@ impl<'v> Users<'v> {
         given.neighbors = self.neighbors();
         let external = !self.on_export && self.peers.iter().all(|peer| !peer.internal);
         given.without_local_preference = external;
-        given.with_as_path = external && self.peers.iter().all(|peer| peer.named_first);
+        given.begins_with_peer = external && self.peers.iter().all(|peer| peer.named_first);
         given
     }
 

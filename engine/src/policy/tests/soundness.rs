@@ -440,12 +440,12 @@ fn givens() -> impl Strategy<Value = Given> {
         others,
     )
         .prop_map(
-            |(families, sources, neighbors, (without_local_preference, with_as_path))| Given {
+            |(families, sources, neighbors, (without_local_preference, begins_with_peer))| Given {
                 families,
                 sources,
                 neighbors,
                 without_local_preference,
-                with_as_path,
+                begins_with_peer,
             },
         )
 }
@@ -475,11 +475,11 @@ fn nothing_meets_what_is_said_never_to_be_met_by_what_is_given() {
     assert!(found > 300, "{found}");
 }
 
-fn is_given(given: &Given, route: &Route) -> bool {
+fn is_given(given: &Given, route: &Route, neighbor: &Neighbor<'_>) -> bool {
     given.families.contains(route.prefix.family())
         && route.sources.bits() & !given.sources.bits() == 0
         && !(given.without_local_preference && route.local_preference.is_some())
-        && !(given.with_as_path && route.as_path.is_empty())
+        && !(given.begins_with_peer && route.as_path.first() != Some(&neighbor.asn))
 }
 
 /// How many of the routes, each from one of the neighbors, meet each statement.
@@ -491,7 +491,7 @@ fn hits(policy: &RoutePolicy, routes: &[Route], given: &Given) -> Vec<u64> {
         let own = [Some(NextHop::V4(OWN)), None];
         let mut evaluator = Evaluator::new(Applied::on_import(&policy, neighbor, own));
         let routes = (0..).zip(routes).skip(place).step_by(neighbors.len());
-        let routes = routes.filter(|(_, route)| is_given(given, route));
+        let routes = routes.filter(|(_, route)| is_given(given, route, neighbor));
         for (id, route) in routes {
             let canonical = route.canonical();
             let (key, subject) = asked(id, route, &canonical);
