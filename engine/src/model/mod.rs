@@ -460,7 +460,8 @@ pub enum WatchEvent {
         from: PeerState,
         /// The state now.
         to: PeerState,
-        /// Why a session is down, as far as it is known.
+        /// What ended, was refused or could not be had, if that is why: none where the session goes on
+        /// by itself.
         reason: Option<String>,
     },
     /// A peer announced a route, or an own route came or changed: with its attributes as they came, and

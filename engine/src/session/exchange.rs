@@ -282,6 +282,8 @@ impl Session {
                 ended_session: state == State::Established,
             };
             self.fail(now, failure);
+        } else if state == State::Established {
+            self.reason = Some(words.clone());
         }
         if state >= State::OpenConfirm && alone {
             // RFC 4271 §8.2.2 goes through Idle from here.

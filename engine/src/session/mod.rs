@@ -68,6 +68,8 @@ pub struct Session {
     shown: State,
     since: Time,
     last_failure: Option<(Time, Failure)>,
+    /// What failed or ended since that was asked last.
+    reason: Option<String>,
     counters: Counters,
     own_restart: OwnRestart,
 }
@@ -127,6 +129,7 @@ impl Session {
             shown: State::Idle,
             since: Time::default(),
             last_failure: None,
+            reason: None,
             counters: Counters::default(),
             own_restart: OwnRestart::default(),
         }
@@ -166,6 +169,11 @@ impl Session {
     /// When it failed so: of several attempts that failed alike, the last.
     pub fn last_error_at(&self) -> Option<Time> {
         self.last_failure.as_ref().map(|(at, _)| *at)
+    }
+
+    /// What failed or ended since this was asked last: why the state changed since, if it did.
+    pub fn take_reason(&mut self) -> Option<String> {
+        self.reason.take()
     }
 
     /// What the Established connection negotiated, and its slot.
@@ -286,6 +294,7 @@ impl Session {
     /// Notes why the session failed. What somebody has to configure is not hidden by an attempt
     /// that meets a closed door afterwards: that is most often its consequence.
     fn fail(&mut self, now: Time, failure: Failure) {
+        self.reason = Some(failure.words.clone());
         let bare = failure.cause == Cause::Bare;
         let known = self.last_failure.as_ref();
         if known.is_some_and(|(_, known)| bare && known.cause == Cause::Said) {

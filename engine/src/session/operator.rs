@@ -28,7 +28,10 @@ impl Session {
     pub fn handle_stop(&mut self, now: Time, notification: Notification) {
         self.started = false;
         self.close_all(now, &notification);
-        self.note(now, &format!("stopped: {notification}"));
+        let why = format!("stopped: {notification}");
+        self.note(now, &why);
+        // Of a connection that is closed, more is known.
+        self.reason.get_or_insert(why);
     }
 
     /// As [`Session::handle_stop`], with the words for the operator.

@@ -33,12 +33,11 @@ impl Shard {
         };
         let state = peer.session.state();
         let before = std::mem::replace(&mut peer.shown, state);
+        let reason = peer.session.take_reason();
         if before == state || self.watches.is_empty() {
             return;
         }
         if let Some(instance) = self.instances.get(&peer.instance) {
-            let went_down = state < before;
-            let reason = peer.session.last_error().filter(|_| went_down);
             let (name, address) = (instance.name(), peer.neighbor.address);
             let states = (query::state(before), query::state(state));
             self.watches.session(name, address, states, reason);

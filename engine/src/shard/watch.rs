@@ -38,7 +38,7 @@ pub enum Event {
         from: PeerState,
         /// The state now.
         to: PeerState,
-        /// Why a session is down, as far as it is known.
+        /// What ended, was refused or could not be had, if that is why.
         reason: Option<String>,
     },
     /// An UPDATE of a peer, a change of own routes, or something else that routes came to.
@@ -191,7 +191,7 @@ impl Watches {
         instance: &str,
         peer: PeerAddress,
         (from, to): (PeerState, PeerState),
-        reason: Option<&str>,
+        reason: Option<String>,
     ) {
         self.tell(instance, &[peer], || {
             vec![Event::Session {
@@ -199,7 +199,7 @@ impl Watches {
                 peer,
                 from,
                 to,
-                reason: reason.map(str::to_owned),
+                reason,
             }]
         });
     }
@@ -383,6 +383,8 @@ fn read(wire: &WireFormat, body: &[u8]) -> Vec<Said> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::{Delta, Import, Neighbor};
     use crate::policy::Policy;
@@ -498,6 +500,63 @@ mod tests {
             panic!("nothing was told of the end");
         };
         assert!(reason.unwrap().contains("the peer closed"));
+    }
+
+    /// The changes of sessions, each with its reason.
+    fn changes(watched: &mut Watched) -> Vec<String> {
+        let mut changes = Vec::new();
+        while let Some((_, event)) = next(watched) {
+            if let Event::Session {
+                from, to, reason, ..
+            } = event
+            {
+                let reason = reason.as_deref().unwrap_or("-");
+                changes.push(format!("{from:?} {to:?} {reason}"));
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn a_change_of_a_session_has_a_reason_only_where_that_is_why() {
+        let (mut rig, mut watched) = watching(Some("10.0.0.6"));
+        rig.establish("10.0.0.6", 65002);
+        let mut drain = |rig: &mut Rig, wait| {
+            rig.command(ShardCommand::Drain {
+                instance: None,
+                peer: "10.0.0.6".parse().ok(),
+                wait,
+                reply: Box::new(|_| ()),
+            });
+            rig.pass(Duration::from_secs(1));
+            changes(&mut watched)
+        };
+        let drained = drain(&mut rig, Some(Duration::ZERO));
+        let why = "the session with peer 10.0.0.6 was closed with Cease/Administrative Shutdown: \
+                   \"drained by its operator\"";
+        let last = drained.last().unwrap();
+        assert_eq!(*last, format!("Established Idle {why}"));
+        assert_eq!(drain(&mut rig, None), ["Idle Active -"]);
+        let active = Neighbor {
+            passive: false,
+            ..neighbor("10.0.0.6")
+        };
+        rig.tell(Delta::Neighbors(INSTANCE, [Arc::new(active)].into()));
+        assert_eq!(changes(&mut watched), ["Active Connect -"]);
+        for _ in 0..2 {
+            let connection = *rig.open.keys().last().unwrap();
+            let now = rig.now;
+            rig.shard
+                .handle_connect_failed(now, connection, "connection refused");
+            rig.open.remove(&connection);
+            rig.turn();
+            let failed = changes(&mut watched);
+            let why =
+                "Connect Active cannot connect to peer 10.0.0.6 port 179 (connection refused)";
+            assert!(failed[0].starts_with(why), "{failed:?}");
+            rig.pass(Duration::from_secs(5));
+            assert_eq!(changes(&mut watched), ["Active Connect -"]);
+        }
     }
 
     #[test]
