@@ -69,6 +69,7 @@ fn events_of(handle: &EngineHandle, event: Event) -> Vec<WatchEvent> {
                 route.peer_address.clone_from(&peer_address);
                 attributes::fill(&mut route, &attributes);
                 route.accepted = standing.accepted;
+                route.rejected_by = standing.rejected_by.as_deref().map(str::to_owned);
                 route.best = standing.best;
                 route
             });

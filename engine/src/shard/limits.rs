@@ -6,6 +6,7 @@ use codec::notification::cease;
 use codec::{Family, Notification};
 
 use super::peer::{Established, Peer, PeerId};
+use super::watch::Standing;
 use super::{Shard, receive};
 use crate::config::{LimitAction, MaxPrefixes, Neighbor};
 use crate::time::Time;
@@ -33,6 +34,14 @@ pub(super) fn ends_session(peer: &Peer) -> bool {
     let mut families = established.negotiated.families.iter();
     matches!(peer.neighbor.max_prefixes.action, LimitAction::Reset(_))
         && families.any(|family| level(&peer.neighbor, established, family) == Level::Past)
+}
+
+/// What becomes of what ends its session.
+pub(super) fn past() -> Standing {
+    Standing {
+        rejected_by: Some("maxPrefixes: the peer says more than it may".into()),
+        ..Standing::default()
+    }
 }
 
 impl Shard {

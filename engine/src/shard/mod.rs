@@ -17,6 +17,7 @@ mod dynamic;
 mod graceful_shutdown;
 mod import;
 mod instance;
+mod judgement;
 mod limits;
 mod long_lived;
 mod malformed;
@@ -64,13 +65,14 @@ use connection::{Connections, next_message};
 pub use deferral::Deferral;
 pub use dynamic::DynamicPeers;
 use instance::Instance;
+use judgement::Judgement;
 pub use memory::EstablishedPeers;
 use memory::Memory;
 use peer::{Established, PeerId, Peers, socket_options};
 use stale::Cause;
 use told::Told;
+use watch::Watches;
 pub use watch::{Event, Watch, Watched, watch};
-use watch::{Standing, Watches};
 
 use crate::config::{InstanceId, PeerAddress};
 use crate::group::{Interfaces, MemberId, Outbox};
@@ -528,16 +530,17 @@ impl Shard {
                     receive::settle(instance, peer);
                     let is_too_much = limits::ends_session(peer);
                     if let Some(established) = &peer.established {
-                        let rib = instance.writer.rib();
-                        let guard = rib.guard();
+                        let guard = instance.writer.rib().guard();
+                        let of = (&*peer.neighbor, &**established);
+                        let mut judgement = Judgement::new(instance, of, &guard);
                         let wire = &established.negotiated.wire;
                         let address = peer.neighbor.address;
                         self.watches
                             .update(instance.name(), address, wire, body, |prefix| {
                                 // Nobody is told of what ends the session that it came on.
                                 match is_too_much {
-                                    true => Standing::default(),
-                                    false => established.standing(rib, &guard, prefix),
+                                    true => limits::past(),
+                                    false => judgement.standing(prefix),
                                 }
                             });
                     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use codec::{Family, FamilySet, IpPrefix, PeerKind};
-use rib::{Guard, IdSet, PATHS_OF_SOURCE_MAX, Rib, SourceId, SourceInfo, SourceKind};
+use rib::{IdSet, PATHS_OF_SOURCE_MAX, SourceId, SourceInfo, SourceKind};
 use smallvec::{SmallVec, smallvec};
 
 use super::command::{ConnectionId, SocketOptions};
@@ -14,7 +14,6 @@ use super::malformed::Malformed;
 use super::memory::Volume;
 use super::retained::Retained;
 use super::stale::StaleFamilies;
-use super::watch::Standing;
 use crate::config::{Client, InstanceId, Neighbor, Password, PeerAddress};
 use crate::group::MemberId;
 use crate::session::{Negotiated, Session, Slot, State};
@@ -124,20 +123,6 @@ impl Established {
         self.counted[family.index()].remove(fingerprint, path_id);
         if self.counted.iter().all(|counted| counted.len() == 0) {
             self.unsaid = Unsaid::Nothing;
-        }
-    }
-
-    /// What became of what the peer says of a prefix.
-    pub(super) fn standing(&self, rib: &Rib, guard: &Guard, prefix: IpPrefix) -> Standing {
-        let family = prefix.family();
-        let Some(id) = rib.lookup(prefix, guard) else {
-            return Standing::default();
-        };
-        let is_in = |set: &[IdSet; Family::ALL.len()]| set[family.index()].contains(id);
-        let best = rib.best(family, id, guard);
-        Standing {
-            accepted: is_in(&self.adj_rib_in) && !is_in(&self.rejected),
-            best: best.is_some_and(|best| best.source == self.source),
         }
     }
 

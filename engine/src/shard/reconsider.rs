@@ -13,6 +13,7 @@ use rib::{AttributeId, IdSet, Path, PathFlags, PrefixId, SourceId};
 use super::Shard;
 use super::import::Incoming;
 use super::instance::Instance;
+use super::judgement::Judgement;
 use super::peer::{Established, Peer, PeerId};
 use crate::config::Import;
 
@@ -78,14 +79,12 @@ impl Shard {
             if let Some(learned) = peer.learned().filter(|_| !changed.is_empty()) {
                 let rib = instance.writer.rib();
                 let guard = rib.guard();
-                let paths: Vec<_> = changed
-                    .into_iter()
-                    .map(|(prefix, of)| (prefix, learned.standing(rib, &guard, prefix), of))
-                    .collect();
-                let address = peer.neighbor.address;
-                self.watches.judged(instance.name(), address, &paths, |of| {
-                    rib.attributes(of, &guard).bytes
-                });
+                let attributes = |of| rib.attributes(of, &guard).bytes;
+                let mut judgement = Judgement::new(instance, (&peer.neighbor, learned), &guard);
+                let standing = |prefix| judgement.standing(prefix);
+                let (name, address) = (instance.name(), peer.neighbor.address);
+                self.watches
+                    .judged(name, address, &changed, attributes, standing);
             }
             let left = peer.learned();
             if left.is_some_and(|left| left.reconsider.iter().any(|set| !set.is_empty())) {

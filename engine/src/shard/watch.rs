@@ -72,10 +72,12 @@ pub enum Event {
 }
 
 /// What became of a path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// It may be used.
     pub accepted: bool,
+    /// Why not, if not.
+    pub rejected_by: Option<Arc<str>>,
     /// It is the one that is used.
     pub best: bool,
 }
@@ -84,6 +86,7 @@ impl Standing {
     /// Of an own route: it beats every learned one.
     const OWN: Standing = Standing {
         accepted: true,
+        rejected_by: None,
         best: true,
     };
 }
@@ -211,7 +214,7 @@ impl Watches {
         peer: PeerAddress,
         wire: &WireFormat,
         body: &[u8],
-        standing: impl Fn(IpPrefix) -> Standing,
+        mut standing: impl FnMut(IpPrefix) -> Standing,
     ) {
         self.tell(instance, &[peer], || {
             let said = read(wire, body).into_iter();
@@ -234,19 +237,21 @@ impl Watches {
         &mut self,
         instance: &str,
         peer: PeerAddress,
-        paths: &[(IpPrefix, Standing, AttributeId)],
+        paths: &[(IpPrefix, AttributeId)],
         attributes: impl Fn(AttributeId) -> &'a [u8],
+        mut standing: impl FnMut(IpPrefix) -> Standing,
     ) {
-        let alike = paths.chunk_by(|(_, _, a), (_, _, b)| a == b);
+        let alike = paths.chunk_by(|(_, a), (_, b)| a == b);
         for paths in alike.flat_map(|paths| paths.chunks(PREFIXES_MAX)) {
             self.tell(instance, &[peer], || {
-                let announced = paths.iter().map(|(prefix, of, _)| (*prefix, *of));
-                let of = paths.first().map(|(_, _, of)| attributes(*of));
+                let announced = paths.iter().map(|(prefix, _)| (*prefix, standing(*prefix)));
+                let announced = announced.collect();
+                let of = paths.first().map(|(_, of)| attributes(*of));
                 vec![Event::Routes {
                     instance: instance.into(),
                     peer: Some(peer),
                     withdrawn: Box::default(),
-                    announced: announced.collect(),
+                    announced,
                     attributes: Bytes::copy_from_slice(of.unwrap_or_default()),
                     judged: true,
                 }]
@@ -584,6 +589,50 @@ mod tests {
             ended.contains(&"Some(10.0.0.6) -1 +0".to_owned()),
             "{ended:?}"
         );
+    }
+
+    /// Why the first announced route of the next event is not used.
+    fn rejected_by(watched: &mut Watched) -> Option<Arc<str>> {
+        let Some((_, Event::Routes { announced, .. })) = next(watched) else {
+            panic!("nothing was told of routes");
+        };
+        let (_, standing) = announced.first().unwrap();
+        assert_eq!(standing.accepted, standing.rejected_by.is_none());
+        standing.rejected_by.clone()
+    }
+
+    #[test]
+    fn what_is_not_accepted_is_told_with_what_rejected_it() {
+        let (mut rig, mut watched) = watching(Some("10.0.0.6"));
+        let peer = rig.establish("10.0.0.6", 65002);
+        said(&mut watched);
+        let tell = |rig: &mut Rig, change: &dyn Fn(&mut Neighbor)| {
+            let mut settings = neighbor("10.0.0.6");
+            change(&mut settings);
+            rig.tell(Delta::Neighbors(INSTANCE, [Arc::new(settings)].into()));
+        };
+        rig.say(peer, &update(true));
+        assert_eq!(rejected_by(&mut watched), None);
+        let is_loop = "AS loop: our own AS number 65002 stands in the AS_PATH";
+        tell(&mut rig, &|of| of.own_asns = Arc::from([65001, 65002]));
+        assert_eq!(rejected_by(&mut watched).as_deref(), Some(is_loop));
+        rig.say(peer, &update(true));
+        assert_eq!(rejected_by(&mut watched).as_deref(), Some(is_loop));
+        let missing = Import::Policy(Arc::new(Policy::missing(&"gone".into())));
+        tell(&mut rig, &|of| of.import = missing.clone());
+        rig.say(peer, &update(true));
+        let by = rejected_by(&mut watched).unwrap();
+        assert!(by.contains("gone"), "{by}");
+        tell(&mut rig, &|of| of.import = Import::None);
+        said(&mut watched);
+        rig.say(peer, &update(true));
+        let by = rejected_by(&mut watched).unwrap();
+        assert!(by.starts_with("import is none"), "{by}");
+        tell(&mut rig, &|of| of.max_prefixes.most = [Some(0), None]);
+        said(&mut watched);
+        rig.say(peer, &update(true));
+        let by = rejected_by(&mut watched).unwrap();
+        assert!(by.starts_with("maxPrefixes"), "{by}");
     }
 
     /// Once for all to whom the same octets go; who said a route is not told it.

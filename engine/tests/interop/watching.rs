@@ -44,7 +44,7 @@ fn sessions_and_routes_are_shown_as_they_change() {
         &config.replace("import: all", "import: none-of-it"),
     );
     shows(&format!(
-        "{peer} ~ {THEIRS} via 192.0.2.10, AS path 65002 IGP, not accepted\n"
+        "{peer} ~ {THEIRS} via 192.0.2.10, AS path 65002 IGP, not accepted: "
     ));
     session.withdraw(THEIRS);
     shows(&format!("{peer} - {THEIRS}\n"));

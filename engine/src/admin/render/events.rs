@@ -37,10 +37,11 @@ pub fn event(event: &WatchEvent, wide: bool) -> String {
                 WatchEvent::Judged(_) => '~',
                 _ => '+',
             };
-            let standing = match (route.best, route.accepted) {
-                (true, _) => ", best",
-                (false, true) => "",
-                (false, false) => ", not accepted",
+            let standing = match (route.best, &route.rejected_by) {
+                (true, _) => ", best".to_owned(),
+                (false, Some(by)) => format!(", not accepted: {by}"),
+                (false, None) if route.accepted => String::new(),
+                (false, None) => ", not accepted".to_owned(),
             };
             format!(
                 "{} {sign} {} via {}, AS path {}{standing}{}\n",
