@@ -11,6 +11,7 @@ use super::fault::{Fault, Severity};
 use super::gateways::Gateways;
 use super::host::{Host, SystemHost};
 use super::manifest::CONFIG_NAME;
+use super::unmet::Unmet;
 use crate::config::DesiredState;
 use crate::time::Time;
 
@@ -66,8 +67,9 @@ fn check_on(host: &dyn Host, directory: &Path, options: &Options) -> Checked {
     gateways.follow(&in_force, host);
     let standing = DesiredState::default();
     let evaluation = evaluate(&in_force, host, options, &gateways, &standing);
-    let mut faults = in_force.faults;
-    faults.extend(evaluation.warnings);
+    let mut faults = evaluation.warnings;
+    faults.extend_from_slice(Unmet::default().warnings(&in_force));
+    faults.extend(in_force.faults);
     if in_force.config.is_none() {
         let message = format!(
             "there is no valid CiliumConfig named {CONFIG_NAME}, and no ConfigMap of that name \

@@ -14,7 +14,6 @@ use super::policies::Policies;
 use super::resource::{Auth, NeighborSpec, Whom};
 use super::routes;
 use super::store::InForce;
-use super::unmet;
 use super::view::View;
 use crate::config::{
     DesiredState, DynamicNeighbors, Instance, InstanceId, Neighbor, OriginAttributes, Password,
@@ -70,7 +69,6 @@ pub fn evaluate(
         before.values().next().map(|origin| &origin.attributes),
     );
     let origins = routes::origins(&view, &wanted, before, &attributes, &mut warnings);
-    unmet::warn(in_force, &view, &mut warnings);
     let mut policies = Policies::new(in_force, standing);
     let mut neighbors = BTreeMap::new();
     let mut dynamic_neighbors = BTreeMap::new();

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use super::explain::{Explanation, explain};
 use super::gateways::Gateways;
+use super::unmet::Unmet;
 use super::*;
 use crate::config::{Import, Instance, Password, PeerAddress};
 
@@ -80,7 +81,10 @@ impl World {
         gateways.follow(&in_force, &TestHost);
         let evaluation = evaluate(&in_force, &TestHost, &options(), &gateways, &self.state);
         let deltas = diff(&self.state, &evaluation.state);
+        let mut unmet = Unmet::default();
+        let unmet = unmet.warnings(&in_force);
         let faults = in_force.faults.iter().chain(&evaluation.warnings);
+        let faults = faults.chain(unmet);
         self.warnings = faults
             .map(ToString::to_string)
             .filter(|line| !line.contains("guard.allow: is empty"))

@@ -13,9 +13,8 @@ use std::sync::Arc;
 use codec::{Family, FamilySet, IpPrefix, Ipv4Prefix, Ipv6Prefix, PeerKind};
 
 use super::fault::{Fault, Severity};
-use super::resource::{Body, NeighborSpec, PodCidrs, PolicyPlaces, Resource, Whom};
+use super::resource::{BgpPeering, Body, NeighborSpec, PodCidrs, PolicyPlaces, Resource, Whom};
 use super::store::InForce;
-use super::view::View;
 use crate::config::{Export, Import, PeerAsn, Role, host_prefix, is_martian};
 use crate::policy::{
     Action, Given, Match, NeighborMatch, RoutePolicy, Sources, Statement, Validation,
@@ -34,25 +33,62 @@ const COMPARISONS_MAX: usize = 2_000_000;
 /// Neighbors whose addresses and ASes are told apart; of more under a policy they are not looked at.
 const TOLD_APART_MAX: usize = 64;
 
-/// Says it of every policy that there is.
-pub(crate) fn warn(in_force: &InForce, view: &View<'_>, warnings: &mut Vec<Fault>) {
-    let neighbors = view.peering.neighbors.iter();
+/// What was found, and of which resources: it is looked for anew only where one of these is another one,
+/// since it takes tens of milliseconds for a long policy, and changes of network policies are waiting.
+#[derive(Default)]
+pub(crate) struct Unmet {
+    config: Option<Arc<Resource>>,
+    policies: Vec<Arc<Resource>>,
+    warnings: Vec<Fault>,
+}
+
+impl Unmet {
+    /// Of every policy that there is.
+    pub(crate) fn warnings(&mut self, in_force: &InForce) -> &[Fault] {
+        if !self.is_of(in_force) {
+            self.config.clone_from(&in_force.config);
+            self.policies = policies(in_force).cloned().collect();
+            self.warnings.clear();
+            let config = self.config.as_ref();
+            if let Some(peering) = config.and_then(|config| config.peering()) {
+                warn(&self.policies, peering, &mut self.warnings);
+            }
+        }
+        &self.warnings
+    }
+
+    fn is_of(&self, in_force: &InForce) -> bool {
+        let config = self.config.iter().zip(&in_force.config);
+        self.config.is_some() == in_force.config.is_some()
+            && config.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+            && self.policies.len() == policies(in_force).count()
+            && (self.policies.iter().zip(policies(in_force))).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+fn policies(in_force: &InForce) -> impl Iterator<Item = &Arc<Resource>> {
+    let all = in_force.resources.values();
+    all.filter(|resource| matches!(resource.body, Body::RoutePolicy(..)))
+}
+
+fn warn(policies: &[Arc<Resource>], peering: &BgpPeering, warnings: &mut Vec<Fault>) {
+    let neighbors = peering.neighbors.iter();
     let templates: BTreeSet<&str> = neighbors.filter_map(|of| of.template.as_deref()).collect();
     let mut looks = LOOKS_MAX;
     let mut comparisons = COMPARISONS_MAX;
-    for resource in in_force.resources.values() {
+    for resource in policies {
         let Body::RoutePolicy(policy, places) = &resource.body else {
             continue;
         };
         unknown_templates(resource, places, &templates, warnings);
-        let users = Users::of(policy.name(), view);
+        let users = Users::of(policy.name(), peering);
         let mut known = places.never.clone();
         let mut never = Vec::new();
         for (place, statement) in policy.spec().statements.iter().enumerate() {
             if places.never.contains(&place) {
                 continue;
             }
-            let why = why(statement, &users, view, &templates, &mut looks);
+            let why = why(statement, &users, peering, &templates, &mut looks);
             let why = why.or_else(|| users.martians(policy.spec(), statement, &mut looks));
             if let Some(why) = why {
                 known.insert(place);
@@ -60,7 +96,7 @@ pub(crate) fn warn(in_force: &InForce, view: &View<'_>, warnings: &mut Vec<Fault
             }
         }
         users.warn_of_unsent(resource, policy.spec(), places, warnings);
-        let given = users.given(view);
+        let given = users.given(peering);
         if given != Given::default() {
             never.extend(never_matching_here(
                 policy.spec(),
@@ -130,17 +166,17 @@ struct Peer<'v> {
 }
 
 impl<'v> Users<'v> {
-    fn of(name: &Arc<str>, view: &'v View<'_>) -> Users<'v> {
+    fn of(name: &Arc<str>, peering: &'v BgpPeering) -> Users<'v> {
         let mut users = Users {
             peers: Vec::new(),
             on_import: false,
             on_export: false,
         };
-        for spec in &view.peering.neighbors {
+        for spec in &peering.neighbors {
             let on_import = matches!(&spec.import, Import::Policy(of) if of.name() == name);
             let on_export = matches!(&spec.export, Export::Policy(of) if of.name() == name);
             if on_import || on_export {
-                users.peers.push(Peer::of(spec, view));
+                users.peers.push(Peer::of(spec, peering));
             }
             users.on_import |= on_import;
             users.on_export |= on_export;
@@ -149,7 +185,7 @@ impl<'v> Users<'v> {
     }
 
     /// What all routes have that come to the policy; of a policy that nobody is under, nothing.
-    fn given(&self, view: &View<'_>) -> Given {
+    fn given(&self, peering: &BgpPeering) -> Given {
         let mut given = Given::default();
         if self.peers.is_empty() {
             return given;
@@ -159,7 +195,7 @@ impl<'v> Users<'v> {
             peer.families.iter().for_each(|of| families.insert(of));
         }
         given.families = families;
-        let advertise = &view.peering.advertise;
+        let advertise = &peering.advertise;
         given.sources = Sources::RECEIVED;
         if self.on_export && advertise.network_policies {
             given.sources = given.sources.with(Sources::NETWORK_POLICY);
@@ -250,19 +286,19 @@ impl<'v> Users<'v> {
 }
 
 impl<'v> Peer<'v> {
-    fn of(spec: &'v NeighborSpec, view: &View<'_>) -> Peer<'v> {
+    fn of(spec: &'v NeighborSpec, peering: &BgpPeering) -> Peer<'v> {
         let address = match spec.whom {
             Whom::Address(address) => host_prefix(address.ip()),
             Whom::Prefix(prefix) => prefix,
             Whom::DefaultGateways(family) => whole(family),
         };
         // Each node may be of another AS.
-        let nodes = view.peering.nodes.values();
+        let nodes = peering.nodes.values();
         let local_asns = match spec.local_asn {
             Some(asn) => vec![asn],
             None => {
                 let own = nodes.filter_map(|node| node.local_asn);
-                own.chain(view.peering.local_asn).collect()
+                own.chain(peering.local_asn).collect()
             }
         };
         let (first, last) = (local_asns.iter().min(), local_asns.iter().max());
@@ -320,13 +356,13 @@ fn whole(family: Family) -> IpPrefix {
 fn why(
     statement: &Statement,
     users: &Users<'_>,
-    view: &View<'_>,
+    peering: &BgpPeering,
     templates: &BTreeSet<&str>,
     looks: &mut usize,
 ) -> Option<String> {
     let asked = &statement.matches;
     let states = &asked.validation;
-    if view.peering.rpki.caches.is_empty()
+    if peering.rpki.caches.is_empty()
         && !states.is_empty()
         && !states.contains(&Validation::NotFound)
     {
@@ -358,4 +394,41 @@ fn why(
         count => format!("none of the {count} neighbors that name the policy is"),
     };
     Some(format!("{under} as its `neighbors` say"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watcher::store::Store;
+
+    const CONFIG: &str = "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\n\
+        metadata: {name: cilium-config}\nspec: {bgpPeering: {localASN: 65001, neighbors: \
+        [{peerAddress: 10.0.0.6, peerASN: 65002, import: p}]}}\n";
+
+    fn policy(of: u32) -> String {
+        format!(
+            "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {{name: p}}\nspec:\n  \
+             statements:\n  - {{name: s, match: {{neighbors: {{peerASNs: ['{of}']}}}}, action: Accept}}\n"
+        )
+    }
+
+    #[test]
+    fn it_is_looked_for_anew_where_a_policy_or_the_settings_changed() {
+        let mut store = Store::new("d");
+        store.put("c.yaml", CONFIG.as_bytes());
+        store.put("p.yaml", policy(65009).as_bytes());
+        let mut unmet = Unmet::default();
+        assert_eq!(unmet.warnings(&store.settle()).len(), 1);
+        store.put(
+            "n.yaml",
+            b"apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n",
+        );
+        assert!(unmet.is_of(&store.settle()));
+        store.put("p.yaml", policy(65002).as_bytes());
+        assert_eq!(unmet.warnings(&store.settle()), []);
+        store.put("c.yaml", CONFIG.replace("65002", "65009").as_bytes());
+        assert_eq!(unmet.warnings(&store.settle()).len(), 1);
+        store.remove("p.yaml");
+        assert_eq!(unmet.warnings(&store.settle()), []);
+    }
 }

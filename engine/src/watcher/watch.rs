@@ -25,6 +25,7 @@ use super::gateways::Gateways;
 use super::host::{Host, HostNetwork};
 use super::knowledge::{Knowledge, SharedKnowledge};
 use super::store::Forms;
+use super::unmet::Unmet;
 use crate::config::{Delta, DesiredState, Password, diff};
 use crate::time::{Clock, Time};
 
@@ -127,6 +128,7 @@ struct Turn {
     output: Output,
     shared: SharedKnowledge,
     gateways: Gateways,
+    unmet: Unmet,
     state: Arc<DesiredState>,
     network: HostNetwork,
     said: Vec<Fault>,
@@ -161,6 +163,7 @@ impl Follower {
                 output,
                 shared,
                 gateways: Gateways::default(),
+                unmet: Unmet::default(),
                 state: Arc::default(),
                 network: HostNetwork::default(),
                 said: Vec::new(),
@@ -341,6 +344,7 @@ impl Turn {
         self.network = self.host.network();
         let mut faults = in_force.faults.clone();
         faults.extend(evaluation.warnings);
+        faults.extend_from_slice(self.unmet.warnings(&in_force));
         faults.sort_unstable();
         faults.dedup();
         self.log_faults(&faults);
