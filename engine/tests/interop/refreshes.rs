@@ -190,6 +190,19 @@ fn start(lab: &Lab) -> Daemon<'_> {
 
 const EXABGP_REFRESHES: &str = "  capability { route-refresh enable; }\n";
 
+/// ExaBGP that offers refreshes and has our routes.
+fn with_exabgp(lab: &Lab) -> (Exabgp, Daemon<'_>) {
+    let spec = RouterSpec {
+        of_neighbor: EXABGP_REFRESHES,
+        ..RouterSpec::new(65002, 65001)
+    };
+    let exabgp = Exabgp::start(lab, &spec);
+    let daemon = start(lab);
+    daemon.wait_established(ROUTER_V4);
+    (&exabgp as &dyn Router).wait_for(&OURS);
+    (exabgp, daemon)
+}
+
 /// Without bounds, of which it knows nothing when it answers.
 // INTEROP exabgp: refresh
 #[test]
@@ -204,14 +217,7 @@ fn exabgp_is_refreshed_between_bounds() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Exabgp]) else {
         return;
     };
-    let spec = RouterSpec {
-        of_neighbor: EXABGP_REFRESHES,
-        ..RouterSpec::new(65002, 65001)
-    };
-    let exabgp = Exabgp::start(&lab, &spec);
-    let daemon = start(&lab);
-    daemon.wait_established(ROUTER_V4);
-    (&exabgp as &dyn Router).wait_for(&OURS);
+    let (exabgp, _daemon) = with_exabgp(&lab);
     exabgp.ask_refresh();
     eventually("our routes come again, between bounds", || {
         let heard = exabgp.heard();
@@ -232,14 +238,7 @@ fn exabgp_that_is_to_refresh_between_bounds_ends_the_session() {
     let Some(lab) = Lab::for_routers(&[RouterKind::Exabgp]) else {
         return;
     };
-    let spec = RouterSpec {
-        of_neighbor: EXABGP_REFRESHES,
-        ..RouterSpec::new(65002, 65001)
-    };
-    let exabgp = Exabgp::start(&lab, &spec);
-    let daemon = start(&lab);
-    daemon.wait_established(ROUTER_V4);
-    (&exabgp as &dyn Router).wait_for(&OURS);
+    let (exabgp, daemon) = with_exabgp(&lab);
     daemon.ask(&["refresh", ROUTER_V4]).expect("it is asked");
     eventually("ExaBGP ends the session", || {
         let heard = exabgp.heard();
