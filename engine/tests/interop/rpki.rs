@@ -174,9 +174,10 @@ fn a_cache_decides_is_killed_comes_back_and_changes_under_load() {
         return;
     };
     let mut scene = Scene::start(addresses, &[FIRST]);
+    // Until its VRPs are here every route is NotFound, and told.
+    let row = scene.wait_for_cache(0, "synchronized", true);
     scene.announce(&routes);
     scene.wait_for(&half(&routes, 0));
-    let row = scene.wait_for_cache(0, "synchronized", true);
     assert_eq!(
         (&row["ipv4VRPs"], &row["version"]),
         (&1000.into(), &1.into()),
