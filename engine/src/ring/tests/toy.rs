@@ -330,12 +330,11 @@ impl Running {
         panic!("no turn");
     }
 
-    pub(super) fn stop_within(mut self, time: Duration) {
+    pub(super) fn stop(mut self) -> Duration {
         let clock = Clock::system();
         self.send(Message::Shutdown);
         self.thread.take().expect("runs").join();
-        let took = clock.now().saturating_since(Time(0));
-        assert!(took < time, "took {took:?}");
+        clock.now().saturating_since(Time(0))
     }
 }
 
