@@ -3,7 +3,7 @@
 use codec::Family;
 use serde::{Deserialize, Serialize};
 
-use super::{SAFI_UNICAST, afi_name};
+use super::text::{SAFI_UNICAST, afi_name};
 
 /// One session, as `ringbgp peers -o json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
