@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::cache::{Cache, Wish};
+use super::cache::Cache;
 use super::pdu::Intervals;
 use super::table::{Changed, VrpTable};
+use super::talk::Wish;
 use crate::config::Rpki;
 use crate::model::RpkiCache;
 use crate::time::Time;

@@ -15,6 +15,7 @@ mod error;
 mod origin;
 mod pdu;
 mod table;
+mod talk;
 
 pub use caches::{Action, Caches, ConnectionId, Publication};
 pub use origin::route_origin;
