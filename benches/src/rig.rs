@@ -8,7 +8,8 @@ use codec::{Capability, Open};
 use engine::config::{
     BuiltinFilters, Delta, Export, Import, Instance, InstanceId, Neighbor, PeerAsn,
 };
-use engine::group::{BACKLOG_MAX, Interfaces, REST_A_MEMBER};
+use engine::group::{BACKLOG_MAX, REST_A_MEMBER};
+use engine::interfaces::Interfaces;
 use engine::shard::{ConnectionId, EstablishedPeers, Shard, ShardCommand, ShardOptions};
 use engine::time::Time;
 use rib::{Rib, ShardId};

@@ -5,7 +5,7 @@
 //! octets of NLRI fit beside attributes of a length; the packer asks them before it fills.
 
 use crate::attribute::{code, flags};
-use crate::message::{HEADER_LEN, MessageType, begin_message, end_message};
+use crate::header::{HEADER_LEN, MessageType, begin_message, end_message};
 use crate::nlri::NextHop;
 use crate::prefix::Family;
 

@@ -9,6 +9,7 @@ mod as_path;
 mod attribute;
 mod capability;
 mod encode;
+mod header;
 mod message;
 mod nlri;
 pub mod notification;
@@ -27,9 +28,10 @@ pub use encode::{
     encode_end_of_rib, encode_mp_update, encode_mp_withdraw, encode_update, encode_withdraw,
     mp_update_room, update_room, withdraw_room,
 };
+pub use header::{HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN};
 pub use message::{
-    HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, PeerKind, RouteRefresh, WireFormat,
-    encode_keepalive, encode_route_refresh, frame, parse_message,
+    Message, PeerKind, RouteRefresh, WireFormat, encode_keepalive, encode_route_refresh, frame,
+    parse_message,
 };
 pub use nlri::{NextHop, Nlri, NlriIter, NlriOctets, ReadPrefix, encode_nlri};
 pub use notification::{Notification, encode_notification};

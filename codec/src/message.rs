@@ -3,17 +3,13 @@
 //! Read first: RFC 4271 §4.1 and §6.1, RFC 2918, RFC 7313, RFC 8654. The header is judged as soon
 //! as it is there: a wrong marker octet, length or type is a fault before the rest has come.
 
+use crate::header::{
+    HEADER_LEN, MARKER_LEN, MAX_EXTENDED_LEN, MAX_LEN, MessageType, begin_message, end_message,
+};
 use crate::notification::{self, Notification, message_header};
 use crate::open::Open;
 use crate::prefix::FamilySet;
 use crate::wire::Reader;
-
-/// Octets in a message header: marker, length, type.
-pub const HEADER_LEN: usize = 19;
-/// The longest message of plain BGP-4, in octets.
-pub const MAX_LEN: usize = 4096;
-/// The longest message after Extended Messages was negotiated (RFC 8654), in octets.
-pub const MAX_EXTENDED_LEN: usize = 65535;
 
 /// Whether the peer is in our AS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -68,16 +64,6 @@ impl WireFormat {
             MAX_LEN
         }
     }
-}
-
-/// The type octet of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MessageType {
-    Open = 1,
-    Update = 2,
-    Notification = 3,
-    Keepalive = 4,
-    RouteRefresh = 5,
 }
 
 /// A message, read as far as it can be read without what OPEN negotiated.
@@ -174,29 +160,6 @@ pub fn encode_route_refresh(refresh: &RouteRefresh, out: &mut Vec<u8>) {
     end_message(start, out);
 }
 
-/// Appends a header whose length [`end_message`] fills in; returns where it starts.
-pub(crate) fn begin_message(message_type: MessageType, out: &mut Vec<u8>) -> usize {
-    let start = out.len();
-    out.extend_from_slice(&[0xff; HEADER_LEN]);
-    if let Some(octet) = out.last_mut() {
-        *octet = message_type as u8;
-    }
-    start
-}
-
-/// Writes the length of the message that started at `start` and ends here.
-///
-/// # Panics
-/// If it is longer than [`MAX_EXTENDED_LEN`].
-pub(crate) fn end_message(start: usize, out: &mut [u8]) {
-    let length = out.len() - start;
-    assert!(length <= MAX_EXTENDED_LEN, "message of {length} octets");
-    let field = start + MARKER_LEN..start + MARKER_LEN + 2;
-    if let Some(field) = out.get_mut(field) {
-        field.copy_from_slice(&(length as u16).to_be_bytes());
-    }
-}
-
 fn parse_route_refresh(message: &[u8], body: &[u8]) -> Result<RouteRefresh, Notification> {
     let invalid = || {
         Notification::new(
@@ -258,8 +221,6 @@ fn bad_length(length: usize) -> Notification {
     Notification::new(notification::MESSAGE_HEADER, message_header::BAD_LENGTH)
         .with_data(&length.to_be_bytes())
 }
-
-const MARKER_LEN: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::fmt::{self, Display, Write as _};
 
 use bytes::Bytes;
 
-use crate::message::{MAX_LEN, MessageType, begin_message, end_message};
+use crate::header::{MAX_LEN, MessageType, begin_message, end_message};
 
 /// Code 1: Message Header Error.
 pub const MESSAGE_HEADER: u8 = 1;

@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 
 use crate::capability::{Capability, encode_capability};
-use crate::message::{HEADER_LEN, MAX_LEN, MessageType, begin_message, end_message};
+use crate::header::{HEADER_LEN, MAX_LEN, MessageType, begin_message, end_message};
 use crate::notification::{self, Notification, UNSPECIFIC, open};
 use crate::wire::Reader;
 

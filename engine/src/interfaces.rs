@@ -11,7 +11,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use codec::{IpPrefix, Ipv4Prefix, Ipv6Prefix};
 
 use crate::config::PeerAddress;
-use crate::group::Interfaces;
+
+/// The addresses of the interface that holds a session's local address. Sessions come up rarely,
+/// so this is asked then and not followed.
+pub trait Interfaces: Send {
+    /// Global, non-temporary addresses on the interface that holds `local`.
+    fn beside(&self, local: IpAddr) -> Vec<IpAddr>;
+}
 
 /// One address of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

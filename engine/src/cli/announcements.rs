@@ -11,12 +11,13 @@ use codec::{Family, IpPrefix};
 use serde::Serialize;
 
 use super::policies::Policies;
-use super::told::Attributes;
+use super::told::Receiver;
 use crate::admin::render;
 use crate::config::{
     DesiredState, Export, Instance, Neighbor, NextHopIpv6, Origin, Password, PeerAddress,
 };
-use crate::group::{Interfaces, own_next_hop};
+use crate::group::own_next_hop;
+use crate::interfaces::Interfaces;
 use crate::interfaces::socket_address;
 use crate::model::attributes::{community, large_community};
 use crate::model::{Source, afi_name};
@@ -35,34 +36,6 @@ pub(super) struct Announcement {
     large_communities: Option<Vec<String>>,
     peers: Arc<[Receiver]>,
     sources: Vec<Source>,
-}
-
-/// Whether a neighbor is told own routes of one family once its session stands.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Receiver {
-    pub(super) peer_address: String,
-    pub(super) announced: bool,
-    /// None if not announced, or if only the session will tell.
-    pub(super) next_hop: Option<String>,
-    /// The policy and statement that set the next hop; none: the neighbor's settings do.
-    pub(super) next_hop_by: Option<String>,
-    /// What the next hop depends on, where only the session will tell.
-    pub(super) next_hop_note: Option<String>,
-    /// What the route carries as it is told; none if it is not announced.
-    pub(super) attributes: Option<Arc<Attributes>>,
-    /// Why it is not announced.
-    pub(super) reason: Option<String>,
-    /// All that it lacks is a next hop, which a policy may set.
-    #[serde(skip)]
-    pub(super) lacks_next_hop: bool,
-    /// The next hop, or that there is none, comes from this machine's addresses and not from the
-    /// resources.
-    #[serde(skip)]
-    pub(super) of_this_machine: bool,
-    /// What it is told other than the own route carries, for people.
-    #[serde(skip)]
-    pub(super) differs: String,
 }
 
 /// The next hop of own routes, as far as it can be known.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use codec::{AttributeSet, Family, IpPrefix, NextHop, PeerKind};
 use rib::SourceKind;
 
-use super::announcements::Receiver;
-use super::told::Attributes;
+use super::told::{Attributes, Receiver};
 use crate::config::{Export, Instance, Neighbor, Origin, PeerAsn};
 use crate::group::{ExportView, Otc, PathSource, Refusal, export, split_form};
 use crate::policy::{

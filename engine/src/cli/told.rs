@@ -1,10 +1,40 @@
-//! What an own route carries as a neighbor is told it, for `check`. Reads attributes and decides
-//! nothing.
+//! Whether a neighbor is told own routes, and what these carry then, for `check`. Reads attributes and
+//! decides nothing.
+
+use std::sync::Arc;
 
 use codec::IpPrefix;
 use serde::Serialize;
 
 use crate::model::{Route, Segment, attributes};
+
+/// Whether a neighbor is told own routes of one family once its session stands.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Receiver {
+    pub(super) peer_address: String,
+    pub(super) announced: bool,
+    /// None if not announced, or if only the session will tell.
+    pub(super) next_hop: Option<String>,
+    /// The policy and statement that set the next hop; none: the neighbor's settings do.
+    pub(super) next_hop_by: Option<String>,
+    /// What the next hop depends on, where only the session will tell.
+    pub(super) next_hop_note: Option<String>,
+    /// What the route carries as it is told; none if it is not announced.
+    pub(super) attributes: Option<Arc<Attributes>>,
+    /// Why it is not announced.
+    pub(super) reason: Option<String>,
+    /// All that it lacks is a next hop, which a policy may set.
+    #[serde(skip)]
+    pub(super) lacks_next_hop: bool,
+    /// The next hop, or that there is none, comes from this machine's addresses and not from the
+    /// resources.
+    #[serde(skip)]
+    pub(super) of_this_machine: bool,
+    /// What it is told other than the own route carries, for people.
+    #[serde(skip)]
+    pub(super) differs: String,
+}
 
 /// What a route carries beside the next hop, named as in `routes -o json`.
 #[derive(Clone, Debug, Serialize)]

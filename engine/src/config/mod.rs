@@ -204,6 +204,13 @@ impl Neighbor {
     }
 }
 
+/// A neighbor of AS 65002.
+#[cfg(test)]
+pub(crate) fn some_neighbor(address: &str) -> Neighbor {
+    let (address, router_id) = (address.parse().unwrap(), Ipv4Addr::new(10, 0, 0, 5));
+    Neighbor::new(address, router_id, 65001, PeerAsn::Number(65002))
+}
+
 /// Checks on what comes in, each of which can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltinFilters {

@@ -193,7 +193,7 @@ impl EngineHandle {
     }
 
     /// Names the rule behind each own route.
-    pub(super) fn name_sources(&self, routes: &mut [Route]) {
+    fn name_sources(&self, routes: &mut [Route]) {
         let Some(resources) = &self.resources else {
             return;
         };
@@ -337,7 +337,9 @@ impl EngineApi for EngineHandle {
                 ApiError::Unavailable("the engine is busy or stopping; ask again".to_owned())
             })?;
         }
-        Ok(stream(self.clone(), watched, place))
+        let handle = self.clone();
+        let name_sources = move |routes: &mut [Route]| handle.name_sources(routes);
+        Ok(stream(name_sources, watched, place))
     }
 
     async fn drain(&self, query: DrainQuery) -> Result<DrainReply, ApiError> {

@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::config::Instance;
-    use crate::daemon::placement::tests::neighbor;
+    use crate::config::some_neighbor;
 
     #[test]
     fn instances_share_a_listener_and_keys_go_by_family() {
@@ -73,9 +73,9 @@ mod tests {
             listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
             ..Instance::new(Ipv4Addr::new(10, 0, 0, 5)).settings()
         };
-        let mut signed = neighbor("10.0.0.6");
+        let mut signed = some_neighbor("10.0.0.6");
         signed.password = Password::Key(Arc::from(*b"key"));
-        let mut missing = neighbor("2001:db8::6");
+        let mut missing = some_neighbor("2001:db8::6");
         missing.password = Password::Missing("no such Secret".into());
         let range = |text: &str, password| {
             Arc::new(DynamicNeighbors {
@@ -83,12 +83,12 @@ mod tests {
                 max_peers: 1,
                 settings: crate::config::Neighbor {
                     password,
-                    ..neighbor("10.0.0.0")
+                    ..some_neighbor("10.0.0.0")
                 },
             })
         };
         let neighbors = Neighbors {
-            named: [signed, missing, neighbor("10.0.0.7")]
+            named: [signed, missing, some_neighbor("10.0.0.7")]
                 .map(|neighbor| (neighbor.address, Arc::new(neighbor)))
                 .into(),
             dynamic: Box::new([

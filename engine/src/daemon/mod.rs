@@ -30,8 +30,6 @@ pub use dispatcher::Dispatcher;
 use dispatcher::Listening;
 pub use handle::{EngineHandle, Grounds, Resources};
 pub use placement::shard_of;
-#[cfg(test)]
-pub(crate) use placement::tests::neighbor as some_neighbor;
 
 use crate::interfaces::SystemInterfaces;
 use crate::ring::{

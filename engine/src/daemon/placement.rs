@@ -166,20 +166,14 @@ pub fn shard_of(prefix: IpPrefix, shards: usize) -> usize {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::config::PeerAsn;
-
-    /// A neighbor of AS 65002.
-    pub(crate) fn neighbor(address: &str) -> Neighbor {
-        let (address, router_id) = (address.parse().unwrap(), Ipv4Addr::new(10, 0, 0, 5));
-        Neighbor::new(address, router_id, 65001, PeerAsn::Number(65002))
-    }
+    use crate::config::some_neighbor;
 
     const INSTANCE: InstanceId = InstanceId(0);
 
     fn numbered(number: u16) -> Neighbor {
-        neighbor(&format!("10.0.{}.{}", number >> 8, number & 255))
+        some_neighbor(&format!("10.0.{}.{}", number >> 8, number & 255))
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use codec::{FamilySet, IpPrefix};
 
-use super::placement::tests::neighbor;
 use super::*;
 use crate::admin::api::{ApiError, EngineApi};
 use crate::admin::model::{
@@ -17,7 +16,7 @@ use crate::admin::model::{
 };
 use crate::config::{
     DesiredState, DynamicNeighbors, Import, Instance, InstanceId, Neighbor, Origin,
-    OriginAttributes, Password, diff,
+    OriginAttributes, Password, diff, some_neighbor,
 };
 
 /// An engine with the state it was last told of.
@@ -141,7 +140,7 @@ fn free_address(last: u8) -> SocketAddr {
 
 /// The neighbor that `to` is for an engine at `from`.
 fn towards(from: SocketAddr, to: SocketAddr, local_asn: u32, peer_asn: u32) -> Neighbor {
-    let mut towards = neighbor(&to.ip().to_string());
+    let mut towards = some_neighbor(&to.ip().to_string());
     towards.port = to.port();
     towards.local_address = Some(from.ip());
     towards.local_asn = local_asn;
@@ -320,7 +319,7 @@ fn an_address_within_a_prefix_is_undrained_while_nobody_has_it() {
         let range = DynamicNeighbors {
             prefix,
             max_peers: 9,
-            settings: neighbor("10.9.0.0"),
+            settings: some_neighbor("10.9.0.0"),
         };
         instance.dynamic_neighbors.insert(prefix, Arc::new(range));
     });

@@ -5,7 +5,6 @@ use std::task::Context;
 
 use codec::IpPrefix;
 
-use super::handle::EngineHandle;
 use crate::admin::api::EventStream;
 use crate::model::{Route, WatchEvent, afi_name, attributes};
 use crate::shard::{Event, Watched};
@@ -16,9 +15,10 @@ pub(super) const WATCHERS_MAX: usize = 16;
 /// Peers that are named of those who are told the same.
 const NAMED_MAX: usize = 8;
 
-/// The stream of one watch; `place` is given back with it.
+/// The stream of one watch, whose own routes `name_sources` names the rules of; `place` is given back
+/// with it.
 pub(super) fn stream<P: Send + 'static>(
-    handle: EngineHandle,
+    name_sources: impl Fn(&mut [Route]) + Send + 'static,
     mut watched: Watched,
     place: P,
 ) -> EventStream {
@@ -26,7 +26,7 @@ pub(super) fn stream<P: Send + 'static>(
         let _ = &place;
         watched.poll_next(cx).map(|next| {
             next.map(|(lost, event)| {
-                let mut events = events_of(&handle, event);
+                let mut events = events_of(&name_sources, event);
                 if lost > 0 {
                     events.push(WatchEvent::Lost { count: lost });
                 }
@@ -36,7 +36,7 @@ pub(super) fn stream<P: Send + 'static>(
     })
 }
 
-fn events_of(handle: &EngineHandle, event: Event) -> Vec<WatchEvent> {
+fn events_of(name_sources: &impl Fn(&mut [Route]), event: Event) -> Vec<WatchEvent> {
     match event {
         Event::Session {
             instance,
@@ -74,7 +74,7 @@ fn events_of(handle: &EngineHandle, event: Event) -> Vec<WatchEvent> {
                 route
             });
             let mut routes: Vec<Route> = routes.collect();
-            handle.name_sources(&mut routes);
+            name_sources(&mut routes);
             let event = match judged {
                 true => WatchEvent::Judged,
                 false => WatchEvent::Announced,

@@ -11,16 +11,15 @@
 //! advert whose count fell to zero stays until [`Adverts::reap`], since an open UPDATE may still be
 //! keyed by its id. An advert without `kept` holds one count on `attributes`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use ahash::RandomState;
-use codec::{Family, NextHop};
+use codec::Family;
 use hashbrown::HashTable;
 use rib::{AttributeId, Attributes, Guard, Rib, RibWriter, SourceId, SourceKind};
 
-use super::export::{Refusal, export};
-use super::pack::fits;
+use super::export::export;
+use super::form::fits;
 use super::reflect::PathSource;
+use super::refusal::Refusal;
 use super::view::ExportView;
 use crate::policy::NextHopChoice;
 
@@ -60,50 +59,6 @@ pub(super) struct Advert {
 
 /// Thin, since most adverts have none.
 type Kept = Box<Vec<u8>>;
-
-/// Writes the head of an exported form; the attributes come behind it. A form is one run of octets: how
-/// long the MP next hop is (0: none), the next hop, the attributes.
-pub(super) fn begin_form(next_hop: Option<NextHop>, out: &mut Vec<u8>) {
-    match next_hop {
-        None => out.push(0),
-        Some(NextHop::V4(address)) => {
-            out.push(4);
-            out.extend_from_slice(&address.octets());
-        }
-        Some(NextHop::V6(address)) => {
-            out.push(16);
-            out.extend_from_slice(&address.octets());
-        }
-        Some(NextHop::V6WithLinkLocal(global, link_local)) => {
-            out.push(32);
-            out.extend_from_slice(&global.octets());
-            out.extend_from_slice(&link_local.octets());
-        }
-    }
-}
-
-/// Takes apart what [`export`] wrote: the next hop of an MP_REACH_NLRI (none: NEXT_HOP stands among
-/// the attributes), and the attributes in wire form.
-pub fn split(form: &[u8]) -> (Option<NextHop>, &[u8]) {
-    let Some((length, rest)) = form.split_first() else {
-        return (None, &[]);
-    };
-    match length {
-        4 => match rest.split_first_chunk::<4>() {
-            Some((address, rest)) => (Some(NextHop::V4(Ipv4Addr::from(*address))), rest),
-            None => (None, rest),
-        },
-        16 => match rest.split_first_chunk::<16>() {
-            Some((address, rest)) => (Some(NextHop::V6(Ipv6Addr::from(*address))), rest),
-            None => (None, rest),
-        },
-        32 => match rest.split_first_chunk::<32>() {
-            Some((both, rest)) => (NextHop::parse(both), rest),
-            None => (None, rest),
-        },
-        _ => (None, rest),
-    }
-}
 
 /// The adverts of one group.
 pub(super) struct Adverts {

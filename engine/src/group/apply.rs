@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use codec::{Family, IpPrefix};
+use codec::Family;
 use rib::{AttributeId, Guard, Path, PrefixId, Rib, RibWriter, SourceId};
 use smallvec::SmallVec;
 
@@ -15,7 +15,6 @@ use super::Group;
 use super::advert::{AdvertId, Exporter, Told};
 use super::eligible::tell_each;
 use super::entry::Entry;
-use super::pack::Packer;
 use super::policy::{self, Asked};
 use super::reflect::PathSource;
 use super::run::Audience;
@@ -423,7 +422,8 @@ impl Group {
         if let Some(source) = self.member_of(new.first)
             && self.told_by(old, source) != new.second
         {
-            tell_source(&mut self.in_sync.packer, told, prefix, source, new.second);
+            let packer = &mut self.in_sync.packer;
+            packer.tell_source(told, prefix, source, new.second);
         }
     }
 
@@ -450,19 +450,5 @@ impl Group {
             let forget = own.is_some() && (displaced || cohort.owes(family, id));
             cohort.mark(family, id, forget);
         }
-    }
-}
-
-/// Packs what the member that the best path came from is told instead of it.
-pub(super) fn tell_source(
-    packer: &mut Packer,
-    told: Told<'_>,
-    prefix: IpPrefix,
-    source: SourceId,
-    second: AdvertId,
-) {
-    match second {
-        AdvertId::NONE => packer.withdraw_from_source(prefix, source),
-        advert => packer.announce_to(prefix, advert, told, Audience::Only(source)),
     }
 }

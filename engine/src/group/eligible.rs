@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use super::Group;
 use super::advert::{AdvertId, Told};
-use super::apply::tell_source;
 use super::entry::Entry;
 use super::pack::Packer;
 use super::run::Audience;
@@ -77,7 +76,7 @@ pub(super) fn tell_each(
     packer.begin(prefix.family(), id);
     let audience = packer.all_but_each(&apart);
     packer.announce_to(prefix, entry.first, told, audience);
-    tell_source(packer, told, prefix, source, entry.second);
+    packer.tell_source(told, prefix, source, entry.second);
     for (member, advert) in &entry.others {
         packer.announce_to(prefix, *advert, told, Audience::Only(*member));
     }

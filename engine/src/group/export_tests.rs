@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use codec::{AttributeSet, AttributeWriter, Family, NextHop, Origin, PeerKind};
 use rib::{SourceInfo, SourceKind, Summary};
 
-use super::advert::split;
-use super::export::{Refusal, export};
+use super::export::export;
+use super::form::split;
 use super::reflect::PathSource;
+use super::refusal::Refusal;
 use super::view::ExportView;
 use crate::config::{Client, NextHopSelf, SendCommunities};
 

@@ -18,12 +18,14 @@ mod entry;
 mod export;
 #[cfg(test)]
 mod fault;
+mod form;
 mod holds;
 mod pace;
 mod pack;
 mod paths;
 mod policy;
 mod reflect;
+mod refusal;
 mod run;
 mod view;
 mod walk;
@@ -45,22 +47,23 @@ use rib::{AttributeId, Guard, PrefixId, Rib, RibWriter, SourceId};
 
 use crate::policy::{Applied, Evaluator};
 use crate::rpki::VrpTable;
-pub use advert::{AdvertId, split as split_form};
+pub use advert::AdvertId;
 use advert::{Adverts, Exporter};
 pub use cohort::MemberId;
 use cohort::{Cohort, Member, unite};
 pub use cohort::{PathIds, Sets};
 use entry::Seconds;
-pub use export::{Refusal, export};
+pub use export::export;
 #[cfg(test)]
 pub use fault::Fault;
+pub use form::{fits as fits_message, split as split_form};
 use pace::Pace;
 pub use pace::REST_A_MEMBER;
-pub use pack::fits as fits_message;
 use paths::PathLists;
 pub use policy::{Tables, export_path, origin_rules, walk_policy};
 pub use reflect::PathSource;
-pub use view::{ExportView, Interfaces, Otc, own_next_hop};
+pub use refusal::Refusal;
+pub use view::{ExportView, Otc, own_next_hop};
 #[cfg(test)]
 use walk::can_go_on;
 use walk::{deliver, is_slow, refresh_message};

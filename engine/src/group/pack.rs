@@ -13,17 +13,13 @@ use codec::{Family, IpPrefix, MAX_EXTENDED_LEN, MAX_LEN};
 use rib::{PrefixId, SourceId};
 use smallvec::SmallVec;
 
-use super::advert::{AdvertId, Told, split};
+use super::advert::{AdvertId, Told};
+use super::form::{longest_nlri, room, split};
 use super::run::{Audience, Packed, Run, Takers};
 
 /// More open messages than this are not kept: what arrives with one attribute set arrives
 /// together, so an old open message will hardly be filled.
 const OPEN_MESSAGES_MAX: usize = 1024;
-
-/// The longest NLRI: a length octet and an IPv6 address.
-const NLRI_LEN_MAX: usize = 17;
-/// What a path identifier adds to it.
-const PATH_ID_LEN: usize = 4;
 
 /// Open messages whose attributes take more than this leave: those that are longer than 4,096 octets
 /// could come to 64 MiB.
@@ -177,6 +173,20 @@ impl Packer {
             nlri.clear();
         }
         append_nlri(prefix, path_id, nlri);
+    }
+
+    /// What the member that the best path came from is told instead of it.
+    pub(super) fn tell_source(
+        &mut self,
+        told: Told<'_>,
+        prefix: IpPrefix,
+        source: SourceId,
+        second: AdvertId,
+    ) {
+        match second {
+            AdvertId::NONE => self.withdraw_from_source(prefix, source),
+            advert => self.announce_to(prefix, advert, told, Audience::Only(source)),
+        }
     }
 
     /// A fault that tests plant: what is open goes back to where it was learned, too.
@@ -376,27 +386,6 @@ impl Announcement {
             }
         }
         self.nlri.clear();
-    }
-}
-
-/// Octets of NLRI beside a form in a message of `max_len`.
-fn room(form: &[u8], max_len: usize) -> usize {
-    match split(form) {
-        (Some(next_hop), attributes) => codec::mp_update_room(max_len, &next_hop, attributes.len()),
-        (None, attributes) => codec::update_room(max_len, attributes.len()),
-    }
-}
-
-/// Whether a message of `max_len` octets can announce a prefix, or a path of it, with a form.
-pub fn fits(form: &[u8], path_id: Option<u32>, max_len: usize) -> bool {
-    room(form, max_len) >= longest_nlri(path_id)
-}
-
-#[inline]
-fn longest_nlri(path_id: Option<u32>) -> usize {
-    match path_id {
-        None => NLRI_LEN_MAX,
-        Some(_) => PATH_ID_LEN + NLRI_LEN_MAX,
     }
 }
 

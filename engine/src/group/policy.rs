@@ -6,8 +6,9 @@
 use codec::{AttributeSet, IpPrefix};
 use rib::{AttributeId, Attributes, Guard, Path, Rib, RibWriter, SourceInfo, SourceKind};
 
-use super::export::{Refusal, export};
+use super::export::export;
 use super::reflect::PathSource;
+use super::refusal::Refusal;
 use super::view::ExportView;
 use crate::policy::{Applied, Evaluator, Form, Key, Sources, Subject, Validation, Verdict, Walk};
 use crate::rpki::{VrpTable, route_origin};

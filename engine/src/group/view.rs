@@ -10,8 +10,9 @@ use std::time::Duration;
 use codec::{Family, FamilySet, NextHop, PeerKind};
 use rib::SourceKind;
 
-use super::export::Refusal;
+use super::refusal::Refusal;
 use crate::config::{Client, Export, Neighbor, NextHopIpv6, NextHopSelf, Role, SendCommunities};
+use crate::interfaces::Interfaces;
 use crate::policy::Applied;
 
 /// What decides the bytes of an UPDATE for a peer. Message size is not in it: all are sent 4,096.
@@ -129,13 +130,6 @@ impl ExportView {
         let mut families = self.families.iter();
         families.any(|family| self.wants_others(family))
     }
-}
-
-/// The addresses of the interface that holds a session's local address. Sessions come up rarely,
-/// so this is asked then and not followed.
-pub trait Interfaces: Send {
-    /// Global, non-temporary addresses on the interface that holds `local`.
-    fn beside(&self, local: IpAddr) -> Vec<IpAddr>;
 }
 
 /// Our own next hop for a family on a session whose local address is `local` and that negotiated

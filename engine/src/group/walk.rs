@@ -6,7 +6,6 @@ use codec::{Family, IpPrefix, RouteRefresh};
 use rib::{Guard, PrefixId, Rib, RibWriter};
 
 use super::advert::{AdvertId, Told};
-use super::apply::tell_source;
 use super::cohort::{Cohort, Member};
 use super::eligible::tell_each;
 use super::run::{Audience, Packed, Takers};
@@ -109,7 +108,7 @@ impl Group {
         }
         let second = entry.second;
         if (displaced || second != AdvertId::NONE) && cohort.has_source(source) {
-            tell_source(&mut cohort.packer, told, prefix, source, second);
+            cohort.packer.tell_source(told, prefix, source, second);
         }
     }
 

@@ -75,7 +75,8 @@ use watch::Watches;
 pub use watch::{Event, Watch, Watched, watch};
 
 use crate::config::{InstanceId, PeerAddress};
-use crate::group::{Interfaces, MemberId, Outbox};
+use crate::group::{MemberId, Outbox};
+use crate::interfaces::Interfaces;
 use crate::session::{Accept, ConnectFailure, Received, Slot};
 use crate::time::Time;
 

@@ -49,7 +49,7 @@ pub(super) fn neighbor(address: &str) -> Neighbor {
         passive: true,
         import: Import::All,
         export: Export::All,
-        ..crate::daemon::some_neighbor(address)
+        ..crate::config::some_neighbor(address)
     }
 }
 

@@ -17,7 +17,7 @@ use rib::{Collector, Rib, RibOptions, Selection, ShardId};
 
 use super::network::{End, LinkId, Network};
 use crate::config::{Delta, InstanceId, OriginChange, host_prefix};
-use crate::group::Interfaces;
+use crate::interfaces::Interfaces;
 use crate::random::Random;
 use crate::rpki::Publication;
 use crate::shard::{

@@ -18,7 +18,7 @@ use rib::{PathFlags, Rib, RibOptions, Selection, ShardId};
 use crate::config::{
     Delta, Export, Import, Instance, InstanceId, Neighbor, OriginAttributes, OriginChange,
 };
-use crate::group::Interfaces;
+use crate::interfaces::Interfaces;
 use crate::shard::Deferral;
 use crate::shard::receive;
 use crate::shard::{
@@ -57,7 +57,7 @@ fn neighbor() -> Neighbor {
         families: [FAMILY].into_iter().collect::<FamilySet>(),
         import: Import::All,
         export: Export::All,
-        ..crate::daemon::some_neighbor(&PEER.to_string())
+        ..crate::config::some_neighbor(&PEER.to_string())
     }
 }
 
