@@ -258,8 +258,11 @@ impl Retained {
         keeps: bool,
     ) {
         let (mut until, mut long_lived_until) = (until, None);
+        let wire = &self.had.negotiated.wire;
+        let mut several = wire.add_path_receive.contains(family);
         let before = self.had.stale[family.index()].take();
         let ids = self.had.adj_rib_in[family.index()].clone();
+        several |= before.as_ref().is_some_and(|stale| stale.several);
         match before.filter(|stale| stale.cause == Cause::Restart) {
             // By path, not by prefix: of several to one (RFC 7911) some were said in between.
             Some(_) if !keeps => instance.renew_stale(peer, self.had.source, family, ids.clone()),
@@ -277,6 +280,7 @@ impl Retained {
         self.had.stale[family.index()] = Some(Stale {
             ids,
             cause: Cause::Restart,
+            several,
             until,
             long_lived_until,
         });

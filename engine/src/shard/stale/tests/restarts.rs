@@ -365,6 +365,38 @@ fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
 }
 
 #[test]
+fn several_paths_go_once_their_router_is_back_with_one_each() {
+    let (neighbor, mut capabilities) = several();
+    let neighbor = Neighbor {
+        graceful_restart: helper().graceful_restart,
+        ..neighbor
+    };
+    let mut bed = Bed::new(neighbor);
+    capabilities.extend(graceful(&RESTARTED));
+    bed.establish(capabilities.clone());
+    bed.announce_paths([(1, Some(1)), (1, Some(2)), (2, Some(1))], 65002);
+    bed.end_of_rib();
+    bed.lose();
+    let mut alone = enhanced();
+    alone.extend(graceful(&RESTARTED));
+    bed.establish(alone);
+    bed.announce(1..3);
+    assert_eq!(bed.paths(1), [(0, false), (1, true), (2, true)]);
+    bed.end_of_rib();
+    assert_eq!(
+        (bed.paths(1), bed.paths(2)),
+        (vec![(0, false)], vec![(0, false)])
+    );
+    assert_eq!(bed.counts(), (2, 2));
+    // And back.
+    bed.lose();
+    bed.establish(capabilities);
+    bed.announce_paths([(1, Some(2))], 65002);
+    bed.end_of_rib();
+    assert_eq!((bed.paths(1), bed.paths(2)), (vec![(2, false)], vec![]));
+}
+
+#[test]
 fn a_path_that_comes_while_older_ones_are_about_to_go_is_known_as_the_peers() {
     let mut bed = told(&RESTARTS);
     bed.lose();
