@@ -319,10 +319,13 @@ impl Session {
     }
 
     /// The session is up: what kept it from coming up is over. Why the one before it went down
-    /// stays.
+    /// stays until something else happens to this one, whatever that is.
     fn forget_obstacles(&mut self) {
         self.last_failure
             .take_if(|(_, failure)| !failure.ended_session);
+        if let Some((_, failure)) = &mut self.last_failure {
+            failure.cause = Cause::Bare;
+        }
     }
 
     /// Logs the transition, if there was one: one event each.

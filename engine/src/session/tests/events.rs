@@ -362,6 +362,27 @@ fn what_has_to_be_configured_outlives_a_closed_door_until_the_session_is_up() {
 }
 
 #[test]
+fn why_a_session_went_down_is_told_of_the_last_one_that_was_up() {
+    let mut session = outgoing_in(Established);
+    let shutdown = notification_bytes(code::CEASE, cease::ADMINISTRATIVE_SHUTDOWN);
+    hear(&mut session, at(2), Slot::Outgoing, &shutdown);
+    let said = session.last_error().unwrap().to_owned();
+    drain(&mut session);
+    let due = session.poll_timeout().expect("it is tried again");
+    session.handle_timeout(due);
+    session.handle_connected(due, local());
+    hear(&mut session, due, Slot::Outgoing, &open_bytes(&peer_open()));
+    hear(&mut session, due, Slot::Outgoing, &keepalive_bytes());
+    assert_eq!(session.state(), Established);
+    assert_eq!(session.last_error(), Some(&*said), "it is up again");
+    let lost = due + seconds(5);
+    session.handle_closed(lost, Slot::Outgoing, "the peer closed the connection");
+    let words = session.last_error().unwrap();
+    assert!(words.contains("closed the connection"), "{words}");
+    assert_eq!(session.last_error_at(), Some(lost));
+}
+
+#[test]
 fn what_is_in_the_way_here_is_not_blamed_on_the_peer() {
     let words = |why: ConnectFailure| {
         let mut session = Session::new(config(), 1);
