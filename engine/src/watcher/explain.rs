@@ -50,8 +50,16 @@ pub fn explain(
 ) -> Explanation {
     let mut explanation = Explanation::default();
     let Some(view) = View::new(in_force, network, &options.node_name) else {
-        let note = "there is no CiliumConfig named cilium-config, and no ConfigMap of that name \
-                    with bgpPeering: nothing is announced";
+        let note = match &in_force.config {
+            None => {
+                "there is no CiliumConfig named cilium-config, and no ConfigMap of that name with \
+                 bgpPeering: nothing is announced"
+            }
+            Some(_) => {
+                "this node's element of bgpPeering.nodes is not valid and never was: nothing new is \
+                 announced"
+            }
+        };
         explanation.notes.push(note.into());
         return explanation;
     };

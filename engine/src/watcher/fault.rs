@@ -1,6 +1,7 @@
 //! What is wrong with a resource, for the person who wrote it.
 //!
-//! A fault makes its resource invalid: the last good form stays in force. A warning does not.
+//! A fault makes its resource invalid, or the part of it that it is confined to: the last good form stays
+//! in force. A warning does not.
 //! Both are one line: `file:line: path.to.field: what is wrong, what is accepted`.
 
 use std::fmt;
@@ -61,6 +62,7 @@ pub(crate) struct Report {
     file: Arc<str>,
     list: Vec<Fault>,
     faults: usize,
+    confined: usize,
     dropped: usize,
 }
 
@@ -70,6 +72,7 @@ impl Report {
             file,
             list: Vec::new(),
             faults: 0,
+            confined: 0,
             dropped: 0,
         }
     }
@@ -97,9 +100,23 @@ impl Report {
         });
     }
 
-    /// How many faults there were until now; a resource that adds none is valid.
+    /// How many faults there were until now.
     pub(crate) fn faults(&self) -> usize {
         self.faults
+    }
+
+    /// How many of them are about a resource as a whole; one that adds none is valid.
+    pub(crate) fn unconfined(&self) -> usize {
+        self.faults - self.confined
+    }
+
+    /// Reads a part of a resource whose faults are its own: the rest is valid without it. Gives what was
+    /// read, and whether it is good.
+    pub(crate) fn confine<T>(&mut self, read: impl FnOnce(&mut Report) -> T) -> (T, bool) {
+        let (faults, confined) = (self.faults, self.confined);
+        let part = read(self);
+        self.confined = confined + self.faults - faults;
+        (part, self.faults == faults)
     }
 
     pub(crate) fn into_list(mut self) -> Vec<Fault> {

@@ -15,6 +15,7 @@ mod host;
 mod kernel_routes;
 mod knowledge;
 pub mod manifest;
+mod parts;
 mod policies;
 mod prefix_set;
 pub mod resource;

@@ -197,6 +197,20 @@ pub struct BgpPeering {
     pub neighbors: Vec<NeighborSpec>,
     /// What is different on single nodes, by their names.
     pub nodes: BTreeMap<Arc<str>, NodeOverlay>,
+    /// What of these two is not valid, and so not among them.
+    pub faulty: Faulty,
+}
+
+/// Neighbors and nodes that are there and not valid, by what can be told of them: their last good forms
+/// stay in force, and those of the others don't.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faulty {
+    /// The neighbors.
+    pub neighbors: BTreeSet<Whom>,
+    /// There are some of which not even that can be told.
+    pub nameless: bool,
+    /// The nodes.
+    pub nodes: BTreeSet<Arc<str>>,
 }
 
 /// An element of `nodes`: what is given stands in for what all nodes have.

@@ -3,7 +3,8 @@
 //! Pure: texts in, resources out. The invariants, each the difference between a slip of the hand
 //! and an outage:
 //! - a file that can't be read as YAML, or that lost all its documents, changes nothing;
-//! - an invalid resource keeps its last good form, and nothing else is touched by it;
+//! - an invalid resource keeps its last good form, and nothing else is touched by it; so does an invalid
+//!   neighbor or overlay within the settings (`parts`);
 //! - of two forms of one resource the first by path and line counts;
 //! - settings that vanish stay in force: only `enabled: false` switches off.
 
@@ -45,6 +46,9 @@ pub struct Forms {
     /// The same of a file that is gone and whose settings are in force still.
     gone: BTreeMap<Arc<str>, Vec<Arc<str>>>,
 }
+
+const AT_ODDS: &str = "the last good forms of the neighbors that are not valid can't be beside the others: \
+                       all of the settings keep their last good form";
 
 /// Texts of one file that are kept because a later one counts only in part. Past it the oldest but
 /// the very first, which was good as a whole, are forgotten.
@@ -137,7 +141,7 @@ impl Store {
     /// A file has this text now.
     pub fn put(&mut self, name: &str, text: &[u8]) {
         let label = self.label(name);
-        let contents = manifest::read(&label, text);
+        let mut contents = manifest::read(&label, text);
         let mut old = self.files.remove(name).unwrap_or_default();
         let lost_all = contents.documents == 0 && old.had_documents;
         let is_empty = text.iter().all(u8::is_ascii_whitespace);
@@ -158,22 +162,41 @@ impl Store {
             self.files.insert(name.into(), old);
             return;
         }
-        let mut resources: Vec<Arc<Resource>> =
-            contents.resources.into_iter().map(Arc::new).collect();
-        let valid = resources.len();
+        let mut resources = Vec::new();
+        let mut counts_in_part = false;
+        for mut resource in contents.resources {
+            let is_partial = resource.peering().is_some_and(BgpPeering::is_partial);
+            let before = is_partial.then(|| self.last_form(&old, &resource.key));
+            let Some(before) = before.flatten() else {
+                resources.push(Arc::new(resource));
+                continue;
+            };
+            counts_in_part = true;
+            resources.push(match resource.keep_parts(&before) {
+                true => Arc::new(resource),
+                false => {
+                    contents.faults.push(Fault {
+                        line: resource.line,
+                        ..whole_file(&label, AT_ODDS)
+                    });
+                    before
+                }
+            });
+        }
         for key in contents.invalid {
-            let kept = old.resources.iter().find(|resource| resource.key == key);
-            resources.extend(kept.cloned().or_else(|| self.find(&key)));
+            let kept = self.last_form(&old, &key);
+            counts_in_part |= kept.is_some();
+            resources.extend(kept);
         }
         if contents.nameless {
             // One of them may be the document that can't be told any more.
             for before in &old.resources {
                 if !resources.iter().any(|resource| resource.key == before.key) {
                     resources.push(Arc::clone(before));
+                    counts_in_part = true;
                 }
             }
         }
-        let counts_in_part = resources.len() > valid;
         let file = File {
             texts: self.texts(old.texts, text, counts_in_part),
             resources,
@@ -314,6 +337,12 @@ impl Store {
         self.settings = settings;
     }
 
+    /// The form of a resource that counts, where `file` has another one now.
+    fn last_form(&self, file: &File, key: &Key) -> Option<Arc<Resource>> {
+        let own = file.resources.iter().find(|resource| resource.key == *key);
+        own.cloned().or_else(|| self.find(key))
+    }
+
     fn find(&self, key: &Key) -> Option<Arc<Resource>> {
         let mut all = self.files.values().flat_map(|file| &file.resources);
         all.find(|resource| resource.key == *key).cloned()
@@ -332,6 +361,19 @@ impl Resource {
             Body::ConfigMap(map) => map.peering.as_ref(),
             _ => None,
         }
+    }
+
+    /// Takes parts of the settings that are not valid as they are in `before`. False: they can't be beside
+    /// the rest.
+    fn keep_parts(&mut self, before: &Resource) -> bool {
+        let peering = match &mut self.body {
+            Body::Config(peering) => Some(&mut **peering),
+            Body::ConfigMap(map) => map.peering.as_mut(),
+            _ => None,
+        };
+        peering
+            .zip(before.peering())
+            .is_none_or(|(peering, before)| peering.keep(before))
     }
 
     pub(crate) fn config_map(&self) -> Option<&ConfigMap> {

@@ -48,7 +48,7 @@ pub(crate) struct Named<'a> {
 }
 
 impl<'a> View<'a> {
-    /// None until there are settings.
+    /// None until there are settings, this node's own among them.
     pub(crate) fn new(
         in_force: &'a InForce,
         network: &HostNetwork,
@@ -56,6 +56,9 @@ impl<'a> View<'a> {
     ) -> Option<View<'a>> {
         let config: &Resource = in_force.config.as_ref()?;
         let peering = config.peering()?;
+        if peering.faulty.nodes.contains(node_name) {
+            return None;
+        }
         let map = in_force
             .config_map
             .as_ref()
@@ -80,6 +83,7 @@ impl<'a> View<'a> {
         }
         let addresses: Vec<IpAddr> = bodies().flat_map(|(_, b)| b.addresses.clone()).collect();
         let neighbors = peering.neighbors.iter().map(|neighbor| neighbor.whom);
+        let neighbors = neighbors.chain(peering.faulty.neighbors.iter().copied());
         let guard = Guard::new(
             &peering.guard,
             network,

@@ -39,6 +39,7 @@ use node::Value;
 pub use kubernetes::{PASSWORD_MAX, password};
 pub use node::FILE_SIZE_MAX;
 pub(crate) use node::printable;
+pub(super) use peering::agree;
 
 /// The object, and the ConfigMap, that hold the settings.
 pub const CONFIG_NAME: &str = "cilium-config";
@@ -209,7 +210,7 @@ fn read_known(
         }
         return;
     }
-    let faults_before = report.faults();
+    let faults_before = report.unconfined();
     let named = metadata::metadata(kind, &mut fields, report);
     let accepted = accepted_versions(kind);
     if !accepted.contains(&version) {
@@ -238,7 +239,7 @@ fn read_known(
         fields.close_leniently(TOP_LEVEL, report);
     }
     match body {
-        Some(body) if report.faults() == faults_before => contents.resources.push(Resource {
+        Some(body) if report.unconfined() == faults_before => contents.resources.push(Resource {
             key,
             file: Arc::clone(file),
             line,

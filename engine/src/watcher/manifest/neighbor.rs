@@ -56,6 +56,18 @@ pub(super) fn neighbors(
     whom.into_iter().map(of).collect()
 }
 
+/// Whom an element means that is not valid, and whether that is all of them.
+pub(super) fn named(element: &Field<'_>) -> (Vec<Whom>, bool) {
+    let unsaid = &mut Report::new("".into());
+    let Some(mut fields) = element.fields(unsaid) else {
+        return (Vec::new(), false);
+    };
+    let named = whom(&mut fields, unsaid).into_iter();
+    let named: Vec<Whom> = named.map(|(whom, _)| whom).collect();
+    let is_all = !named.is_empty() && unsaid.faults() == 0;
+    (named, is_all)
+}
+
 /// Reads a template by itself, so that one that nobody uses is looked at too.
 pub(super) fn check_template(
     template: &Field<'_>,

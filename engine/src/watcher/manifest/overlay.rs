@@ -9,36 +9,63 @@ use super::neighbor::{as_number, own_address};
 use super::peering::identifier;
 use crate::config::PeerAddress;
 use crate::watcher::fault::Report;
-use crate::watcher::resource::{NeighborSpec, NodeOverlay};
+use crate::watcher::resource::{Faulty, NeighborSpec, NodeOverlay, Whom};
 
 /// The overlays by the name of their node.
 pub(super) fn overlays(
     field: &Field<'_>,
     neighbors: &[NeighborSpec],
+    faulty: &mut Faulty,
     report: &mut Report,
 ) -> BTreeMap<Arc<str>, NodeOverlay> {
-    let known = neighbors.iter().filter_map(NeighborSpec::address);
+    let good = neighbors.iter().map(|neighbor| neighbor.whom);
+    let known = good.chain(faulty.neighbors.iter().copied());
+    let known = known.filter_map(|whom| match whom {
+        Whom::Address(address) => Some(address),
+        Whom::Prefix(_) | Whom::DefaultGateways(_) => None,
+    });
     let known: BTreeSet<PeerAddress> = known.collect();
+    let known = (!faulty.nameless).then_some(known);
     let mut overlays = BTreeMap::new();
     for element in field.list(report).unwrap_or_default() {
-        let Some((name, overlay)) = overlay(&element, &known, report) else {
+        // Without a name it may be any node's.
+        let Some(name) = name(&element, report) else {
             continue;
         };
-        if overlays.insert(Arc::clone(&name), overlay).is_some() {
-            element.fault(report, format!("{name} is there twice: one element a node"));
+        let (overlay, is_good) = report.confine(|report| {
+            if overlays.contains_key(&name) {
+                element.fault(report, format!("{name} is there twice: one element a node"));
+            }
+            overlay(&element, known.as_ref(), report)
+        });
+        match overlay.filter(|_| is_good) {
+            Some(overlay) => {
+                overlays.insert(name, overlay);
+            }
+            // Also where another element of the node is good: it is not known which one is meant.
+            None => {
+                overlays.remove(&name);
+                faulty.nodes.insert(name);
+            }
         }
     }
+    overlays.retain(|name, _| !faulty.nodes.contains(name));
     overlays
+}
+
+fn name(element: &Field<'_>, report: &mut Report) -> Option<Arc<str>> {
+    let mut fields = element.fields(report)?;
+    let name = fields.require("name", "the name of a node", report);
+    name.and_then(|field| field.name(report)).map(Arc::from)
 }
 
 fn overlay(
     element: &Field<'_>,
-    known: &BTreeSet<PeerAddress>,
+    known: Option<&BTreeSet<PeerAddress>>,
     report: &mut Report,
-) -> Option<(Arc<str>, NodeOverlay)> {
+) -> Option<NodeOverlay> {
     let mut fields = element.fields(report)?;
-    let name = fields.require("name", "the name of a node", report);
-    let name = name.and_then(|field| field.name(report));
+    fields.get("name");
     let id = fields.get("routerID");
     let router_id = id.and_then(|field| identifier(&field, report));
     let id = fields.get("clusterID");
@@ -53,20 +80,19 @@ fn overlay(
         local_addresses.extend(local_address(&element, known, report));
     }
     fields.close_strictly(report);
-    let overlay = NodeOverlay {
+    Some(NodeOverlay {
         router_id,
         cluster_id,
         local_asn,
         listen_port,
         local_addresses,
-    };
-    Some((name?.into(), overlay))
+    })
 }
 
-/// A neighbor's address, and ours towards it.
+/// A neighbor's address, and ours towards it. `known`: the neighbors that there are, if all can be told.
 fn local_address(
     element: &Field<'_>,
-    known: &BTreeSet<PeerAddress>,
+    known: Option<&BTreeSet<PeerAddress>>,
     report: &mut Report,
 ) -> Option<(PeerAddress, IpAddr)> {
     let mut fields = element.fields(report)?;
@@ -76,7 +102,7 @@ fn local_address(
     let (peer_field, local_field) = (peer_field?, local_field?);
     let peer = peer_field.peer_address(report)?;
     let local = own_address(&local_field, report)?;
-    if !known.contains(&peer) {
+    if known.is_some_and(|known| !known.contains(&peer)) {
         return peer_field.refuse(
             report,
             "the peerAddress of one of spec.bgpPeering.neighbors",

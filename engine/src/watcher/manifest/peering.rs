@@ -1,6 +1,6 @@
 //! `spec.bgpPeering`: read strictly, defaults filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::templates::Templates;
 use super::{guard, neighbor, overlay, rpki};
 use crate::config::{Rpki, Selection, host_prefix};
 use crate::watcher::fault::Report;
-use crate::watcher::resource::{Auth, BgpPeering, NeighborSpec, Whom};
+use crate::watcher::resource::{Auth, BgpPeering, Faulty, NeighborSpec, Whom};
 
 /// The port of BGP (RFC 4271 §8.2.1).
 pub(super) const BGP_PORT: u16 = 179;
@@ -52,15 +52,14 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let templates = templates.map_or_else(Templates::default, |field| {
         Templates::read(&field, local_asn, report)
     });
-    let mut neighbors = Vec::new();
-    if let Some(list) = fields.get_written("neighbors", report) {
-        for element in list.list(report).unwrap_or_default() {
-            neighbors.extend(neighbor::neighbors(&element, &templates, local_asn, report));
-        }
-    }
+    let mut faulty = Faulty::default();
+    let list = fields.get_written("neighbors", report);
+    let neighbors = list.map_or_else(Vec::new, |field| {
+        neighbors(&field, (&templates, local_asn), &mut faulty, report)
+    });
     let nodes = fields.get_written("nodes", report);
     let nodes = nodes.map_or_else(BTreeMap::new, |field| {
-        overlay::overlays(&field, &neighbors, report)
+        overlay::overlays(&field, &neighbors, &mut faulty, report)
     });
     let limits = fields.get_written("limits", report);
     let memory_max = limits.and_then(|field| memory_max(&field, report));
@@ -71,9 +70,6 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     if listen_addresses.is_empty() {
         warn_of_waiting(&neighbors, report);
     }
-    refuse_doubles(&neighbors, report);
-    refuse_unsigned(&neighbors, report);
-    refuse_two_keys(&neighbors, report);
     fields.close_strictly(report);
     Some(BgpPeering {
         enabled: enabled.unwrap_or(true),
@@ -90,6 +86,7 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         guard_line: guard_line.or(advertise_line).unwrap_or(field.line),
         neighbors,
         nodes,
+        faulty,
     })
 }
 
@@ -141,6 +138,47 @@ pub(super) fn identifier(field: &Field<'_>, report: &mut Report) -> Option<Ipv4A
     Some(id)
 }
 
+/// `neighbors`: the good ones. The faults of one are its own.
+fn neighbors(
+    field: &Field<'_>,
+    (templates, local_asn): (&Templates<'_>, Option<u32>),
+    faulty: &mut Faulty,
+    report: &mut Report,
+) -> Vec<NeighborSpec> {
+    let mut neighbors = Vec::new();
+    for element in field.list(report).unwrap_or_default() {
+        let read =
+            |report: &mut Report| neighbor::neighbors(&element, templates, local_asn, report);
+        let (read, is_good) = report.confine(read);
+        if is_good {
+            neighbors.extend(read);
+            continue;
+        }
+        let (named, is_all) = neighbor::named(&element);
+        faulty.neighbors.extend(named);
+        faulty.nameless |= !is_all;
+    }
+    let (odd, _) = report.confine(|report| at_odds(&neighbors, report));
+    for place in odd.into_iter().rev() {
+        faulty.neighbors.insert(neighbors.remove(place).whom);
+    }
+    neighbors
+}
+
+/// The places of neighbors that can't be beside others.
+fn at_odds(neighbors: &[NeighborSpec], report: &mut Report) -> BTreeSet<usize> {
+    let mut odd = BTreeSet::new();
+    refuse_doubles(neighbors, &mut odd, report);
+    refuse_unsigned(neighbors, &mut odd, report);
+    refuse_two_keys(neighbors, &mut odd, report);
+    odd
+}
+
+/// Whether neighbors of several texts can be beside each other.
+pub(in crate::watcher) fn agree(neighbors: &[NeighborSpec]) -> bool {
+    at_odds(neighbors, &mut Report::new("".into())).is_empty()
+}
+
 /// Neighbors that we wait for while nobody can connect.
 fn warn_of_waiting(neighbors: &[NeighborSpec], report: &mut Report) {
     let waits = |of: &&NeighborSpec| of.passive || matches!(of.whom, Whom::Prefix(_));
@@ -153,9 +191,9 @@ fn warn_of_waiting(neighbors: &[NeighborSpec], report: &mut Report) {
     }
 }
 
-fn refuse_doubles(neighbors: &[NeighborSpec], report: &mut Report) {
+fn refuse_doubles(neighbors: &[NeighborSpec], odd: &mut BTreeSet<usize>, report: &mut Report) {
     let mut first: BTreeMap<Whom, &NeighborSpec> = BTreeMap::new();
-    for neighbor in neighbors {
+    for (place, neighbor) in neighbors.iter().enumerate() {
         let Some(before) = first.get(&neighbor.whom) else {
             first.insert(neighbor.whom, neighbor);
             continue;
@@ -170,14 +208,15 @@ fn refuse_doubles(neighbors: &[NeighborSpec], report: &mut Report) {
             neighbor.whom, before.path, before.line
         );
         report.fault(neighbor.line, &neighbor.path, message);
+        odd.insert(place);
     }
 }
 
 /// A listener has keys by address, whichever link a connection comes in on: the kernel takes an
 /// interface beside a key only for a VRF (`TCP_MD5SIG_EXT`).
-fn refuse_two_keys(neighbors: &[NeighborSpec], report: &mut Report) {
+fn refuse_two_keys(neighbors: &[NeighborSpec], odd: &mut BTreeSet<usize>, report: &mut Report) {
     let mut first: BTreeMap<IpAddr, &NeighborSpec> = BTreeMap::new();
-    for neighbor in neighbors {
+    for (place, neighbor) in neighbors.iter().enumerate() {
         let Whom::Address(address) = neighbor.whom else {
             continue;
         };
@@ -190,12 +229,13 @@ fn refuse_two_keys(neighbors: &[NeighborSpec], report: &mut Report) {
                 before.whom, before.path, before.line
             );
             report.fault(neighbor.line, &neighbor.path, message);
+            odd.insert(place);
         }
     }
 }
 
 /// A listener with a key for a prefix answers nobody within it who does not sign.
-fn refuse_unsigned(neighbors: &[NeighborSpec], report: &mut Report) {
+fn refuse_unsigned(neighbors: &[NeighborSpec], odd: &mut BTreeSet<usize>, report: &mut Report) {
     let signed: Vec<(IpPrefix, &NeighborSpec)> = neighbors
         .iter()
         .filter(|neighbor| neighbor.auth != Auth::None)
@@ -204,7 +244,10 @@ fn refuse_unsigned(neighbors: &[NeighborSpec], report: &mut Report) {
             Whom::Address(_) | Whom::DefaultGateways(_) => None,
         })
         .collect();
-    for neighbor in neighbors.iter().filter(|n| n.auth == Auth::None) {
+    for (place, neighbor) in neighbors.iter().enumerate() {
+        if neighbor.auth != Auth::None {
+            continue;
+        }
         let own = match neighbor.whom {
             Whom::Address(address) => host_prefix(address.ip()),
             Whom::Prefix(prefix) => prefix,
@@ -219,6 +262,7 @@ fn refuse_unsigned(neighbors: &[NeighborSpec], report: &mut Report) {
                 neighbor.whom, by.path, by.line
             );
             report.fault(neighbor.line, &neighbor.path, message);
+            odd.insert(place);
         }
     }
 }

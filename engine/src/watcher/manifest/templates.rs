@@ -18,7 +18,7 @@ pub(super) struct Templates<'n> {
 
 impl<'n> Templates<'n> {
     /// Reads them all; those with a fault too, so that nobody who names one is told that it is not
-    /// there.
+    /// there: its faults are those of who names it.
     pub(super) fn read(
         field: &Field<'n>,
         instance_asn: Option<u32>,
@@ -27,7 +27,9 @@ impl<'n> Templates<'n> {
         let mut by_name = BTreeMap::new();
         let fields = field.fields(report);
         for (name, template) in fields.iter().flat_map(|fields| fields.all()) {
-            if neighbor::check_template(&template, instance_asn, report).is_some() {
+            let read =
+                |report: &mut Report| neighbor::check_template(&template, instance_asn, report);
+            if report.confine(read).0.is_some() {
                 by_name.insert(name, template);
             }
         }

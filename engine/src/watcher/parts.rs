@@ -1,0 +1,207 @@
+//! Parts of the settings that are not valid, beside the rest that is: each keeps its last good form.
+//!
+//! Only neighbors and overlays of nodes are such parts. What is wrong elsewhere in the settings concerns
+//! all of them.
+
+use super::manifest::agree;
+use super::resource::{BgpPeering, Whom};
+
+impl BgpPeering {
+    /// Whether some of its parts are not valid.
+    pub(super) fn is_partial(&self) -> bool {
+        let faulty = &self.faulty;
+        faulty.nameless || !faulty.neighbors.is_empty() || !faulty.nodes.is_empty()
+    }
+
+    /// Takes what is not valid as it is in `before`, which is in force. False: it can't be beside the rest.
+    pub(super) fn keep(&mut self, before: &BgpPeering) -> bool {
+        let is_here = |whom: Whom| self.neighbors.iter().any(|here| here.whom == whom);
+        let kept = before.neighbors.iter().filter(|spec| {
+            let faulty = &self.faulty;
+            // One that can't be told any more may be any of those that are not here.
+            (faulty.nameless || faulty.neighbors.contains(&spec.whom)) && !is_here(spec.whom)
+        });
+        let kept: Vec<_> = kept.cloned().collect();
+        self.neighbors.extend(kept);
+        for name in std::mem::take(&mut self.faulty.nodes) {
+            // Where it had none, that stays too.
+            if let Some(overlay) = before.nodes.get(&name) {
+                self.nodes.insert(name, overlay.clone());
+            }
+        }
+        agree(&self.neighbors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::watcher::{Forms, Store};
+
+    /// The settings with these neighbors, and more.
+    fn settings(neighbors: &[&str], more: &str) -> String {
+        let mut text =
+            "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\nmetadata: {name: cilium-config}\n\
+                        spec:\n  bgpPeering:\n    localASN: 65001\n"
+                .to_owned();
+        text += more;
+        text += "    neighbors:\n";
+        for neighbor in neighbors {
+            text += &format!("    - {{{neighbor}}}\n");
+        }
+        text
+    }
+
+    /// Each neighbor that is in force, with its port.
+    fn neighbors(store: &mut Store) -> Vec<String> {
+        let in_force = store.settle();
+        let config = in_force.config.as_ref().and_then(|config| config.peering());
+        let neighbors = config.map_or(&[][..], |peering| &peering.neighbors);
+        let mut shown: Vec<String> = neighbors
+            .iter()
+            .map(|neighbor| format!("{} {}", neighbor.whom, neighbor.port))
+            .collect();
+        shown.sort();
+        shown
+    }
+
+    fn faults(store: &mut Store) -> Vec<String> {
+        let faults = store.settle().faults;
+        faults.iter().map(ToString::to_string).collect()
+    }
+
+    const FIRST: &str = "peerAddress: 10.0.0.6, peerASN: 65002";
+    const SECOND: &str = "peerAddress: 10.0.0.7, peerASN: 65002";
+    const WRONG: &str = "peerAddress: 10.0.0.7, peerASN: 65002, peerPort: 1700, role: nonsense";
+
+    #[test]
+    fn a_neighbor_that_is_not_valid_keeps_its_last_form_and_the_others_change() {
+        let mut store = Store::new("m");
+        store.put("c.yaml", settings(&[FIRST, SECOND], "").as_bytes());
+        let first = format!("{FIRST}, peerPort: 1179");
+        let third = "peerAddress: 10.0.0.8, peerASN: 65002";
+        let text = settings(&[&first, WRONG, third], "");
+        store.put("c.yaml", text.as_bytes());
+        let changed = ["10.0.0.6 1179", "10.0.0.7 179", "10.0.0.8 179"];
+        assert_eq!(neighbors(&mut store), changed);
+        assert!(faults(&mut store)[0].contains("m/c.yaml:9: spec.bgpPeering.neighbors[1].role"));
+        // As often as it is written.
+        store.put("c.yaml", text.as_bytes());
+        assert_eq!(neighbors(&mut store), changed);
+        // One that nobody ever wrote right is not there, and its absence is no fault of the others.
+        let mut fresh = Store::new("m");
+        fresh.put("c.yaml", text.as_bytes());
+        assert_eq!(neighbors(&mut fresh), ["10.0.0.6 1179", "10.0.0.8 179"]);
+        // It is gone once nothing names it.
+        store.put("c.yaml", settings(&[&first], "").as_bytes());
+        assert_eq!(neighbors(&mut store), ["10.0.0.6 1179"]);
+        assert_eq!(faults(&mut store), [""; 0]);
+    }
+
+    #[test]
+    fn what_counts_in_part_survives_the_process() {
+        let mut store = Store::new("m");
+        store.restore(Forms::default());
+        store.put("c.yaml", settings(&[FIRST, SECOND], "").as_bytes());
+        let first = format!("{FIRST}, peerPort: 1179");
+        store.put("c.yaml", settings(&[&first, WRONG], "").as_bytes());
+        let mut again = Store::new("m");
+        again.restore(store.forms());
+        assert_eq!(neighbors(&mut again), ["10.0.0.6 1179", "10.0.0.7 179"]);
+    }
+
+    #[test]
+    fn one_that_can_not_be_told_may_be_any_that_is_not_here() {
+        let mut store = Store::new("m");
+        store.put("c.yaml", settings(&[FIRST, SECOND], "").as_bytes());
+        let nobody = "peerAddress: 10.0.0.300, peerASN: 65002";
+        let first = format!("{FIRST}, peerPort: 1179");
+        store.put("c.yaml", settings(&[&first, nobody], "").as_bytes());
+        assert_eq!(neighbors(&mut store), ["10.0.0.6 1179", "10.0.0.7 179"]);
+        // So of a list, of which a part can be read.
+        let some = "peerAddresses: [10.0.0.6, 10.0.0.300], peerASN: 65002";
+        store.put("c.yaml", settings(&[some], "").as_bytes());
+        assert_eq!(neighbors(&mut store), ["10.0.0.6 1179", "10.0.0.7 179"]);
+    }
+
+    #[test]
+    fn a_template_is_as_good_as_who_names_it() {
+        let mut store = Store::new("m");
+        let of =
+            |port: &str| format!("    templates: {{tor: {{peerASN: 65002, peerPort: {port}}}}}\n");
+        let tor = "peerAddress: 10.0.0.7, template: tor";
+        store.put("c.yaml", settings(&[FIRST, tor], &of("1179")).as_bytes());
+        let first = format!("{FIRST}, peerPort: 1180");
+        store.put("c.yaml", settings(&[&first, tor], &of("70000")).as_bytes());
+        assert_eq!(neighbors(&mut store), ["10.0.0.6 1180", "10.0.0.7 1179"]);
+        // One that is not there.
+        store.put("c.yaml", settings(&[FIRST, tor], "").as_bytes());
+        assert_eq!(neighbors(&mut store), ["10.0.0.6 179", "10.0.0.7 1179"]);
+    }
+
+    #[test]
+    fn a_last_form_that_can_not_be_beside_the_others_keeps_them_all() {
+        let mut store = Store::new("m");
+        store.put("c.yaml", settings(&[SECOND], "").as_bytes());
+        let around = "peerPrefix: 10.0.0.0/24, peerASN: 65002, authSecretRef: key";
+        let wrong = format!("{WRONG}, authSecretRef: key");
+        store.put("c.yaml", settings(&[around, &wrong], "").as_bytes());
+        assert_eq!(neighbors(&mut store), ["10.0.0.7 179"]);
+        let said = faults(&mut store).join("\n");
+        assert!(said.contains("can't be beside the others"), "{said}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_settings_themselves_keeps_all_of_them() {
+        let mut store = Store::new("m");
+        store.put("c.yaml", settings(&[FIRST], "").as_bytes());
+        store.put(
+            "c.yaml",
+            settings(&[SECOND], "    listenPort: 0\n").as_bytes(),
+        );
+        assert_eq!(neighbors(&mut store), ["10.0.0.6 179"]);
+    }
+
+    #[test]
+    fn an_overlay_that_is_not_valid_keeps_its_last_form_and_concerns_no_other_node() {
+        let overlay = |store: &mut Store, node: &str| {
+            let in_force = store.settle();
+            let config = in_force.config.as_ref().and_then(|config| config.peering());
+            let peering = config.expect("there are settings");
+            let id = peering
+                .nodes
+                .get(node)
+                .and_then(|overlay| overlay.router_id);
+            (
+                id.map(|id| id.to_string()),
+                peering.faulty.nodes.contains(node),
+            )
+        };
+        let nodes = |a: &str, b: &str| {
+            format!("    nodes: [{{name: a, routerID: {a}}}, {{name: b, routerID: {b}}}]\n")
+        };
+        let mut store = Store::new("m");
+        store.put(
+            "c.yaml",
+            settings(&[FIRST], &nodes("10.0.0.1", "ten")).as_bytes(),
+        );
+        assert_eq!(overlay(&mut store, "a"), (Some("10.0.0.1".into()), false));
+        // What it should be is not known.
+        assert_eq!(overlay(&mut store, "b"), (None, true));
+        let good = settings(&[FIRST], &nodes("10.0.0.1", "10.0.0.2"));
+        store.put("c.yaml", good.as_bytes());
+        store.put(
+            "c.yaml",
+            settings(&[FIRST], &nodes("10.0.0.3", "ten")).as_bytes(),
+        );
+        assert_eq!(overlay(&mut store, "a"), (Some("10.0.0.3".into()), false));
+        assert_eq!(overlay(&mut store, "b"), (Some("10.0.0.2".into()), false));
+        // Where it had none, it goes on without.
+        let mut store = Store::new("m");
+        store.put("c.yaml", settings(&[FIRST], "").as_bytes());
+        store.put(
+            "c.yaml",
+            settings(&[FIRST], &nodes("10.0.0.3", "ten")).as_bytes(),
+        );
+        assert_eq!(overlay(&mut store, "b"), (None, false));
+    }
+}
