@@ -391,7 +391,7 @@ impl Shard {
         }
         more |= self.release_deferral();
         self.look_for_own_families();
-        self.note_swept();
+        more |= self.note_swept();
         self.show_gone();
         self.show_told();
         self.report_backlogs(now);

@@ -199,8 +199,8 @@ impl Shard {
         }
     }
 
-    /// Notes what was swept in this turn with the peers whose it was.
-    pub(super) fn note_swept(&mut self) {
+    /// Notes what was swept in this turn with the peers whose it was. True: there is more to be done.
+    pub(super) fn note_swept(&mut self) -> bool {
         let mut emptied = Vec::new();
         for instance in self.instances.values_mut() {
             for swept in instance.swept.drain(..) {
@@ -221,9 +221,11 @@ impl Shard {
                 }
             }
         }
+        let more = !emptied.is_empty();
         for id in emptied {
             self.give_up(id);
         }
+        more
     }
 }
 

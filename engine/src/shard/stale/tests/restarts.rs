@@ -362,6 +362,10 @@ fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
     bed.lose();
     assert_eq!(bed.paths(1), []);
     assert!(!bed.shard.has_stale_routes());
+    assert!(
+        bed.shard.is_quiet(),
+        "its source goes too, without waiting for anything else"
+    );
 }
 
 #[test]
