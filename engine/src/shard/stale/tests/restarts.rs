@@ -332,9 +332,8 @@ fn a_second_restart_before_the_first_is_over_keeps_only_what_was_said_in_between
     bed.fresh(0..1);
 }
 
-// RFC-SHOWN 4724 §4.2
-#[test]
-fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
+/// Two paths and one of a router that is away now, and what it offers.
+fn several_told_and_lost() -> (Bed, Vec<Capability>) {
     let (neighbor, mut capabilities) = several();
     let neighbor = Neighbor {
         graceful_restart: helper().graceful_restart,
@@ -346,6 +345,13 @@ fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
     bed.announce_paths([(1, Some(1)), (1, Some(2)), (2, Some(1))], 65002);
     bed.end_of_rib();
     bed.lose();
+    (bed, capabilities)
+}
+
+// RFC-SHOWN 4724 §4.2
+#[test]
+fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
+    let (mut bed, capabilities) = several_told_and_lost();
     bed.establish(capabilities.clone());
     bed.announce_paths([(1, Some(2)), (1, Some(3))], 65002);
     assert_eq!(bed.paths(1), [(1, true), (2, false), (3, false)]);
@@ -370,17 +376,7 @@ fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
 
 #[test]
 fn several_paths_go_once_their_router_is_back_with_one_each() {
-    let (neighbor, mut capabilities) = several();
-    let neighbor = Neighbor {
-        graceful_restart: helper().graceful_restart,
-        ..neighbor
-    };
-    let mut bed = Bed::new(neighbor);
-    capabilities.extend(graceful(&RESTARTED));
-    bed.establish(capabilities.clone());
-    bed.announce_paths([(1, Some(1)), (1, Some(2)), (2, Some(1))], 65002);
-    bed.end_of_rib();
-    bed.lose();
+    let (mut bed, capabilities) = several_told_and_lost();
     let mut alone = enhanced();
     alone.extend(graceful(&RESTARTED));
     bed.establish(alone);
