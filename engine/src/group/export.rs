@@ -121,11 +121,14 @@ fn next_hop(
         {
             Err(Refusal::Ipv6NextHop)
         }
-        // RFC-DONE 2545 §3: The link-local half of a next hop stays on the link it came from.
-        // RFC 2545 §3: the link-local half only means something on the link it came from.
-        Some(NextHop::V6WithLinkLocal(global, _)) => Ok(NextHop::V6(global)),
-        // Alone it means nothing anywhere else.
-        Some(NextHop::V6(address)) if address.is_unicast_link_local() => Err(Refusal::NoNextHop),
+        // RFC-DONE 2545 §3: A link-local next hop, a half or all of one, stays on the link it came from.
+        Some(NextHop::V6(address) | NextHop::V6WithLinkLocal(address, _)) => {
+            // Also where it stands in the global half.
+            match address.is_unicast_link_local() {
+                true => Err(Refusal::NoNextHop),
+                false => Ok(NextHop::V6(address)),
+            }
+        }
         Some(next_hop) => Ok(next_hop),
         None => Err(Refusal::NoNextHop),
     }

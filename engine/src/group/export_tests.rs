@@ -1,6 +1,6 @@
 //! What export makes of a path, by what the peer and the source are to us.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use codec::{AttributeSet, AttributeWriter, Family, NextHop, Origin, PeerKind};
 use rib::{SourceInfo, SourceKind, Summary};
@@ -11,6 +11,7 @@ use super::reflect::PathSource;
 use super::refusal::Refusal;
 use super::view::ExportView;
 use crate::config::{Client, NextHopSelf, SendCommunities};
+use crate::policy::NextHopChoice;
 
 const SELF: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
 const CLUSTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -298,6 +299,63 @@ fn what_external_peers_say_goes_on_within_the_as_as_it_came_and_out_of_it_as_our
     // An own route has us as next hop within the AS too.
     let (as_path, next_hop, _) = read(&non_client(), SourceKind::Local);
     assert_eq!((as_path, next_hop), (as_came, own));
+}
+
+// RFC-SHOWN 2545 §3
+#[test]
+fn a_link_local_next_hop_stays_on_its_link_wherever_in_the_next_hop_it_stands() {
+    let own = NextHop::V6("2001:db8::5".parse().unwrap());
+    let unchanged = |view: ExportView| ExportView {
+        families: codec::FamilySet::ALL,
+        extended_next_hop: true,
+        own_next_hop: [Some(NextHop::V4(SELF)), Some(own)],
+        ..view
+    };
+    let never = ExportView {
+        next_hop_self: NextHopSelf::Never,
+        ..view(PeerKind::External, None)
+    };
+    let views = [non_client(), client(), served(), never].map(unchanged);
+    let (global, link_local) = ("2001:db8::2", "fe80::2");
+    // What came, and what goes on.
+    let cases = [
+        (vec![global], Some(global)),
+        (vec![global, link_local], Some(global)),
+        (vec![link_local], None),
+        (vec![link_local, link_local], None),
+        (vec!["::", link_local], None),
+    ];
+    for (came, goes_on) in cases {
+        let octets: Vec<u8> = came
+            .iter()
+            .flat_map(|address| address.parse::<Ipv6Addr>().unwrap().octets())
+            .collect();
+        let next_hop = NextHop::parse(&octets).unwrap();
+        let mut canonical = Vec::new();
+        let mut writer = AttributeWriter::new(&mut canonical);
+        writer.origin(Origin::Igp);
+        writer.as_path(&AttributeSet::new(&[]).as_path(), &[65002], true);
+        writer.mp_next_hop(Family::Ipv6Unicast, &next_hop);
+        for (kind, view) in views.iter().flat_map(|view| {
+            let kinds = [SourceKind::External, SourceKind::Client];
+            kinds.map(|kind| (kind, view))
+        }) {
+            let from = said_by(kind, [1, 1, 1, 1]);
+            let source = PathSource {
+                next_hop: NextHopChoice::Unchanged,
+                ..PathSource::of(view, &from, &Summary::of(&canonical))
+            };
+            for family in Family::ALL {
+                let mut form = Vec::new();
+                let answer = export(view, family, source, &canonical, &mut form);
+                let wanted = goes_on.map(|address| NextHop::V6(address.parse().unwrap()));
+                match wanted {
+                    Some(_) => assert_eq!((answer, split(&form).0), (Ok(()), wanted)),
+                    None => assert_eq!(answer, Err(Refusal::NoNextHop), "{came:?} {family}"),
+                }
+            }
+        }
+    }
 }
 
 // RFC-SHOWN 1997
