@@ -257,6 +257,15 @@ impl NextHop {
         }
     }
 
+    /// The address, or both of two.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let link_local = match self {
+            NextHop::V6WithLinkLocal(_, link_local) => Some(IpAddr::V6(*link_local)),
+            NextHop::V4(_) | NextHop::V6(_) => None,
+        };
+        [self.address()].into_iter().chain(link_local)
+    }
+
     /// Appends the next hop without its length.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {

@@ -148,13 +148,21 @@ fn towards(from: SocketAddr, to: SocketAddr, local_asn: u32, peer_asn: u32) -> N
     towards.peer_asn = crate::config::PeerAsn::Number(peer_asn);
     towards.families = FamilySet::ALL;
     towards.import = Import::All;
-    // A next hop on the loopback network is refused, rightly.
-    towards.next_hop_ipv4 = Some(Ipv4Addr::new(192, 0, 2, 1));
+    towards.next_hop_ipv4 = Some(own_next_hop(from));
     towards.timers.connect_retry = Duration::from_secs(1);
     if let IpAddr::V4(address) = from.ip() {
         towards.router_id = address;
     }
     towards
+}
+
+/// What an engine tells as its next hop: one that is no other engine's.
+fn own_next_hop(of: SocketAddr) -> Ipv4Addr {
+    let last = match of.ip() {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(address) => address.octets()[15],
+    };
+    Ipv4Addr::new(192, 0, 2, last)
 }
 
 fn insert(node: &mut Node, neighbor: Neighbor) {

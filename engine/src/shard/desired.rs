@@ -287,6 +287,8 @@ impl Shard {
             && old.allow_own_asn == neighbor.allow_own_asn
             && old.cluster_id == neighbor.cluster_id
             && old.builtin_filters == neighbor.builtin_filters
+            && old.next_hop_ipv4 == neighbor.next_hop_ipv4
+            && old.next_hop_ipv6 == neighbor.next_hop_ipv6
             && old.template == neighbor.template;
         if reset {
             self.change_source(id);
@@ -386,7 +388,7 @@ impl Shard {
         self.ask_anew(id);
     }
 
-    /// Gives a peer the import policy that its settings name.
+    /// Gives a peer the import policy that its settings name, and what is ourselves to it.
     fn change_import_policy(&mut self, id: PeerId) {
         let peer = self.peers.get(id);
         let Some(own) = peer.and_then(|peer| self.own_next_hops(peer)) else {
@@ -400,6 +402,7 @@ impl Shard {
         else {
             return;
         };
+        learned.own_addresses = import::own_addresses(learned, own);
         let applied = import::applied(neighbor, learned, own);
         let new = applied.map(|applied| instance.imports.take(applied));
         if let Some(old) = std::mem::replace(&mut learned.import, new) {

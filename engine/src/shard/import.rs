@@ -6,10 +6,11 @@
 //! changed has a set that was made of those, which finds them again.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use codec::{AttributeSet, Family, IpPrefix, PeerKind, code, flags};
+use codec::{AttributeSet, Family, IpPrefix, NextHop, PeerKind, code, flags};
 use rib::{AttributeId, PathFlags, PrefixId};
 use smallvec::SmallVec;
 
@@ -49,7 +50,7 @@ impl Rejection {
                     "AS loop: our own AS number {asn} stands in the AS_PATH"
                 ));
             }
-            Rejection::OwnNextHop => "the next hop is our own address",
+            Rejection::OwnNextHop => "the next hop is our own address, or one that we tell as ours",
             Rejection::LoopbackNextHop => {
                 "the next hop is a loopback address of the peer's machine"
             }
@@ -361,7 +362,7 @@ pub(super) fn mark_for_customers(
 pub(super) fn applied(
     neighbor: &Neighbor,
     established: &Established,
-    own: [Option<codec::NextHop>; Family::ALL.len()],
+    own: [Option<NextHop>; Family::ALL.len()],
 ) -> Option<Applied> {
     let Import::Policy(policy) = &neighbor.import else {
         return None;
@@ -373,6 +374,27 @@ pub(super) fn applied(
         template: neighbor.template.as_deref(),
     };
     Some(Applied::on_import(policy, &seen, own))
+}
+
+/// The addresses that are ourselves to a peer: our end of the session, and what we are as next hop on
+/// it; as IPv4 where they only map that (RFC 4291 §2.5.5.2).
+pub(super) type OwnAddresses = SmallVec<[IpAddr; 4]>;
+
+/// See [`OwnAddresses`].
+pub(super) fn own_addresses(
+    established: &Established,
+    own: [Option<NextHop>; Family::ALL.len()],
+) -> OwnAddresses {
+    let local = established.negotiated.local_address.ip();
+    let told = own.iter().flatten().flat_map(NextHop::addresses);
+    let mut addresses = OwnAddresses::new();
+    for address in [local].into_iter().chain(told) {
+        let address = address.to_canonical();
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
 /// Why attributes must not be used, if so, before policy is asked.
@@ -390,17 +412,21 @@ pub(super) fn judge(
     if let Some(asn) = own.nth(usize::from(neighbor.allow_own_asn)) {
         return Some(Rejection::AsLoop(asn));
     }
-    // RFC 4271 §6.3: semantically wrong, ignored and not answered.
+    // RFC-DONE 4271 §6.3: A next hop that is ourselves, by our address or as we tell it, is not used.
+    // Semantically wrong: ignored and not answered.
     // RFC-LEFT 7454 §10: A next hop that is not the peer itself is refused by policy only.
     // RFC-LEFT 7948 §4.8: A client's next hop is not held against the client's own addresses.
     let local = established.negotiated.local_address.ip();
-    match attributes.next_hop().map(|next_hop| next_hop.address()) {
-        Some(address) if address == local => return Some(Rejection::OwnNextHop),
+    if let Some(next_hop) = attributes.next_hop() {
+        let is_ours = |address: IpAddr| established.own_addresses.contains(&address.to_canonical());
+        if next_hop.addresses().any(is_ours) {
+            return Some(Rejection::OwnNextHop);
+        }
         // Between two speakers on one machine it is as good as any.
-        Some(address) if address.is_loopback() && !local.is_loopback() => {
+        let is_loopback = next_hop.address().to_canonical().is_loopback();
+        if is_loopback && !local.is_loopback() {
             return Some(Rejection::LoopbackNextHop);
         }
-        _ => {}
     }
     // RFC-DONE 4456 §8: Own ORIGINATOR_ID or cluster: not used.
     // RFC 4456 §8.

@@ -9,6 +9,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::command::{ConnectionId, SocketOptions};
 use super::graceful_shutdown::Draining;
+use super::import::OwnAddresses;
 use super::limits::{Held, Level};
 use super::malformed::Malformed;
 use super::memory::Volume;
@@ -67,6 +68,8 @@ pub(super) struct Established {
     pub(super) reconsider: [IdSet; Family::ALL.len()],
     /// The place of its import policy in the instance; none: `import` is `all` or `none`.
     pub(super) import: Option<usize>,
+    /// A next hop that is one of these is a loop.
+    pub(super) own_addresses: OwnAddresses,
     /// Under `import: none`: what was announced, counted and not kept. While `unsaid` says so, what of
     /// that has yet to be said again.
     pub(super) counted: [Counted; Family::ALL.len()],

@@ -127,6 +127,7 @@ impl Shard {
             rejected: Default::default(),
             reconsider: Default::default(),
             import: None,
+            own_addresses: Default::default(),
             counted: Default::default(),
             unsaid: Unsaid::default(),
             ended: FamilySet::NONE,
@@ -155,6 +156,7 @@ impl Shard {
         let place = instance.group_of(view);
         if let Some(established) = &mut peer.established {
             established.group = place;
+            established.own_addresses = import::own_addresses(established, own);
             let applied = import::applied(&peer.neighbor, established, own);
             established.import = applied.map(|applied| instance.imports.take(applied));
         }

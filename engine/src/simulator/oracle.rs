@@ -312,7 +312,8 @@ fn candidates(
     for (index, peering, path_id, route) in said {
         let filters = peering.neighbor.builtin_filters;
         let echo = filters.own_prefixes && instance.origins.contains_key(&prefix);
-        if peering.families.contains(prefix.family()) && !echo && is_accepted(peering, &route) {
+        let accepted = || is_accepted(peering, &route, node);
+        if peering.families.contains(prefix.family()) && !echo && accepted() {
             let external = is_external(peering);
             let mut route = route;
             mark_ingress(peering, &mut route);
@@ -344,7 +345,7 @@ fn candidates(
     candidates
 }
 
-fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
+fn is_accepted(peering: &Peering<'_>, route: &Route, node: NodeAddresses) -> bool {
     let neighbor = &peering.neighbor;
     // RFC 4271 §9.1.2: whichever of our AS numbers it was.
     let own = route
@@ -359,7 +360,18 @@ fn is_accepted(peering: &Peering<'_>, route: &Route) -> bool {
         && !looped
         && !is_leak(peering, route)
         && own.count() <= usize::from(neighbor.allow_own_asn)
-        && route.next_hop != peering.local
+        && !is_ourselves(peering, route.next_hop, node)
+}
+
+/// RFC 4271 §6.3: our end of the session, or what we tell the router as our own next hop.
+fn is_ourselves(peering: &Peering<'_>, next_hop: IpAddr, node: NodeAddresses) -> bool {
+    let told = peering.families.iter();
+    let mut ours: Vec<IpAddr> = told
+        .map(|family| own_next_hop(peering, family, node))
+        .collect();
+    ours.push(peering.local);
+    let plain = |address: IpAddr| address.to_canonical();
+    ours.into_iter().any(|own| plain(own) == plain(next_hop))
 }
 
 /// RFC 4271 §9.1.2.2, step by step; each step strikes out what is worse.

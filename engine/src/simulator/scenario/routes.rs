@@ -127,16 +127,19 @@ impl Scenario {
             // A loop: it went through us already, or so it is while the other AS is ours too.
             as_path.push(*self.random.pick(&[NODE_ASN, OTHER_ASN]));
         }
-        let third_party = self.random.percent(20);
+        let of_another = self.random.below(100);
+        let third_party = of_another < 20;
+        // Some neighbors' settings have .201 as our own next hop.
+        let last = if of_another < 5 { 201 } else { 99 };
         let next_hop = match (family, third_party) {
             (Family::Ipv4Unicast, false) if self.random.percent(20) => {
                 IpAddr::V6(spec.address_ipv6)
             }
             (Family::Ipv4Unicast, false) => IpAddr::V4(spec.address_ipv4),
-            (Family::Ipv4Unicast, true) => IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99)),
+            (Family::Ipv4Unicast, true) => IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)),
             (Family::Ipv6Unicast, false) => IpAddr::V6(spec.address_ipv6),
             (Family::Ipv6Unicast, true) => {
-                IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 99))
+                IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()))
             }
         };
         let (originator_id, cluster_list) = self.draw_reflection(internal);
