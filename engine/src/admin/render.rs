@@ -4,18 +4,17 @@
 //! on a terminal, so that output reads the same in a pipe.
 
 mod events;
+mod explain;
 mod rpki;
 
 use std::fmt::Write;
 
 use comfy_table::{ColumnConstraint, Table, Width, presets};
 
-use super::model::{
-    Claim, Explanation, Fault, Peer, PeerState, PeerVerdict, Policy, PolicyStep, Route, Segment,
-    SegmentKind, Source,
-};
+use super::model::{Fault, Peer, PeerState, Policy, Route, Segment, SegmentKind, Source};
 
 pub use events::event;
+pub use explain::explanation;
 pub use rpki::rpki;
 
 /// The sessions as a table, and under it the faults in force.
@@ -220,127 +219,6 @@ fn stale(route: &Route) -> Option<&'static str> {
 
 /// What a route carries that stays past its peer's restart time (RFC 9494).
 const LLGR_STALE: &str = "65535:6";
-
-/// One instance's explanation of a prefix.
-pub fn explanation(explanation: &Explanation) -> String {
-    let mut text = String::new();
-    let told = explanation.peers.iter().filter(|p| p.advertised).count();
-    let all = explanation.peers.len();
-    let _ = write!(text, "{}: ", explanation.prefix);
-    let _ = match (told, all) {
-        (_, 0) => write!(text, "announced to nobody: there are no peers"),
-        (0, 1) => write!(text, "not announced to the one peer"),
-        (1, 1) => write!(text, "announced to the one peer"),
-        (0, _) => write!(text, "not announced to any of {all} peers"),
-        _ => write!(text, "announced to {told} of {all} peers"),
-    };
-    if explanation.instance != DEFAULT_INSTANCE {
-        let _ = write!(text, " (instance {})", explanation.instance);
-    }
-    text.push('\n');
-    if explanation.claims.is_empty() && explanation.notes.is_empty() {
-        text.push_str("No resource asks for it.\n");
-    }
-    push_claims(&mut text, &explanation.claims);
-    for note in &explanation.notes {
-        let _ = writeln!(text, "Note: {note}");
-    }
-    if !explanation.near.is_empty() {
-        let _ = writeln!(text, "Own routes near it: {}", explanation.near.join(", "));
-    }
-    if let Some(vrps) = &explanation.vrps {
-        rpki::push_vrps(&mut text, vrps, &explanation.paths);
-    }
-    if !explanation.paths.is_empty() {
-        text.push_str("Paths\n");
-        for path in &explanation.paths {
-            let mark = if path.best { "best, " } else { "" };
-            let _ = writeln!(text, "  {mark}from {}, {}", from(path), attributes(path));
-        }
-    }
-    if !explanation.peers.is_empty() {
-        text.push_str("Peers\n");
-        for peer in &explanation.peers {
-            push_verdict(&mut text, peer);
-        }
-    }
-    text
-}
-
-fn push_claims(text: &mut String, claims: &[Claim]) {
-    if claims.is_empty() {
-        return;
-    }
-    text.push_str("Asked for by\n");
-    for claim in claims {
-        let _ = write!(text, "  {} {}", resource(&claim.source), claim.source.rule);
-        if let Some(location) = &claim.location {
-            let _ = write!(text, " ({location})");
-        }
-        let verdict = if claim.originates {
-            "own route"
-        } else {
-            "no own route"
-        };
-        let _ = writeln!(text, "\n    {verdict}: {}", claim.reason);
-    }
-}
-
-fn push_verdict(text: &mut String, peer: &PeerVerdict) {
-    let verdict = if peer.advertised { "told" } else { "not told" };
-    let _ = write!(
-        text,
-        "  {} ({}): {verdict}, {}",
-        peer.peer_address,
-        state(peer.state),
-        peer.reason
-    );
-    if let Some(route) = &peer.route {
-        let _ = write!(text, "; {}", attributes(route));
-    }
-    text.push('\n');
-    for (what, policy, steps) in [
-        ("its own path", &peer.import, &peer.import_steps),
-        (
-            "export of the best path",
-            &peer.best_export,
-            &peer.best_export_steps,
-        ),
-        ("export", &peer.export, &peer.export_steps),
-    ] {
-        if let Some(policy) = policy {
-            let _ = writeln!(text, "    {what}: {policy}");
-        }
-        push_steps(text, steps);
-    }
-}
-
-/// A route's way through a policy, unless the one statement that decided is all of it.
-fn push_steps(text: &mut String, steps: &[PolicyStep]) {
-    if let [only] = steps
-        && only.set.is_empty()
-        && only.passed_over.is_none()
-    {
-        return;
-    }
-    for step in steps {
-        text.push_str("      ");
-        let _ = match &step.statement {
-            Some(statement) => write!(text, "statement {statement}: "),
-            None => write!(text, "defaultAction: "),
-        };
-        if !step.set.is_empty() {
-            let _ = write!(text, "set {}; ", step.set.join(", "));
-        }
-        if let Some(passed_over) = &step.passed_over {
-            let _ = write!(text, "{passed_over}; ");
-        }
-        let _ = match step.action.as_str() {
-            "Next" => writeln!(text, "went on"),
-            action => writeln!(text, "{action}"),
-        };
-    }
-}
 
 /// The route policies: one heading and one table of statements each.
 pub fn policies(policies: &[Policy]) -> String {

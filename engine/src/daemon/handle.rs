@@ -300,6 +300,9 @@ impl EngineApi for EngineHandle {
             self.name_sources(&mut explanation.paths);
             for peer in &mut explanation.peers {
                 self.name_sources(peer.route.as_mut_slice());
+                for other in &mut peer.other_paths {
+                    self.name_sources(std::slice::from_mut(&mut other.route));
+                }
             }
         }
         Ok(explanations)

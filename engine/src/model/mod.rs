@@ -106,6 +106,12 @@ pub struct PeerVerdict {
     pub import: Option<String>,
     /// The statements of its import policy that this met, in order.
     pub import_steps: Vec<PolicyStep>,
+    /// What it says of the prefix, as received: what `import` is about.
+    pub received: Option<Route>,
+    /// What else it says of the prefix, with ADD-PATH (RFC 7911): by path identifier, at most 16.
+    pub other_received: Vec<ReceivedPath>,
+    /// How many paths it says of the prefix beyond those.
+    pub received_not_shown: u64,
     /// What its export policy says of the path that it would be told; none: its `export` names no
     /// policy, or there is no path.
     pub export: Option<String>,
@@ -118,6 +124,55 @@ pub struct PeerVerdict {
     pub best_export_steps: Vec<PolicyStep>,
     /// The route as told; none if it is not.
     pub route: Option<Route>,
+    /// The other paths of the prefix that it is told (`addPaths.send`), in order of preference.
+    pub other_paths: Vec<SentPath>,
+}
+
+impl PeerVerdict {
+    /// A peer that is told nothing, nor says anything.
+    pub fn not_told(peer_address: String, state: PeerState, reason: String) -> PeerVerdict {
+        PeerVerdict {
+            peer_address,
+            state,
+            advertised: false,
+            reason,
+            import: None,
+            import_steps: Vec::new(),
+            received: None,
+            other_received: Vec::new(),
+            received_not_shown: 0,
+            export: None,
+            export_steps: Vec::new(),
+            best_export: None,
+            best_export_steps: Vec::new(),
+            route: None,
+            other_paths: Vec::new(),
+        }
+    }
+}
+
+/// One of the paths that a peer says of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedPath {
+    /// The path as received.
+    pub route: Route,
+    /// What became of it.
+    pub import: String,
+    /// The statements of the peer's import policy that it met, in order.
+    pub import_steps: Vec<PolicyStep>,
+}
+
+/// One of the paths of a prefix that a peer is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SentPath {
+    /// The path as told.
+    pub route: Route,
+    /// What the peer's export policy says of it; none: its `export` names no policy.
+    pub export: Option<String>,
+    /// The statements of its export policy that it met, in order.
+    pub export_steps: Vec<PolicyStep>,
 }
 
 /// Something wrong in what the resources ask, in force until it is mended.

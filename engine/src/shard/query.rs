@@ -265,18 +265,9 @@ impl Shard {
             verdict(&table, (peer, drain.as_deref()), prefix_id, prefix)
         });
         let away = self.drained_and_away(now, id, instance).into_iter();
-        let verdicts = verdicts.chain(away.map(|row| PeerVerdict {
-            peer_address: row.peer_address,
-            state: row.state,
-            advertised: false,
-            reason: row.last_error.unwrap_or_default(),
-            import: None,
-            import_steps: Vec::new(),
-            export: None,
-            export_steps: Vec::new(),
-            best_export: None,
-            best_export_steps: Vec::new(),
-            route: None,
+        let verdicts = verdicts.chain(away.map(|row| {
+            let reason = row.last_error.unwrap_or_default();
+            PeerVerdict::not_told(row.peer_address, row.state, reason)
         }));
         PrefixView {
             instance: instance.name().to_owned(),

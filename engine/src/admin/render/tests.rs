@@ -1,7 +1,10 @@
 //! Tables and texts as people get them.
 
 use super::*;
-use crate::admin::model::{FamilyCounts, MalformedUpdates, parse_prefix};
+use crate::admin::model::{
+    Claim, Explanation, FamilyCounts, MalformedUpdates, PeerVerdict, PolicyStep, ReceivedPath,
+    SentPath, parse_prefix,
+};
 use codec::Family;
 
 pub(crate) fn peer() -> Peer {
@@ -135,12 +138,6 @@ fn an_explanation_reads_from_the_resource_to_the_peer() {
         vrps: None,
         paths: Vec::new(),
         peers: vec![PeerVerdict {
-            peer_address: "10.0.0.6".to_owned(),
-            state: PeerState::Established,
-            advertised: false,
-            reason: "no path".to_owned(),
-            import: None,
-            import_steps: Vec::new(),
             export: Some("accepted by RoutePolicy out, statement b".to_owned()),
             export_steps: [
                 ("a", vec!["med 5".to_owned()], "Next"),
@@ -155,8 +152,11 @@ fn an_explanation_reads_from_the_resource_to_the_peer() {
             })
             .into(),
             best_export: Some("rejected by RoutePolicy out, statement c".to_owned()),
-            best_export_steps: Vec::new(),
-            route: None,
+            ..PeerVerdict::not_told(
+                "10.0.0.6".to_owned(),
+                PeerState::Established,
+                "no path".to_owned(),
+            )
         }],
     });
     assert_eq!(
@@ -171,6 +171,73 @@ fn an_explanation_reads_from_the_resource_to_the_peer() {
          export: accepted by RoutePolicy out, statement b\n      \
          statement a: set med 5; nextHop ::1 passed over; went on\n      statement b: Accept\n"
     );
+}
+
+#[test]
+fn every_path_of_a_prefix_is_explained() {
+    let route = |id, next_hop: &str| {
+        let mut route = Route::new("default", parse_prefix("10.0.1.0/24").unwrap());
+        route.next_hop = Some(next_hop.to_owned());
+        route.path_id = Some(id);
+        route.origin = Some("IGP".to_owned());
+        route
+    };
+    let step = |set: &[&str], action: &str| PolicyStep {
+        policy: "p".to_owned(),
+        statement: Some("s".to_owned()),
+        set: set.iter().map(|&set| set.to_owned()).collect(),
+        passed_over: None,
+        action: action.to_owned(),
+    };
+    let mut verdict = PeerVerdict::not_told(
+        "10.0.0.6".to_owned(),
+        PeerState::Established,
+        "announced (2 paths, of which this is the first)".to_owned(),
+    );
+    verdict.advertised = true;
+    verdict.route = Some(route(1, "192.0.2.1"));
+    verdict.export = Some("accepted by RoutePolicy p, statement a".to_owned());
+    verdict.other_paths = vec![SentPath {
+        route: route(2, "192.0.2.2"),
+        export: Some("accepted by RoutePolicy p, statement s".to_owned()),
+        export_steps: vec![step(&["med 9"], "Accept")],
+    }];
+    verdict.import = Some("accepted, its import is all".to_owned());
+    verdict.received = Some(route(7, "192.0.2.7"));
+    let explained = |verdict: &PeerVerdict| {
+        let text = explanation(&Explanation {
+            instance: "default".to_owned(),
+            prefix: "10.0.1.0/24".to_owned(),
+            announced: true,
+            claims: Vec::new(),
+            near: Vec::new(),
+            notes: Vec::new(),
+            vrps: None,
+            paths: Vec::new(),
+            peers: vec![verdict.clone()],
+        });
+        let (_, peers) = text.split_once("Peers\n").unwrap();
+        peers.to_owned()
+    };
+    let told = "  10.0.0.6 (established): told, announced (2 paths, of which this is the first); \
+                next hop 192.0.2.1, AS path IGP\n";
+    let exported = "    export: accepted by RoutePolicy p, statement a\n    \
+                    also told path 2: from self, next hop 192.0.2.2, AS path IGP\n    \
+                    export: accepted by RoutePolicy p, statement s\n      \
+                    statement s: set med 9; Accept\n";
+    let received = "    its own path: accepted, its import is all\n";
+    assert_eq!(explained(&verdict), format!("{told}{received}{exported}"));
+
+    verdict.other_received = vec![ReceivedPath {
+        route: route(8, "192.0.2.8"),
+        import: "rejected by RoutePolicy p, statement s".to_owned(),
+        import_steps: vec![step(&[], "Reject")],
+    }];
+    verdict.received_not_shown = 3;
+    let received = "    its own path 7 (next hop 192.0.2.7, AS path IGP): accepted, its import is \
+                    all\n    its own path 8 (next hop 192.0.2.8, AS path IGP): rejected by \
+                    RoutePolicy p, statement s\n    3 more of its own paths are not shown\n";
+    assert_eq!(explained(&verdict), format!("{told}{received}{exported}"));
 }
 
 #[test]

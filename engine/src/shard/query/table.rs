@@ -70,7 +70,13 @@ impl Table<'_> {
         group.map(told).unwrap_or_default()
     }
 
-    fn path(&self, kind: RoutesKind, prefix: IpPrefix, path: &Path, best: bool) -> Route {
+    pub(super) fn path(
+        &self,
+        kind: RoutesKind,
+        prefix: IpPrefix,
+        path: &Path,
+        best: bool,
+    ) -> Route {
         let source = self.rib.source(path.source, self.guard);
         let shown = match kind {
             // The peer's shard is asked, which owns them.

@@ -8,11 +8,14 @@ use rib::{Path, PrefixId};
 
 use super::state;
 use super::table::{Table, fits};
-use crate::group::{Group, walk_policy};
-use crate::model::{PeerVerdict, PolicyStep};
+use crate::group::{Group, ToldPath, walk_policy};
+use crate::model::{PeerVerdict, PolicyStep, ReceivedPath, RoutesKind, SentPath};
 use crate::policy::Walk;
 use crate::shard::peer::{Established, Peer};
 use crate::shard::{TOO_LONG_WORDS, import};
+
+/// Paths that are shown of those that a peer says of one prefix: the first, and 16 others.
+const RECEIVED_MAX: usize = 17;
 
 /// What became of a route, and the statements of a policy that it met on its way.
 type Judged = (String, Vec<PolicyStep>);
@@ -22,14 +25,37 @@ fn judged(walk: &Walk) -> Judged {
 }
 
 impl Table<'_> {
-    /// What became of what the peer says of a prefix.
-    fn import(&self, id: Option<PrefixId>, prefix: IpPrefix) -> Option<Judged> {
-        let (peer, established) = self.established?;
-        let paths = self.rib.paths(prefix.family(), id?, self.guard);
+    /// What the peer says of a prefix and what became of it, by path identifier; and how many more paths
+    /// there are.
+    fn received(&self, id: Option<PrefixId>, prefix: IpPrefix) -> (Vec<ReceivedPath>, usize) {
+        let (Some((_, established)), Some(id)) = (self.established, id) else {
+            return Default::default();
+        };
+        let family = prefix.family();
+        let paths = self.rib.paths(family, id, self.guard);
         let own = paths
             .iter()
-            .find(|path| path.source == established.source)?;
-        let received = self.instance.writer.received(own.attributes);
+            .filter(|path| path.source == established.source);
+        let mut own: Vec<&Path> = own.collect();
+        own.sort_unstable_by_key(|path| path.path_id);
+        let not_shown = own.len().saturating_sub(RECEIVED_MAX);
+        let best = self.rib.best(family, id, self.guard);
+        let shown = own.into_iter().take(RECEIVED_MAX).filter_map(|path| {
+            let (import, import_steps) = self.import(prefix, path)?;
+            let is_best = best == Some(*path);
+            Some(ReceivedPath {
+                route: self.path(RoutesKind::Received, prefix, path, is_best),
+                import,
+                import_steps,
+            })
+        });
+        (shown.collect(), not_shown)
+    }
+
+    /// What became of a path that the peer says.
+    fn import(&self, prefix: IpPrefix, path: &Path) -> Option<Judged> {
+        let (peer, established) = self.established?;
+        let received = self.instance.writer.received(path.attributes);
         let received = self.rib.attributes(received, self.guard).bytes;
         let of = (&*peer.neighbor, established);
         let rejection = import::explain(self.instance, of, prefix, received);
@@ -91,14 +117,38 @@ impl Table<'_> {
         let (id, family) = (id?, prefix.family());
         let group = self.instance.group(established.group)?;
         let told = group.told(established.source, family, id, (self.rib, self.guard));
-        let told = told.first().and_then(|told| self.path_of(told, family, id));
+        let first = told.iter().find(|told| fits(told, established));
+        let first = first.or(told.first());
+        let told = first.and_then(|told| self.path_of(told, family, id));
         let refused = || {
             let paths = self.rib.paths(family, id, self.guard);
             let mut ranked = self.rib.ranked(paths, self.guard);
             ranked.find(|path| path.source != established.source)
         };
         let path = told.or_else(refused)?;
-        walk_policy(group.view(), self.tables(), prefix, &path).map(|walk| judged(&walk))
+        self.walk_export(group, prefix, &path)
+    }
+
+    fn walk_export(&self, group: &Group, prefix: IpPrefix, path: &Path) -> Option<Judged> {
+        walk_policy(group.view(), self.tables(), prefix, path).map(|walk| judged(&walk))
+    }
+
+    /// A path that a peer is told, and how it came through export policy.
+    fn sent(
+        &self,
+        (peer, established): (&Peer, &Established),
+        group: &Group,
+        (id, prefix): (PrefixId, IpPrefix),
+        told: &ToldPath,
+    ) -> SentPath {
+        let path = self.path_of(told, prefix.family(), id);
+        let walk = path.and_then(|path| self.walk_export(group, prefix, &path));
+        let (export, export_steps) = walk.unzip();
+        SentPath {
+            route: self.told(peer, established, (id, prefix), told),
+            export,
+            export_steps: export_steps.unwrap_or_default(),
+        }
     }
 }
 
@@ -110,21 +160,24 @@ pub(super) fn verdict(
     prefix: IpPrefix,
 ) -> PeerVerdict {
     let told = |advertised, reason: &str, route| {
-        let (import, import_steps) = table.import(id, prefix).unzip();
-        let (export, export_steps) = table.export_policy(id, prefix).unzip();
-        PeerVerdict {
-            peer_address: peer.neighbor.address.to_string(),
-            state: state(peer.session.state()),
-            advertised,
-            reason: reason.to_owned(),
-            import,
-            import_steps: import_steps.unwrap_or_default(),
-            export,
-            export_steps: export_steps.unwrap_or_default(),
-            best_export: None,
-            best_export_steps: Vec::new(),
-            route,
+        let address = peer.neighbor.address.to_string();
+        let state = state(peer.session.state());
+        let mut verdict = PeerVerdict::not_told(address, state, reason.to_owned());
+        verdict.advertised = advertised;
+        verdict.route = route;
+        let (received, not_shown) = table.received(id, prefix);
+        let mut received = received.into_iter();
+        if let Some(first) = received.next() {
+            verdict.import = Some(first.import);
+            verdict.import_steps = first.import_steps;
+            verdict.received = Some(first.route);
         }
+        verdict.other_received = received.collect();
+        verdict.received_not_shown = not_shown as u64;
+        let (export, export_steps) = table.export_policy(id, prefix).unzip();
+        verdict.export = export;
+        verdict.export_steps = export_steps.unwrap_or_default();
+        verdict
     };
     let family = prefix.family();
     let Some((_, established)) = table.established else {
@@ -171,11 +224,13 @@ pub(super) fn verdict(
         }
         let mut verdict = told(true, &reason, Some(route));
         if why.is_some() && best.source != established.source {
-            let walk = walk_policy(group.view(), table.tables(), prefix, &best);
-            let (words, steps) = walk.map(|walk| judged(&walk)).unzip();
+            let (words, steps) = table.walk_export(group, prefix, &best).unzip();
             verdict.best_export = words;
             verdict.best_export_steps = steps.unwrap_or_default();
         }
+        let others = paths[1..].iter();
+        let sent = |path| table.sent((peer, established), group, (id, prefix), path);
+        verdict.other_paths = others.map(sent).collect();
         return verdict;
     }
     if best.source == established.source {

@@ -1,7 +1,9 @@
 //! What `explain` says of a peer that is told other than the best path as it is.
 
+use codec::AddPath;
+
 use super::*;
-use crate::config::{Client, Export};
+use crate::config::{AddPaths, Client, Export};
 use crate::policy::{Action, SetMed, SetNextHop};
 use crate::shard::policy_tests::{policy, statement};
 
@@ -71,6 +73,119 @@ fn who_is_told_another_path_is_told_why_not_the_best_one() {
     let verdict = bed.verdict(erased(1), address(OTHER));
     assert_eq!(verdict.reason, "announced");
     assert_eq!(verdict.best_export, None);
+}
+
+/// What a router offers that sends, or takes, several paths of a prefix.
+fn several(receive: bool) -> Capability {
+    Capability::AddPath(vec![AddPath {
+        afi: 1,
+        safi: 1,
+        receive,
+        send: !receive,
+    }])
+}
+
+#[test]
+fn each_path_that_a_peer_is_told_is_explained() {
+    const MANY: &str = "10.0.0.9";
+    let mut bed = route_server(vec![]);
+    bed.configure(Neighbor {
+        export: Export::Policy(policy(vec![
+            statement("of-other", Action::Accept, |s| {
+                s.matches.origin_asns = vec![65004..=65004];
+                s.set.med = Some(SetMed::Value(9));
+            }),
+            statement("rest", Action::Accept, |_| {}),
+        ])),
+        add_paths: AddPaths {
+            send: 2,
+            receive: false,
+        },
+        client: Some(Client::RouteServer),
+        ..neighbor(MANY, 65005)
+    });
+    bed.connect(address(MANY), &open(65005, 9, &[several(true)]));
+    let verdict = bed.verdict(erased(1), address(MANY));
+    let words = "announced (2 paths, of which this is the first)";
+    assert_eq!(verdict.reason, words);
+    let first = verdict.route.unwrap();
+    assert_eq!(first.peer_address.as_deref(), Some(BEST));
+    assert_eq!(
+        verdict.export.as_deref(),
+        Some("accepted by RoutePolicy p, statement rest")
+    );
+    let [other] = verdict.other_paths.as_slice() else {
+        panic!("{:?}", verdict.other_paths);
+    };
+    assert_eq!(other.route.peer_address.as_deref(), Some(OTHER));
+    assert_eq!(other.route.advertised_to.as_deref(), Some(MANY));
+    assert_eq!(other.route.med, Some(9));
+    assert!(other.route.path_id.is_some() && other.route.path_id != first.path_id);
+    assert_eq!(
+        other.export.as_deref(),
+        Some("accepted by RoutePolicy p, statement of-other")
+    );
+    assert_eq!(other.export_steps[0].set, ["med 9"]);
+    // Who is told one path has nothing more.
+    let verdict = bed.verdict(erased(1), address(OTHER));
+    assert_eq!(verdict.other_paths, []);
+    assert_eq!(verdict.received.unwrap().next_hop.as_deref(), Some(OTHER));
+    assert_eq!(verdict.other_received, []);
+}
+
+#[test]
+fn each_path_that_a_peer_says_is_explained() {
+    let mut bed = Bed::new();
+    bed.configure(Neighbor {
+        import: Import::Policy(policy(vec![
+            statement("not-three", Action::Reject, |s| {
+                s.matches.med = Some(3..=3);
+            }),
+            statement("rest", Action::Accept, |_| {}),
+        ])),
+        add_paths: AddPaths {
+            send: 0,
+            receive: true,
+        },
+        ..neighbor(BEST, 65002)
+    });
+    let connection = bed.connect(address(BEST), &open(65002, 6, &[several(false)]));
+    for id in (1..=19).rev() {
+        bed.say(connection, &announce_path(id));
+    }
+    let verdict = bed.verdict(erased(1), address(BEST));
+    let accepted = "accepted by RoutePolicy p, statement rest";
+    assert_eq!(verdict.received.unwrap().path_id, Some(1));
+    assert_eq!(verdict.import.as_deref(), Some(accepted));
+    let others = verdict.other_received;
+    let ids: Vec<_> = others
+        .iter()
+        .filter_map(|path| path.route.path_id)
+        .collect();
+    assert_eq!(ids, (2..=17).collect::<Vec<_>>());
+    assert_eq!(verdict.received_not_shown, 2);
+    assert_eq!(others[0].import, accepted);
+    assert_eq!(
+        others[1].import,
+        "rejected by RoutePolicy p, statement not-three"
+    );
+    assert_eq!(others[1].import_steps[0].action, "Reject");
+    assert!(!others[1].route.accepted && others[1].route.med == Some(3));
+}
+
+/// The first prefix by a path identifier, which is its MED too.
+fn announce_path(id: u32) -> Vec<u8> {
+    let mut attributes = Vec::new();
+    let mut writer = AttributeWriter::new(&mut attributes);
+    writer.origin(Origin::Igp);
+    writer.as_path(&codec::AsPath::default(), &[65002], true);
+    writer.next_hop(Ipv4Addr::new(10, 0, 0, 6));
+    writer.med(id);
+    let mut nlri = Vec::new();
+    codec::encode_nlri(prefix(1), Some(id), &mut nlri);
+    let mut octets = Vec::new();
+    codec::encode_update(&attributes, &nlri, &mut octets);
+    octets
 }
 
 #[test]
