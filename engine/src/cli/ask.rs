@@ -1,6 +1,7 @@
 //! The commands that ask a running daemon: `peers`, `routes`, `explain`, `policies`, `reset`,
 //! `refresh`, `rpki`.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::path::PathBuf;
 
@@ -168,8 +169,14 @@ fn routes_query(args: &RoutesArgs) -> Result<RoutesQuery, Failure> {
     query.longer = args.longer;
     for filter in &args.filter {
         match *filter {
-            Filter::Family(family) => query.family = Some(family),
-            Filter::Prefix(prefix) => query.prefix = Some(prefix),
+            Filter::Family(family) => {
+                only_one("family", query.family.map(afi_name), afi_name(family))?;
+                query.family = Some(family);
+            }
+            Filter::Prefix(prefix) => {
+                only_one("prefix", query.prefix, prefix)?;
+                query.prefix = Some(prefix);
+            }
         }
     }
     match (query.prefix, query.family) {
@@ -181,6 +188,16 @@ fn routes_query(args: &RoutesArgs) -> Result<RoutesQuery, Failure> {
             afi_name(family)
         ))),
         _ => Ok(query),
+    }
+}
+
+/// A fault if there was one already.
+fn only_one<T: Display>(what: &str, before: Option<T>, now: T) -> Result<(), Failure> {
+    match before {
+        None => Ok(()),
+        Some(before) => Err(Failure::Usage(format!(
+            "{now} is one {what} too many after {before}; ask for one at a time"
+        ))),
     }
 }
 

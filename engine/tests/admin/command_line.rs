@@ -48,6 +48,17 @@ fn usage_is_2_and_help_and_version_are_0() {
     assert_eq!(ringbgp(&["frobnicate"]).0, 2);
     assert_eq!(ringbgp(&["routes"]).0, 2);
     assert_eq!(ringbgp(&["routes", "available", "--longer"]).0, 2);
+    for (two, said) in [
+        (
+            ["10.1.0.0/24", "10.2.0.0/24"],
+            "one prefix too many after 10.1.0.0/24",
+        ),
+        (["ipv4", "ipv6"], "one family too many after ipv4"),
+    ] {
+        let (code, _, stderr) = ringbgp(&[&["routes", "available"], &two[..]].concat());
+        assert_eq!(code, 2);
+        assert!(stderr.contains(said), "{stderr}");
+    }
     let (code, _, stderr) = ringbgp(&["explain", "10.0.1.7/24"]);
     assert_eq!(code, 2);
     assert!(
