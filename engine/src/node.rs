@@ -160,13 +160,16 @@ impl Resources for Known {
         }]
     }
 
-    fn policies(&self) -> Vec<Policy> {
+    fn policies(&self, instance: Option<&str>) -> Vec<Policy> {
         let knowledge = self.0.load();
-        let policies = knowledge.policies().into_iter().map(|known| Policy {
-            import_of: known.import_of,
-            export_of: known.export_of,
-            ..Policy::of(&known.policy)
-        });
+        let policies = knowledge
+            .policies(instance)
+            .into_iter()
+            .map(|known| Policy {
+                import_of: known.import_of,
+                export_of: known.export_of,
+                ..Policy::of(&known.policy)
+            });
         policies.collect()
     }
 

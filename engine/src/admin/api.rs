@@ -9,9 +9,9 @@ use std::task::{Context, Poll};
 use serde::{Deserialize, Serialize};
 
 use super::model::{
-    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, RpkiCache,
-    RpkiQuery, WatchEvent, WatchQuery,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, PoliciesQuery,
+    Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply,
+    RpkiCache, RpkiQuery, WatchEvent, WatchQuery,
 };
 
 /// The running engine, as the admin server sees it. Cheap to clone; called on the control
@@ -57,7 +57,10 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<RefreshReply, ApiError>> + Send;
 
     /// What the route policies compiled to, and their hits, by name.
-    fn policies(&self) -> impl Future<Output = Result<Vec<Policy>, ApiError>> + Send;
+    fn policies(
+        &self,
+        query: PoliciesQuery,
+    ) -> impl Future<Output = Result<Vec<Policy>, ApiError>> + Send;
 
     /// The caches of the RPKI, by instance and preference.
     fn rpki(

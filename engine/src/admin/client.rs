@@ -18,9 +18,9 @@ use tokio::net::UnixStream;
 
 use super::api::ApiError;
 use super::model::{
-    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply, RpkiCache,
-    RpkiQuery, WatchEvent, WatchQuery,
+    DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, PoliciesQuery,
+    Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, RoutesQuery, RoutesReply,
+    RpkiCache, RpkiQuery, WatchEvent, WatchQuery,
 };
 
 /// A connection to a running daemon.
@@ -149,8 +149,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`ClientError`] says.
-    pub async fn policies(&mut self) -> Result<Vec<Policy>, ClientError> {
-        self.call("policies", &()).await
+    pub async fn policies(&mut self, query: &PoliciesQuery) -> Result<Vec<Policy>, ClientError> {
+        self.call("policies", query).await
     }
 
     /// The caches of the RPKI.

@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use super::api::{ApiError, EngineApi, EventStream};
 use super::model::{
-    DrainQuery, ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesQuery, RpkiQuery,
-    WatchQuery,
+    DrainQuery, ExplainQuery, PeersQuery, PoliciesQuery, RefreshQuery, ResetQuery, RoutesQuery,
+    RpkiQuery, WatchQuery,
 };
 use super::socket::AdminSocket;
 
@@ -129,8 +129,11 @@ async fn drain<A: EngineApi>(State(api): State<A>, query: Query<DrainQuery>) -> 
     }
 }
 
-async fn policies<A: EngineApi>(State(api): State<A>) -> Response {
-    answer(api.policies().await)
+async fn policies<A: EngineApi>(State(api): State<A>, query: Query<PoliciesQuery>) -> Response {
+    match query {
+        Ok(Json(query)) => answer(api.policies(query).await),
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn rpki<A: EngineApi>(State(api): State<A>, query: Query<RpkiQuery>) -> Response {

@@ -13,8 +13,8 @@ use crate::admin::client::Client;
 use crate::admin::{DEFAULT_SOCKET, render};
 use crate::config::PeerAddress;
 use crate::model::{
-    ExplainQuery, PeersQuery, RefreshQuery, ResetQuery, RoutesKind, RoutesQuery, RpkiQuery,
-    afi_name, parse_prefix,
+    ExplainQuery, PeersQuery, PoliciesQuery, RefreshQuery, ResetQuery, RoutesKind, RoutesQuery,
+    RpkiQuery, afi_name, parse_prefix,
 };
 
 /// Whom to ask, and how to print the answer.
@@ -273,9 +273,12 @@ pub(super) fn explain(args: ExplainArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn policies(args: PoliciesArgs) -> Result<(), Failure> {
+    let query = PoliciesQuery {
+        instance: args.ask.instance,
+    };
     let mut policies = block_on(async {
         let mut client = Client::connect(&args.ask.admin).await?;
-        Ok(client.policies().await?)
+        Ok(client.policies(&query).await?)
     })?;
     if let Some(name) = &args.name {
         policies.retain(|policy| policy.name == *name);

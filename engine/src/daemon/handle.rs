@@ -16,9 +16,9 @@ use super::watching::{WATCHERS_MAX, stream};
 use crate::admin::api::{ApiError, EngineApi, EventStream};
 use crate::config::{InstanceId, PeerAddress};
 use crate::model::{
-    Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery, Policy,
-    RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor, RoutesKind,
-    RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, Source, WatchQuery, parse_prefix,
+    Claim, DrainQuery, DrainReply, ExplainQuery, Explanation, Fault, Peer, PeersQuery,
+    PoliciesQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
+    RoutesKind, RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, Source, WatchQuery, parse_prefix,
 };
 use crate::ring::{Directory, InboxSender, Message, RtrClients};
 use crate::shard::{PrefixView, Query, Reply, ShardCommand, watch};
@@ -47,8 +47,8 @@ pub trait Resources: Send + Sync {
     /// What the resources have to do with a prefix, one entry an instance.
     fn explain(&self, prefix: IpPrefix) -> Vec<Grounds>;
 
-    /// The route policies, by name.
-    fn policies(&self) -> Vec<Policy>;
+    /// The route policies, by name; `instance`: only its neighbors are said to be under them.
+    fn policies(&self, instance: Option<&str>) -> Vec<Policy>;
 
     /// The rule that asks for an own route.
     fn source(&self, instance: &str, prefix: IpPrefix) -> Option<Source>;
@@ -391,9 +391,11 @@ impl EngineApi for EngineHandle {
         Ok(whole)
     }
 
-    async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
+    async fn policies(&self, query: PoliciesQuery) -> Result<Vec<Policy>, ApiError> {
+        let instance = query.instance.as_deref();
+        self.check(instance, None).await?;
         let resources = self.resources.as_ref();
-        Ok(resources.map_or_else(Vec::new, |resources| resources.policies()))
+        Ok(resources.map_or_else(Vec::new, |resources| resources.policies(instance)))
     }
 
     async fn rpki(&self, query: RpkiQuery) -> Result<Vec<RpkiCache>, ApiError> {

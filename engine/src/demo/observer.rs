@@ -210,7 +210,10 @@ mod tests {
         async fn refresh(&self, _: RefreshQuery) -> Result<RefreshReply, ApiError> {
             Ok(RefreshReply::default())
         }
-        async fn policies(&self) -> Result<Vec<crate::model::Policy>, ApiError> {
+        async fn policies(
+            &self,
+            _: crate::model::PoliciesQuery,
+        ) -> Result<Vec<crate::model::Policy>, ApiError> {
             unreachable!()
         }
 

@@ -15,7 +15,7 @@ use codec::IpPrefix;
 use serde::{Deserialize, Serialize};
 
 pub use peer::{DrainState, FamilyCounts, MalformedUpdates, Peer, PeerState};
-pub use policy::{Policy, PolicyStep, PrefixSet, Statement};
+pub use policy::{PoliciesQuery, Policy, PolicyStep, PrefixSet, Statement};
 pub use route::{
     ROUTES_PAGE, Route, RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Segment, SegmentKind,
     Source, UnknownAttribute,

@@ -4,6 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy;
 
+/// Which route policies are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PoliciesQuery {
+    /// The name of an instance, of whose neighbors alone is said which policies they are under; none: of
+    /// all of them. The policies are the same for every instance.
+    #[serde(default)]
+    pub instance: Option<String>,
+}
+
 /// One RoutePolicy, as `ringbgp policies -o json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -76,9 +76,10 @@ impl Knowledge {
         )
     }
 
-    /// Every route policy that there is or that is in force, by name.
-    pub fn policies(&self) -> Vec<KnownPolicy> {
-        policies::all(&self.in_force, &self.state)
+    /// Every route policy that there is or that is in force, by name, with the neighbors of one instance,
+    /// or of all, that are under it.
+    pub fn policies(&self, instance: Option<&str>) -> Vec<KnownPolicy> {
+        policies::all(&self.in_force, &self.state, instance)
     }
 
     /// The first of the rules that ask for an own route.

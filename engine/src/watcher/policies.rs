@@ -55,8 +55,13 @@ pub struct KnownPolicy {
     pub export_of: Vec<String>,
 }
 
-/// Every policy that is there or in force, in the order of names.
-pub(crate) fn all(in_force: &InForce, state: &DesiredState) -> Vec<KnownPolicy> {
+/// Every policy that is there or in force, in the order of names, with those of one instance, or of all,
+/// that are under it.
+pub(crate) fn all(
+    in_force: &InForce,
+    state: &DesiredState,
+    instance: Option<&str>,
+) -> Vec<KnownPolicy> {
     let resources = in_force.resources.values();
     let there = resources.filter_map(|resource| match &resource.body {
         Body::RoutePolicy(policy, _) => Some((&**policy.name(), policy)),
@@ -75,7 +80,9 @@ pub(crate) fn all(in_force: &InForce, state: &DesiredState) -> Vec<KnownPolicy> 
             (name, known)
         })
         .collect();
-    for (who, neighbor) in state.instances.values().flat_map(neighbors) {
+    let instances = state.instances.values();
+    let meant = instances.filter(|of| instance.is_none_or(|wanted| wanted == &*of.name));
+    for (who, neighbor) in meant.flat_map(neighbors) {
         if let Import::Policy(policy) = &neighbor.import
             && let Some(known) = all.get_mut(&**policy.name())
         {

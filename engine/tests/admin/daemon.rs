@@ -102,6 +102,38 @@ fn the_demo_shows_routes_come_and_go() {
 }
 
 #[test]
+fn every_command_refuses_an_instance_that_is_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    copy_quickstart(directory.path());
+    let admin = directory.path().join("admin.sock");
+    let admin = admin.to_str().unwrap();
+    let manifests = directory.path().to_str().unwrap();
+    let run = ["run", "--shards", "1", "--node-name", "node-1"];
+    let run = [&run[..], &["--admin", admin, "--manifests", manifests]].concat();
+    let _daemon = Running::start(&run);
+    wait_for_routes(admin);
+    for command in [
+        &["peers"][..],
+        &["routes", "available"],
+        &["explain", "10.0.1.0/24"],
+        &["policies"],
+        &["rpki"],
+        &["refresh"],
+        &["reset"],
+        &["drain"],
+        &["undrain"],
+        &["watch"],
+    ] {
+        let more = ["--instance", "blue", "--admin", admin];
+        let (code, stdout, stderr) = ringbgp(&[command, &more].concat());
+        assert_eq!((code, &*stdout), (1, ""), "{command:?}");
+        assert_eq!(stderr, "ringbgp: there is no instance \"blue\"\n");
+    }
+    let policies = ["policies", "--instance", "default", "--admin", admin];
+    assert_eq!(ringbgp(&policies).1, "No route policies.\n");
+}
+
+#[test]
 fn a_log_that_cannot_be_written_costs_no_session() {
     let (_, nobody_reads) = std::io::pipe().unwrap();
     let full = fs::OpenOptions::new().write(true).open("/dev/full");

@@ -3,9 +3,9 @@
 use engine::admin::api::{ApiError, EngineApi, EventStream};
 use engine::admin::model::{
     DrainQuery, DrainReply, DrainState, ExplainQuery, Explanation, FamilyCounts, Fault, Peer,
-    PeerState, PeersQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route,
-    RoutesCursor, RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, WatchEvent, WatchQuery,
-    parse_prefix,
+    PeerState, PeersQuery, PoliciesQuery, Policy, RefreshQuery, RefreshReply, ResetQuery,
+    ResetReply, Route, RoutesCursor, RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, WatchEvent,
+    WatchQuery, parse_prefix,
 };
 
 #[derive(Clone, Default)]
@@ -93,7 +93,7 @@ impl EngineApi for Fake {
         })
     }
 
-    async fn policies(&self) -> Result<Vec<Policy>, ApiError> {
+    async fn policies(&self, _: PoliciesQuery) -> Result<Vec<Policy>, ApiError> {
         Ok(Vec::new())
     }
 

@@ -2,7 +2,8 @@
 
 use engine::admin::client::{Client, ClientError};
 use engine::admin::model::{
-    ExplainQuery, PeersQuery, ResetQuery, ResetReply, RoutesKind, RoutesQuery, parse_prefix,
+    ExplainQuery, PeersQuery, PoliciesQuery, ResetQuery, ResetReply, RoutesKind, RoutesQuery,
+    parse_prefix,
 };
 use engine::admin::{server, socket::AdminSocket};
 
@@ -26,7 +27,10 @@ async fn converse() {
 
     assert_eq!(client.peers(&PeersQuery::default()).await, Ok(vec![peer()]));
     assert_eq!(client.faults().await, Ok(Vec::new()));
-    assert_eq!(client.policies().await, Ok(Vec::new()));
+    assert_eq!(
+        client.policies(&PoliciesQuery::default()).await,
+        Ok(Vec::new())
+    );
     let mut query = RoutesQuery::all(RoutesKind::Received);
     query.peer = Some("10.0.0.6".parse().unwrap());
     let first = client.routes(&query).await.unwrap();
