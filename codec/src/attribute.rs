@@ -293,6 +293,11 @@ impl<'a> AttributeSet<'a> {
         self.entries(code::EXTENDED_COMMUNITIES)
     }
 
+    /// IPv6 EXTENDED COMMUNITIES (RFC 5701): type, sub-type, IPv6 address, local administrator.
+    pub fn ipv6_extended_communities(&self) -> impl Iterator<Item = [u8; 20]> + use<'a> {
+        self.entries(code::IPV6_EXTENDED_COMMUNITIES)
+    }
+
     /// ORIGINATOR_ID.
     pub fn originator_id(&self) -> Option<Ipv4Addr> {
         self.fixed(code::ORIGINATOR_ID).map(Ipv4Addr::from)

@@ -329,6 +329,12 @@ fn preferences_and_communities(route: &Route) -> Vec<String> {
             parts.push(format!("{name} {}", values.join(" ")));
         }
     }
+    if let Some(by) = &route.aggregator {
+        parts.push(format!("aggregator {} of AS {}", by.address, by.asn));
+    }
+    if route.atomic_aggregate {
+        parts.push("atomic aggregate".to_owned());
+    }
     parts
 }
 

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use peer::{DrainState, FamilyCounts, MalformedUpdates, Peer, PeerState};
 pub use policy::{PoliciesQuery, Policy, PolicyStep, PrefixSet, Statement};
 pub use route::{
-    ROUTES_PAGE, Route, RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Segment, SegmentKind,
-    Source, UnknownAttribute,
+    Aggregator, ROUTES_PAGE, Route, RoutesCursor, RoutesKind, RoutesQuery, RoutesReply, Segment,
+    SegmentKind, Source, UnknownAttribute,
 };
 pub use rpki::{CoveringVrp, RpkiCache, RpkiQuery, RpkiState};
 pub use text::{afi_name, parse_prefix};

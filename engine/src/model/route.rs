@@ -40,7 +40,8 @@ pub struct Route {
     pub communities: Option<Vec<String>>,
     /// RFC 8092 values as `65000:1:2`.
     pub large_communities: Option<Vec<String>>,
-    /// RFC 4360 values as `rt:65000:1`.
+    /// RFC 4360 values as `rt:65000:1`, then RFC 5701 values as `rt:[2001:db8::1]:100`; of other types
+    /// than `rt` and `soo` as hexadecimal digits after `0x`.
     pub extended_communities: Option<Vec<String>>,
     /// ORIGINATOR_ID (RFC 4456).
     #[serde(rename = "originatorID")]
@@ -67,6 +68,10 @@ pub struct Route {
     pub path_id: Option<u32>,
     /// The rule that asks for it; none for learned routes.
     pub source: Option<Source>,
+    /// AGGREGATOR: who made one route of several.
+    pub aggregator: Option<Aggregator>,
+    /// ATOMIC_AGGREGATE: an aggregate whose AS_PATH lacks ASes on the way.
+    pub atomic_aggregate: bool,
 }
 
 impl Route {
@@ -99,8 +104,19 @@ impl Route {
             validation: None,
             path_id: None,
             source: None,
+            aggregator: None,
+            atomic_aggregate: false,
         }
     }
+}
+
+/// The router that aggregated a route (RFC 4271 §5.1.7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aggregator {
+    /// Its AS.
+    pub asn: u32,
+    /// Its BGP identifier.
+    pub address: String,
 }
 
 /// A segment of an AS_PATH.
@@ -282,6 +298,10 @@ mod tests {
             name: "allow-external-access".to_owned(),
             rule: "spec.egress[0].toCIDR[0]".to_owned(),
         });
+        route.aggregator = Some(Aggregator {
+            asn: 65002,
+            address: "1.2.3.4".to_owned(),
+        });
         assert_eq!(
             serde_json::to_string(&route).unwrap(),
             concat!(
@@ -294,7 +314,8 @@ mod tests {
                 r#""clusterList":null,"otc":null,"unknownAttributes":null,"best":false,"#,
                 r#""accepted":true,"rejectedBy":null,"stale":false,"validation":null,"#,
                 r#""pathId":null,"source":{"kind":"CiliumNetworkPolicy","namespace":"default","#,
-                r#""name":"allow-external-access","rule":"spec.egress[0].toCIDR[0]"}}"#
+                r#""name":"allow-external-access","rule":"spec.egress[0].toCIDR[0]"},"#,
+                r#""aggregator":{"asn":65002,"address":"1.2.3.4"},"atomicAggregate":false}"#
             )
         );
     }

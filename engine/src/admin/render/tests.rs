@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::admin::model::{
-    Claim, Explanation, FamilyCounts, MalformedUpdates, PeerVerdict, PolicyStep, ReceivedPath,
-    SentPath, parse_prefix,
+    Aggregator, Claim, Explanation, FamilyCounts, MalformedUpdates, PeerVerdict, PolicyStep,
+    ReceivedPath, SentPath, parse_prefix,
 };
 use codec::Family;
 
@@ -238,6 +238,20 @@ fn every_path_of_a_prefix_is_explained() {
                     all\n    its own path 8 (next hop 192.0.2.8, AS path IGP): rejected by \
                     RoutePolicy p, statement s\n    3 more of its own paths are not shown\n";
     assert_eq!(explained(&verdict), format!("{told}{received}{exported}"));
+}
+
+#[test]
+fn a_route_says_who_aggregated_it() {
+    let mut route = Route::new("default", parse_prefix("10.0.1.0/24").unwrap());
+    route.aggregator = Some(Aggregator {
+        asn: 65002,
+        address: "1.2.3.4".to_owned(),
+    });
+    route.atomic_aggregate = true;
+    assert_eq!(
+        attributes(&route),
+        "AS path -, aggregator 1.2.3.4 of AS 65002, atomic aggregate"
+    );
 }
 
 #[test]
