@@ -229,6 +229,28 @@ mod tests {
         assert_eq!(of(&unused), ["1"]);
     }
 
+    #[test]
+    fn who_a_faulty_neighbor_was_to_be_is_not_known() {
+        let check = |more: &str| {
+            let neighbors = format!(
+                "neighbors: [{{peerAddress: 10.0.0.6, peerASN: 65001, import: r}}, \
+                 {{peerAddress: 10.0.0.7, peerASN: 65001, import: r{more}}}]"
+            );
+            let config = CONFIG.replace(
+                "neighbors: [{peerAddress: 10.0.0.6, peerASN: 65001}]",
+                &neighbors,
+            );
+            let policy = "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: r}\n\
+                          spec: {statements: [{name: a, action: Accept, match: {neighbors: \
+                          {addresses: [10.0.0.7/32]}}}]}\n";
+            said(&check_files(&[("c.yaml", &config), ("r.yaml", policy)]))
+        };
+        assert_eq!(check(""), "");
+        let faulty = check(", role: nonsense");
+        assert!(faulty.contains("neighbors[1].role"), "{faulty}");
+        assert!(!faulty.contains("can never match"), "{faulty}");
+    }
+
     /// What can never match of a policy `r` with these statements, whose neighbors and other settings
     /// are these.
     fn never_under(settings: &str, statements: &[&str]) -> Vec<String> {

@@ -9,8 +9,12 @@ use super::resource::{BgpPeering, Whom};
 impl BgpPeering {
     /// Whether some of its parts are not valid.
     pub(super) fn is_partial(&self) -> bool {
-        let faulty = &self.faulty;
-        faulty.nameless || !faulty.neighbors.is_empty() || !faulty.nodes.is_empty()
+        self.lacks_neighbors() || !self.faulty.nodes.is_empty()
+    }
+
+    /// Whether neighbors are among them.
+    pub(super) fn lacks_neighbors(&self) -> bool {
+        self.faulty.nameless || !self.faulty.neighbors.is_empty()
     }
 
     /// Takes what is not valid as it is in `before`, which is in force. False: it can't be beside the rest.

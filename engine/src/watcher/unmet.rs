@@ -50,7 +50,9 @@ impl Unmet {
             self.policies = policies(in_force).cloned().collect();
             self.warnings.clear();
             let config = self.config.as_ref();
-            if let Some(peering) = config.and_then(|config| config.peering()) {
+            let peering = config.and_then(|config| config.peering());
+            // Who a neighbor that is not valid was to be is not known.
+            if let Some(peering) = peering.filter(|peering| !peering.lacks_neighbors()) {
                 warn(&self.policies, peering, &mut self.warnings);
             }
         }
