@@ -419,7 +419,7 @@ impl Rib {
         Candidate {
             usable: path.is_usable(),
             local: path.flags.contains(PathFlags::LOCAL) || source.kind == SourceKind::Local,
-            external: source.kind == SourceKind::External,
+            external: source.kind.is_external(),
             router_id: source.router_id.into(),
             address: source.address,
             path_id: path.path_id,

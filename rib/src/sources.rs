@@ -26,6 +26,24 @@ pub enum SourceKind {
     /// An iBGP peer that this speaker reflects routes for and to (RFC 4456). Selection makes no
     /// difference between it and any other iBGP peer; export does.
     Client,
+    /// An eBGP peer that this speaker is a route server for (RFC 7947). Selection makes no
+    /// difference between it and any other eBGP peer; export does.
+    Served,
+}
+
+impl SourceKind {
+    const ALL: [SourceKind; 5] = [
+        SourceKind::Local,
+        SourceKind::External,
+        SourceKind::Internal,
+        SourceKind::Client,
+        SourceKind::Served,
+    ];
+
+    /// Whether it is a neighbor of another AS.
+    pub fn is_external(self) -> bool {
+        matches!(self, SourceKind::External | SourceKind::Served)
+    }
 }
 
 /// What selection and export must know of a source.
@@ -47,6 +65,7 @@ impl SourceInfo {
         let plain = |info: &SourceInfo| SourceInfo {
             kind: match info.kind {
                 SourceKind::Client => SourceKind::Internal,
+                SourceKind::Served => SourceKind::External,
                 kind => kind,
             },
             ..*info
@@ -98,12 +117,8 @@ impl Sources {
     #[inline]
     pub(crate) fn kind(&self, id: SourceId) -> Option<SourceKind> {
         let kind = self.kinds.get(id.0)?.load(Ordering::Relaxed);
-        const KINDS: [SourceKind; 3] = [
-            SourceKind::Local,
-            SourceKind::External,
-            SourceKind::Internal,
-        ];
-        KINDS.get(usize::from(kind).wrapping_sub(1)).copied()
+        let place = usize::from(kind).wrapping_sub(1);
+        SourceKind::ALL.get(place).copied()
     }
 
     /// Changes with every [`Sources::set`].

@@ -171,8 +171,8 @@ impl RibWriter {
     }
 
     /// Changes what is known of a source. Panics if the source has a path, best paths having been
-    /// chosen by what it said, unless all that changes is whether it is a reflector's client: then
-    /// the caller marks its prefixes ([`RibWriter::mark`]).
+    /// chosen by what it said, unless all that changes is whether it is a reflector's or a route
+    /// server's client: then the caller marks its prefixes ([`RibWriter::mark`]).
     pub fn set_source(&mut self, id: SourceId, info: SourceInfo) {
         let guard = self.rib.guard();
         let pinned = self.rib.pinned(&guard);

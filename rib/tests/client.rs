@@ -1,4 +1,4 @@
-//! A source that becomes a reflector's client, or stops being one, while it has paths.
+//! A source that becomes a reflector's or a route server's client, or stops being one, while it has paths.
 #![cfg(not(loom))]
 
 use std::net::Ipv4Addr;
@@ -50,22 +50,30 @@ fn dirty(writer: &mut RibWriter) -> Vec<(Family, PrefixId)> {
 
 #[test]
 fn it_keeps_its_paths_and_they_are_marked_for_whoever_exports_them() {
-    let (mut writer, source, id) = with_a_path(SourceKind::Internal);
-    dirty(&mut writer);
-    writer.set_source(source, info(SourceKind::Client));
-    writer.mark(Family::Ipv4Unicast, id);
-    assert_eq!(dirty(&mut writer), [(Family::Ipv4Unicast, id)]);
-    let rib = writer.rib().clone();
-    let guard = rib.guard();
-    let best = rib.best(Family::Ipv4Unicast, id, &guard).unwrap();
-    assert_eq!(rib.source(best.source, &guard).kind, SourceKind::Client);
-    drop(guard);
-    writer.audit();
+    for (plain, client) in [
+        (SourceKind::Internal, SourceKind::Client),
+        (SourceKind::External, SourceKind::Served),
+    ] {
+        let (mut writer, source, id) = with_a_path(plain);
+        dirty(&mut writer);
+        writer.set_source(source, info(client));
+        writer.mark(Family::Ipv4Unicast, id);
+        assert_eq!(dirty(&mut writer), [(Family::Ipv4Unicast, id)]);
+        let rib = writer.rib().clone();
+        let guard = rib.guard();
+        let best = rib.best(Family::Ipv4Unicast, id, &guard).unwrap();
+        assert_eq!(rib.source(best.source, &guard).kind, client);
+        rib.best_of_each(Family::Ipv4Unicast, &[id], &guard, |_, best| {
+            assert_eq!(best.map(|best| best.kind), Some(client));
+        });
+        drop(guard);
+        writer.audit();
+    }
 }
 
 #[test]
 #[should_panic(expected = "has paths")]
 fn what_selection_reads_does_not_change_under_a_path() {
     let (mut writer, source, _) = with_a_path(SourceKind::Internal);
-    writer.set_source(source, info(SourceKind::External));
+    writer.set_source(source, info(SourceKind::Served));
 }

@@ -392,7 +392,8 @@ pub enum Client {
     /// internal peers, and it is told what they say.
     RouteReflector,
     /// Of a route server (RFC 7947): where it is an external peer, it is told what external peers
-    /// say as they said it.
+    /// say with their AS_PATH, next hop and MED, and what other clients say with all their communities,
+    /// whatever these ask for.
     RouteServer,
 }
 

@@ -402,11 +402,11 @@ impl Adverts {
 }
 
 /// What may differ where the source and the id of an attribute set are the same: the set, since ids
-/// are reused, the source's being a client (RFC 4456), which changes under its paths, and what policy
-/// made of the next hop and the MED.
+/// are reused, the source's being a client (RFC 4456, RFC 7947), which changes under its paths, and what
+/// policy made of the next hop and the MED.
 fn edition(attributes: &Attributes<'_>, said: PathSource) -> u32 {
     let by_policy = (said.next_hop as u32) << 1 | u32::from(said.sets_med);
-    attributes.generation << 5 | by_policy << 2 | said.kind as u32
+    attributes.generation << 6 | by_policy << 3 | said.kind as u32
 }
 
 fn key(hash: u64, source: SourceId) -> u64 {

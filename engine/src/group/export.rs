@@ -76,7 +76,7 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
     }
     // What we originate ourselves carries these communities to the peers, not against them; and a
     // route server does not act on what its clients say to each other (RFC 7947 §2.2.4).
-    if source.kind == SourceKind::Local || view.is_transparent(source.kind) {
+    if source.kind == SourceKind::Local || view.is_between_clients(source.kind) {
         return Ok(());
     }
     let external = view.peer == PeerKind::External;
@@ -146,6 +146,7 @@ fn write(
     let external = view.peer == PeerKind::External;
     let mut writer = AttributeWriter::new(out);
     let transparent = view.is_transparent(source.kind);
+    let at_border = external && !view.is_between_clients(source.kind);
     // RFC-DONE 4271 §5.1.2: Our AS is put first towards external peers, and nothing towards internal ones.
     let own_asn = [view.local_asn];
     let prepend = match external && !transparent {
@@ -198,10 +199,10 @@ fn write(
             write_otc(view, source, &mut writer);
         }
         match attribute.code {
-            code::EXTENDED_COMMUNITIES if external && !transparent => {
+            code::EXTENDED_COMMUNITIES if at_border => {
                 write_transitive::<8>(&mut writer, &attribute);
             }
-            code::IPV6_EXTENDED_COMMUNITIES if external && !transparent => {
+            code::IPV6_EXTENDED_COMMUNITIES if at_border => {
                 write_transitive::<20>(&mut writer, &attribute);
             }
             code::COMMUNITIES if stale => {
@@ -237,7 +238,7 @@ fn write_otc(view: &ExportView, source: PathSource, writer: &mut AttributeWriter
     // RFC 4271 §5: Partial, where it is not the originator that attaches it.
     let partial = match source.kind {
         SourceKind::Local => 0,
-        SourceKind::External | SourceKind::Internal | SourceKind::Client => flags::PARTIAL,
+        _ => flags::PARTIAL,
     };
     let flags = flags::OPTIONAL | flags::TRANSITIVE | partial;
     writer.raw(flags, code::ONLY_TO_CUSTOMER, &view.local_asn.to_be_bytes());

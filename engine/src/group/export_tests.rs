@@ -251,13 +251,14 @@ fn the_originator_tells_sources_apart_only_where_it_is_written() {
 }
 
 // RFC-SHOWN 7947 §2.2
+// RFC-SHOWN 7947 §2.2.4
 #[test]
 fn a_route_server_client_is_told_what_its_fellows_said_as_they_said_it() {
     let plain = route(|writer| {
         writer.communities(&[NO_EXPORT]);
         writer.extended_communities(&[[0x40, 2, 0, 0, 0, 0, 0, 1]]);
     });
-    let from = said_by(SourceKind::External, [1, 1, 1, 1]);
+    let from = said_by(SourceKind::Served, [1, 1, 1, 1]);
     let attributes = told(&served(), from, &plain).unwrap();
     let set = AttributeSet::new(&attributes);
     // All but LOCAL_PREF, which external peers are never told (RFC 4271 §5.1.5).
@@ -275,6 +276,45 @@ fn a_route_server_client_is_told_what_its_fellows_said_as_they_said_it() {
     let attributes = told(&always, from, &plain).unwrap();
     let next_hop = AttributeSet::new(&attributes).next_hop();
     assert_eq!(next_hop, Some(NextHop::V4(SELF)));
+}
+
+// RFC-SHOWN 7947 §2.2.4
+#[test]
+fn communities_of_who_is_no_client_are_heeded_towards_the_clients_of_a_route_server() {
+    let (passing, stopping) = ([0, 2, 0, 0, 0, 0, 0, 1], [0x40, 2, 0, 0, 0, 0, 0, 1]);
+    let ipv6 = [0x40; 20];
+    let plain = said_by(SourceKind::External, [1, 1, 1, 1]);
+    let fellow = said_by(SourceKind::Served, [1, 1, 1, 1]);
+    for community in [NO_EXPORT, NO_EXPORT_SUBCONFED, NO_ADVERTISE] {
+        let marked = route(|writer| writer.communities(&[7, community]));
+        let refused = Err(Refusal::WellKnownCommunity);
+        assert_eq!(told(&served(), plain, &marked), refused);
+        assert!(told(&served(), fellow, &marked).is_ok());
+        // A client asks as anybody else what is not for the other clients.
+        let external = view(PeerKind::External, None);
+        assert_eq!(told(&external, fellow, &marked), refused);
+    }
+    let marked = route(|writer| {
+        writer.communities(&[7]);
+        writer.extended_communities(&[stopping, passing]);
+        writer.raw(0xc0, codec::code::IPV6_EXTENDED_COMMUNITIES, &ipv6);
+    });
+    let read = |from| {
+        let attributes = told(&served(), from, &marked).unwrap();
+        let set = AttributeSet::new(&attributes);
+        let way = (set.as_path().to_string(), set.next_hop(), set.med());
+        let extended: Vec<[u8; 8]> = set.extended_communities().collect();
+        (way, codes(&attributes), extended)
+    };
+    // The way is told as it came, whoever said it.
+    let way = || {
+        let next_hop = Some(NextHop::V4(THIRD));
+        ("65002 65003".to_owned(), next_hop, Some(7))
+    };
+    let heeded = (way(), vec![1, 2, 3, 4, 8, 16], vec![passing]);
+    assert_eq!(read(plain), heeded);
+    let kept = (way(), vec![1, 2, 3, 4, 8, 16, 25], vec![stopping, passing]);
+    assert_eq!(read(fellow), kept);
 }
 
 // RFC-SHOWN 4271 §5.1.2

@@ -61,7 +61,7 @@ fn reflects(view: &ExportView, from: SourceKind) -> bool {
         && match from {
             SourceKind::Client => true,
             SourceKind::Internal => to_client,
-            SourceKind::Local | SourceKind::External => false,
+            SourceKind::Local | SourceKind::External | SourceKind::Served => false,
         }
 }
 

@@ -112,11 +112,20 @@ impl ExportView {
         }
     }
 
-    /// Whether the peers are told what external peers said as a route server tells it, that is,
-    /// unchanged (RFC 7947 §2.2).
+    /// Whether the peers are told AS_PATH, next hop and MED of what the source said unchanged, as a
+    /// route server tells them (RFC 7947 §2.2).
     pub(super) fn is_transparent(&self, source: SourceKind) -> bool {
-        // RFC-DONE 7947 §2.2: AS_PATH, next hop, MED and communities of clients pass unchanged.
-        self.client == Some(Client::RouteServer) && source == SourceKind::External
+        // RFC-DONE 7947 §2.2: AS_PATH, next hop and MED pass to clients unchanged, from other external peers
+        // too.
+        self.client == Some(Client::RouteServer) && source.is_external()
+    }
+
+    /// Whether a route server's client said it, and others of its clients are told: their communities
+    /// are for each other, and neither heeded nor taken off here.
+    pub(super) fn is_between_clients(&self, source: SourceKind) -> bool {
+        // RFC-DONE 7947 §2.2.4: Communities of a client pass to the others unheeded and unchanged, those of
+        // anybody else don't.
+        self.client == Some(Client::RouteServer) && source == SourceKind::Served
     }
 
     /// Whether other paths than the best are told: several (RFC 7911), or where the best is a peer's

@@ -238,6 +238,7 @@ pub(super) fn source_info(neighbor: &Neighbor, negotiated: &Negotiated) -> Sourc
     let internal = negotiated.peer_asn == neighbor.local_asn;
     SourceInfo {
         kind: match (internal, neighbor.client) {
+            (false, Some(Client::RouteServer)) => SourceKind::Served,
             (false, _) => SourceKind::External,
             (true, Some(Client::RouteReflector)) => SourceKind::Client,
             (true, _) => SourceKind::Internal,

@@ -55,6 +55,8 @@ struct Candidate {
     external: bool,
     /// Of ours as a reflector.
     client: bool,
+    /// Of ours as a route server.
+    served: bool,
     router_id: Ipv4Addr,
     address: Option<IpAddr>,
     path_id: u32,
@@ -283,6 +285,7 @@ fn candidates(
             path_id: 0,
             external: false,
             client: false,
+            served: false,
             router_id: Ipv4Addr::UNSPECIFIED,
             address: None,
             route: Route {
@@ -335,6 +338,7 @@ fn candidates(
                 from: Some(index),
                 external,
                 client: is_reflected(peering),
+                served: is_served(peering),
                 router_id: peering.router_id,
                 address: Some(peering.neighbor.address.ip()),
                 path_id,
@@ -427,8 +431,9 @@ fn exported(
     let family = prefix.family();
     let neighbor = &peering.neighbor;
     let to_external = is_external(peering);
-    // RFC 7947 §2.2: what its clients say to each other, a route server leaves as it is.
+    // RFC 7947 §2.2: a route server leaves the way as it is, and what its clients say to each other.
     let unchanged = is_served(peering) && best.external;
+    let between_clients = is_served(peering) && best.served;
     match (&neighbor.export, best.from) {
         (Export::None, _) | (Export::Originated, Some(_)) => return None,
         (Export::Originated, None) | (Export::All | Export::Policy(_), _) => {}
@@ -461,7 +466,7 @@ fn exported(
         route: judged.route.clone(),
         ..best.clone()
     };
-    if best.from.is_some() && !unchanged && !is_advertisable(best, peering) {
+    if best.from.is_some() && !between_clients && !is_advertisable(best, peering) {
         return None;
     }
     let myself = match neighbor.next_hop_self {
@@ -585,6 +590,7 @@ mod tests {
             from: Some(number),
             external: true,
             client: false,
+            served: false,
             router_id: Ipv4Addr::new(0, 0, 0, id),
             address: None,
             path_id: 0,

@@ -1,5 +1,6 @@
 //! A shard with peers that the tests play, octet by octet, on a virtual clock.
 
+mod clients;
 mod explained;
 mod intervals;
 mod limits;
