@@ -290,9 +290,9 @@ impl Shard {
             && old.next_hop_ipv4 == neighbor.next_hop_ipv4
             && old.next_hop_ipv6 == neighbor.next_hop_ipv6
             && old.template == neighbor.template;
+        self.change_source(id);
+        self.give_up_unexpected(id);
         if reset {
-            self.change_source(id);
-            self.give_up_unless_imported(id);
             if old.import != neighbor.import || !judged_alike {
                 // Its routes may outlive the session.
                 self.change_import_policy(id);
@@ -303,7 +303,6 @@ impl Shard {
         if options_changed {
             self.set_options(id, options);
         }
-        self.change_source(id);
         self.change_import(id, &old.import, &neighbor.import, judged_alike);
     }
 
@@ -347,19 +346,10 @@ impl Shard {
         }
     }
 
-    /// What a peer that is away has is kept only as long as its routes are taken.
-    fn give_up_unless_imported(&mut self, id: PeerId) {
-        let peer = self.peers.get(id);
-        if peer.is_some_and(|peer| peer.neighbor.import == Import::None) {
-            self.give_up(id);
-        }
-    }
-
     fn change_import(&mut self, id: PeerId, old: &Import, new: &Import, judged_alike: bool) {
         if old == new && judged_alike {
             return;
         }
-        self.give_up_unless_imported(id);
         self.change_import_policy(id);
         let Some(peer) = self.peers.get_mut(id) else {
             return;

@@ -18,7 +18,7 @@ use super::instance::Instance;
 use super::peer::{Established, Peer, PeerId, source_info};
 use super::stale::{Cause, Stale};
 use crate::config::{Import, Neighbor};
-use crate::session::{Graceful, Negotiated};
+use crate::session::{Graceful, Negotiated, SessionConfig};
 use crate::time::Time;
 
 /// What a peer that is away has in the table.
@@ -60,6 +60,16 @@ impl Retained {
 
     pub(super) fn is_empty(&self) -> bool {
         self.had.adj_rib_in.iter().all(IdSet::is_empty)
+    }
+
+    /// Whether the peer may come back with the routes of a family under these settings.
+    fn is_expected(&self, neighbor: &Neighbor, family: Family) -> bool {
+        let lasts = !self.long_lived.contains(family) || neighbor.long_lived.is_some();
+        neighbor.import != Import::None
+            && neighbor.graceful_restart.helper
+            && neighbor.families.contains(family)
+            && SessionConfig::of(neighbor).allows(self.had.negotiated.peer_asn)
+            && lasts
     }
 
     /// The paths of a family must go.
@@ -190,6 +200,27 @@ impl Shard {
         self.forget_if_gone(id);
     }
 
+    /// New settings of a peer that is away: what nobody may bring back under them goes at once.
+    pub(super) fn give_up_unexpected(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let (Some(retained), Some(instance)) =
+            (&mut peer.retained, self.instances.get_mut(&peer.instance))
+        else {
+            return;
+        };
+        for family in Family::ALL {
+            if !retained.is_expected(&peer.neighbor, family) {
+                retained.give_up(instance, family);
+            }
+        }
+        if retained.is_empty() {
+            self.give_up(id);
+        }
+        self.peers.arm(id);
+    }
+
     /// The peer did not come back in time.
     ///
     // RFC-DONE 4724 §4.2: past the peer's restart time, or our own bound, stale routes go.
@@ -207,7 +238,8 @@ impl Shard {
             if until.is_none_or(|until| until > now) {
                 continue;
             }
-            let lasts = retained.may_last(now, family);
+            let may_last = peer.neighbor.long_lived.is_some();
+            let lasts = retained.may_last(now, family).filter(|_| may_last);
             tracing::warn!(
                 peer = %peer.neighbor.address,
                 %family,

@@ -169,6 +169,23 @@ fn coming_and_going_does_not_make_the_long_time_longer() {
 }
 
 #[test]
+fn a_neighbor_that_is_not_kept_for_long_any_more_loses_what_was() {
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME);
+    bed.stale(0..10);
+    bed.change(helper());
+    bed.fresh([]);
+    // Within the restart time that is what counts.
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.change(helper());
+    bed.stale((0..10).chain(20..23));
+    bed.pass(RESTART_TIME);
+    bed.fresh([]);
+}
+
+#[test]
 fn a_neighbor_that_is_removed_takes_its_long_lived_routes_along() {
     let mut bed = told(1000, 600);
     bed.lose();

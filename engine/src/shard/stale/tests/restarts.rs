@@ -4,7 +4,7 @@ use codec::notification::cease;
 use codec::{GracefulRestartFamily, Notification};
 
 use super::*;
-use crate::config::GracefulRestart;
+use crate::config::{GracefulRestart, PeerAsn};
 use crate::policy::{Action, Match, Policy, RoutePolicy, Set, Statement, Validation};
 use crate::rpki::{Publication, VrpTable};
 
@@ -185,6 +185,45 @@ fn who_offers_no_restart_or_is_not_helped_loses_its_routes_with_its_session() {
     bed.announce(0..3);
     bed.lose();
     bed.fresh([]);
+}
+
+#[test]
+fn routes_go_at_once_when_new_settings_let_nobody_bring_them_back() {
+    type Change = fn(&mut Neighbor);
+    let ending: [Change; 5] = [
+        |settings| settings.peer_asn = PeerAsn::Number(65012),
+        |settings| settings.peer_asn = PeerAsn::Internal,
+        |settings| settings.graceful_restart.helper = false,
+        |settings| settings.families = FamilySet::from_iter([Family::Ipv6Unicast]),
+        |settings| settings.import = Import::None,
+    ];
+    let harmless: [Change; 4] = [
+        |settings| settings.peer_asn = PeerAsn::Any,
+        |settings| settings.peer_asn = PeerAsn::External,
+        |settings| settings.families = FamilySet::ALL,
+        |settings| settings.timers.hold = Duration::from_secs(60),
+    ];
+    let all = ending.map(|change| (change, 0)).into_iter();
+    for (change, left) in all.chain(harmless.map(|change| (change, 10))) {
+        let mut settings = helper();
+        change(&mut settings);
+        let mut bed = told(&RESTARTS);
+        bed.lose();
+        bed.change(settings.clone());
+        bed.stale(0..left);
+        if left > 0 {
+            bed.establish(graceful(&RESTARTED));
+            bed.stale(0..left);
+        }
+    }
+    // Also where the change itself ends the session, and routes would outlive that.
+    for change in &ending[..4] {
+        let mut settings = helper();
+        change(&mut settings);
+        let mut bed = told(&with_notification(RESTARTS));
+        bed.change(settings);
+        bed.fresh([]);
+    }
 }
 
 // RFC-SHOWN 8538 §4
