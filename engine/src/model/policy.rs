@@ -78,9 +78,10 @@ pub struct PolicyStep {
     pub statement: Option<String>,
     /// What it changed on the route.
     pub set: Vec<String>,
-    /// What it was to change and did not, and why: a next hop that is not of the route's family.
+    /// What it was to change and did not, and why: a next hop that is not of the route's family, or on
+    /// import our own, where we have none of that family; the latter rejects the route.
     pub passed_over: Option<String>,
-    /// `Accept`, `Reject` or `Next`: the route went on.
+    /// What became of the route there: `Accept`, `Reject` or `Next`, it went on.
     pub action: String,
 }
 
@@ -101,8 +102,11 @@ impl PolicyStep {
         let met = walk.met.iter().filter_map(|place| {
             let statement = spec.statements.get(usize::from(*place))?;
             let name = statement.name.to_string();
-            let action = format!("{:?}", statement.action);
-            Some(step(Some(name), walk.done(*place), action))
+            let action = match walk.is_rejected_by(*place) {
+                true => policy::Action::Reject,
+                false => statement.action,
+            };
+            Some(step(Some(name), walk.done(*place), format!("{action:?}")))
         });
         let default = walk.verdict.statement.is_none().then(|| {
             let action = default_action(spec).to_owned();

@@ -165,6 +165,13 @@ pub(super) fn passes_over(next_hop: SetNextHop, family: Family, applied: &Applie
     next_hop_of(next_hop, family, applied).is_none()
 }
 
+/// Whether a statement is to make us the next hop of a received route, and we are none for its family
+/// on this session: it would go on with the next hop that it came with, to whoever that is.
+pub(super) fn lacks_ourselves(set: &Set, family: Family, applied: &Applied) -> bool {
+    let own = applied.own.as_ref();
+    set.next_hop == Some(SetNextHop::Own) && own.is_some_and(|own| own[family.index()].is_none())
+}
+
 fn set_next_hop(
     next_hop: SetNextHop,
     family: Family,

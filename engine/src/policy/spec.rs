@@ -279,7 +279,8 @@ pub enum SetMed {
 /// What becomes of the next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SetNextHop {
-    /// Ourselves.
+    /// Ourselves. A route of a family for which we are none on the session is rejected on import, and
+    /// not told on export.
     Own,
     /// As it came, whatever the neighbor's `nextHopSelf`.
     Unchanged,

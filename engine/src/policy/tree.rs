@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use codec::{Family, IpPrefix};
 
-use super::change::change;
+use super::change::{change, lacks_ourselves};
 use super::classes::{AttributeClass, Classes, Steps};
 use super::compile::Applied;
 use super::condition::Facts;
@@ -288,14 +288,14 @@ impl Evaluator {
         let (Some(statement), Some(said)) = (statement, said) else {
             return ended(spec.default_accepts, None, form);
         };
-        let form = match said.action {
-            Action::Reject => form,
-            Action::Accept | Action::Next => self.changed(subject, form, statement),
-        };
+        let lacks_ourselves = lacks_ourselves(&said.set, subject.family, &self.applied);
+        if said.action == Action::Reject || lacks_ourselves {
+            return ended(false, Some(statement), form);
+        }
+        let form = self.changed(subject, form, statement);
         match said.action {
             Action::Next => self.open(subject, form, statement + 1),
-            Action::Accept => ended(true, Some(statement), form),
-            Action::Reject => ended(false, Some(statement), form),
+            Action::Accept | Action::Reject => ended(true, Some(statement), form),
         }
     }
 

@@ -62,6 +62,18 @@ impl Walk {
         }
     }
 
+    /// Whether the statement at a place rejected the route, be it that it could not make us its next hop.
+    pub fn is_rejected_by(&self, place: u16) -> bool {
+        !self.verdict.accepted && self.verdict.statement == Some(place)
+    }
+
+    /// Whether it was rejected by a statement that was to make us its next hop and could not.
+    fn lacks_ourselves(&self) -> bool {
+        let by = self.verdict.statement.map(usize::from);
+        let by = by.and_then(|by| self.policy.spec().statements.get(by));
+        !self.verdict.accepted && by.is_some_and(|by| by.action != Action::Reject)
+    }
+
     /// What the statement at a place did to the route.
     pub fn done(&self, place: u16) -> Done {
         let statement = self.policy.spec().statements.get(usize::from(place));
@@ -69,6 +81,12 @@ impl Walk {
         let Some(statement) = statement.filter(|by| by.action != Action::Reject) else {
             return Done::default();
         };
+        if self.is_rejected_by(place) {
+            return Done {
+                set: Vec::new(),
+                passed_over: Some(NO_OWN_NEXT_HOP.to_owned()),
+            };
+        }
         let is_passed_over = self.passed_over.contains(&place);
         let not_set = statement.set.next_hop.filter(|_| is_passed_over);
         Done {
@@ -86,9 +104,14 @@ impl Walk {
         }
     }
 
-    /// What decided, as `RoutePolicy from-tor, statement customers`.
+    /// What decided, as `RoutePolicy from-tor, statement customers`, and why, where its action does
+    /// not say so.
     pub fn by(&self) -> String {
-        self.policy.words(self.verdict.statement)
+        let by = self.policy.words(self.verdict.statement);
+        match self.lacks_ourselves() {
+            true => format!("{by}: {NO_OWN_NEXT_HOP}"),
+            false => by,
+        }
     }
 
     /// What became of the route in one phrase.
@@ -100,3 +123,6 @@ impl Walk {
         format!("{done} by {}", self.by())
     }
 }
+
+const NO_OWN_NEXT_HOP: &str =
+    "nextHop Self cannot be set, as we have no next hop of the route's family on this session";

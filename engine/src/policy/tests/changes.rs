@@ -204,3 +204,31 @@ fn later_statements_see_what_next_changed() {
     let hits: Vec<u64> = hits.into_iter().map(|of| of.hits).collect();
     assert_eq!(hits, [1, 1, 1]);
 }
+
+/// We have no next hop for IPv6 here.
+#[test]
+fn on_import_a_statement_that_cannot_make_us_the_next_hop_rejects() {
+    let ours = |action| Statement {
+        set: Set {
+            next_hop: Some(SetNextHop::Own),
+            ..Set::default()
+        },
+        ..statement("ours", Match::default(), action)
+    };
+    let ipv6 = Route {
+        prefix: prefix("2001:db8::/32"),
+        ..route()
+    };
+    for action in [Action::Accept, Action::Next, Action::Reject] {
+        let rest = statement("rest", Match::default(), Action::Accept);
+        let spec = policy(vec![ours(action), rest]);
+        let mut import = evaluator(spec.clone());
+        assert_eq!(judge(&mut import, 0, &ipv6), (None, Some(0)));
+        let (passed, _) = judge(&mut import, 1, &route());
+        assert_eq!(passed.is_some(), action != Action::Reject);
+        // On export it is the last step that finds out.
+        let on_export = Applied::on_export(&Arc::new(Policy::new(spec)), &NEIGHBOR);
+        let (passed, _) = judge(&mut Evaluator::new(on_export), 0, &ipv6);
+        assert_eq!(passed.is_some(), action != Action::Reject);
+    }
+}

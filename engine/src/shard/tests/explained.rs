@@ -1,9 +1,13 @@
-//! What `explain` says of a peer that is told other than the best path as it is.
+//! What `explain` says of a peer that is told other than the best path as it is, and of a route that a
+//! policy cannot make what it is to make of it.
+
+use std::net::Ipv6Addr;
 
 use codec::AddPath;
 
+use super::loops::by_way_of;
 use super::*;
-use crate::config::{AddPaths, Client, Export};
+use crate::config::{AddPaths, Client, Export, NextHopIpv6};
 use crate::policy::{Action, SetMed, SetNextHop};
 use crate::shard::policy_tests::{policy, statement};
 
@@ -208,4 +212,65 @@ fn a_next_hop_of_the_other_family_was_passed_over() {
     assert_eq!(steps[0].passed_over.as_deref(), Some(words));
     assert_eq!(steps[1].set, ["nextHop 192.0.2.9"]);
     assert_eq!(steps[1].passed_over, None);
+}
+
+#[test]
+fn a_route_that_import_cannot_give_our_next_hop_is_rejected_until_there_is_one() {
+    const WORDS: &str = "RoutePolicy p, statement ours: nextHop Self cannot be set, as we have no \
+                         next hop of the route's family on this session";
+    const PEER: &str = "10.0.0.7";
+    let importing = |next_hop_ipv6, action| Neighbor {
+        next_hop_ipv6,
+        import: Import::Policy(policy(vec![
+            statement("first", Action::Next, |s| {
+                s.set.local_preference = Some(7);
+            }),
+            statement("ours", action, |s| {
+                s.set.med = Some(SetMed::Value(5));
+                s.set.next_hop = Some(SetNextHop::Own);
+            }),
+            statement("rest", Action::Accept, |_| {}),
+        ])),
+        ..neighbor(PEER, 65007)
+    };
+    for action in [Action::Accept, Action::Next] {
+        let mut bed = Bed::new();
+        bed.configure(importing(NextHopIpv6::Auto, action));
+        bed.configure(neighbor(BEST, 65002));
+        let peer = bed.connect(address(PEER), &open(65007, 7, &[]));
+        let hears = bed.connect(address(BEST), &open(65002, 6, &[]));
+        bed.say(peer, &by_way_of(0, "192.0.2.56"));
+        bed.say(peer, &by_way_of(1, "2001:db8::2"));
+        let received = |bed: &Bed| -> Vec<(Option<String>, Option<String>)> {
+            let routes = bed.routes(RoutesKind::Received, address(PEER)).into_iter();
+            let seen = routes.map(|route| (route.next_hop, route.rejected_by));
+            seen.collect()
+        };
+        let came = |at: &str, by: Option<&str>| (Some(at.to_owned()), by.map(str::to_owned));
+        let ipv4 = || came("192.0.2.56", None);
+        let used = |bed: &Bed| -> Vec<String> {
+            let routes = bed.routes(RoutesKind::Available, address(PEER)).into_iter();
+            routes.filter_map(|route| route.next_hop).collect()
+        };
+        // It is shown, and not told to anybody.
+        assert_eq!(received(&bed), [ipv4(), came("2001:db8::2", Some(WORDS))]);
+        assert_eq!(used(&bed), ["10.0.0.5"]);
+        let (told, _) = changes(&bed.messages(hears), &WireFormat::default());
+        assert_eq!(told, [erased(0)]);
+        let net: ipnet::IpNet = "2001:db8:1::/48".parse().unwrap();
+        let verdict = bed.verdict(net.into(), address(PEER));
+        assert_eq!(verdict.import, Some(format!("rejected by {WORDS}")));
+        let [first, ours] = &verdict.import_steps[..] else {
+            panic!("{:?}", verdict.import_steps);
+        };
+        assert_eq!((&*first.action, first.set.len()), ("Next", 1));
+        assert_eq!((&*ours.action, ours.set.len()), ("Reject", 0));
+        let words = ours.passed_over.as_deref().unwrap();
+        assert!(WORDS.ends_with(words), "{words}");
+        // Once there is one, the route is used by that.
+        let next_hop = NextHopIpv6::Address(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+        bed.configure(importing(next_hop, action));
+        assert_eq!(received(&bed), [ipv4(), came("2001:db8::2", None)]);
+        assert_eq!(used(&bed), ["10.0.0.5", "2001:db8::1"]);
+    }
 }

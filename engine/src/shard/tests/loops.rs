@@ -105,7 +105,7 @@ fn what_came_in_is_judged_anew_when_other_as_numbers_are_ours_and_no_session_end
 }
 
 /// The route to a prefix of its own by the next hop.
-fn by_way_of(number: u32, next_hop: &str) -> Vec<u8> {
+pub(super) fn by_way_of(number: u32, next_hop: &str) -> Vec<u8> {
     let mut attributes = Vec::new();
     let mut writer = AttributeWriter::new(&mut attributes);
     writer.origin(Origin::Igp);
