@@ -394,7 +394,8 @@ fn list(
     }
 }
 
-/// The name that a peer's capabilities tell, with nothing in it that could confuse a terminal.
+/// The name that a peer's capabilities tell, escaped as its shutdown communications are: nothing in it
+/// can confuse a terminal, or its reader by writing backwards.
 fn hostname(capabilities: &[Capability]) -> Option<String> {
     let name = capabilities
         .iter()
@@ -404,7 +405,7 @@ fn hostname(capabilities: &[Capability]) -> Option<String> {
             _ => None,
         })?;
     let text = String::from_utf8_lossy(&name);
-    Some(text.replace(char::is_control, "\u{fffd}")).filter(|text| !text.is_empty())
+    Some(text.escape_debug().to_string()).filter(|text| !text.is_empty())
 }
 
 pub(super) fn state(state: State) -> PeerState {

@@ -187,7 +187,7 @@ fn an_ipv6_next_hop_of_an_ipv4_route_goes_only_to_who_offered_to_take_it() {
 }
 
 #[test]
-fn the_name_that_a_peer_gives_itself_is_shown_without_control_characters() {
+fn the_name_that_a_peer_gives_itself_is_shown_escaped() {
     let name = |host: &'static [u8], domain: &'static [u8]| Capability::Fqdn {
         host: Bytes::from_static(host),
         domain: Bytes::from_static(domain),
@@ -200,8 +200,14 @@ fn the_name_that_a_peer_gives_itself_is_shown_without_control_characters() {
         ),
         (
             vec![name(b"a\x1b[2J\xff", b"")],
-            Some("a\u{fffd}[2J\u{fffd}"),
+            Some("a\\u{1b}[2J\u{fffd}"),
         ),
+        // What turns the direction of text, and what no width is given to.
+        (
+            vec![name("a\u{202e}b\u{200b}".as_bytes(), "\u{85}".as_bytes())],
+            Some("a\\u{202e}b\\u{200b}.\\u{85}"),
+        ),
+        (vec![name("tör1".as_bytes(), b"")], Some("tör1")),
         (vec![name(b"", b"")], None),
         (vec![], None),
     ] {
