@@ -68,7 +68,8 @@ pub trait EngineApi: Clone + Send + Sync + 'static {
         query: RpkiQuery,
     ) -> impl Future<Output = Result<Vec<RpkiCache>, ApiError>> + Send;
 
-    /// What is wrong in the resources at this moment, sorted.
+    /// What is wrong at this moment: where we cannot listen, then what is wrong in the resources, each
+    /// sorted.
     fn faults(&self) -> impl Future<Output = Result<Vec<Fault>, ApiError>> + Send;
 }
 

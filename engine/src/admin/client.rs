@@ -161,7 +161,7 @@ impl Client {
         self.call("rpki", query).await
     }
 
-    /// What is wrong in the resources at this moment.
+    /// What is wrong at this moment, in the resources or in what cannot be done as they ask.
     ///
     /// # Errors
     /// As [`ClientError`] says.

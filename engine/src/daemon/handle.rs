@@ -20,7 +20,7 @@ use crate::model::{
     PoliciesQuery, Policy, RefreshQuery, RefreshReply, ResetQuery, ResetReply, Route, RoutesCursor,
     RoutesKind, RoutesQuery, RoutesReply, RpkiCache, RpkiQuery, Source, WatchQuery, parse_prefix,
 };
-use crate::ring::{Directory, InboxSender, Message, RtrClients};
+use crate::ring::{Directory, InboxSender, ListenFailure, ListenFailures, Message, RtrClients};
 use crate::shard::{PrefixView, Query, Reply, ShardCommand, watch};
 
 /// What the resources have to do with a prefix in one instance.
@@ -59,6 +59,7 @@ pub trait Resources: Send + Sync {
 pub struct EngineHandle {
     shards: Arc<[InboxSender<ShardCommand>]>,
     directory: Arc<ArcSwap<Directory>>,
+    not_listening: ListenFailures,
     resources: Option<Arc<dyn Resources>>,
     /// Free places for those who watch.
     watchers: Arc<Semaphore>,
@@ -72,11 +73,13 @@ impl EngineHandle {
     pub(super) fn new(
         shards: Arc<[InboxSender<ShardCommand>]>,
         directory: Arc<ArcSwap<Directory>>,
+        not_listening: ListenFailures,
         rtr: RtrClients,
     ) -> EngineHandle {
         EngineHandle {
             shards,
             directory,
+            not_listening,
             resources: None,
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
             rtr,
@@ -412,7 +415,21 @@ impl EngineApi for EngineHandle {
 
     async fn faults(&self) -> Result<Vec<Fault>, ApiError> {
         let resources = self.resources.as_ref();
-        Ok(resources.map_or_else(Vec::new, |resources| resources.faults()))
+        let of_resources = resources.map_or_else(Vec::new, |resources| resources.faults());
+        let not_listening = self.not_listening.load();
+        let mut faults: Vec<Fault> = not_listening.iter().map(fault_of).collect();
+        faults.extend(of_resources);
+        Ok(faults)
+    }
+}
+
+fn fault_of(failure: &ListenFailure) -> Fault {
+    Fault {
+        file: None,
+        line: None,
+        path: None,
+        message: failure.to_string(),
+        warning: false,
     }
 }
 

@@ -33,8 +33,8 @@ pub use placement::shard_of;
 
 use crate::interfaces::SystemInterfaces;
 use crate::ring::{
-    Directory, Handover, InboxSender, IoMode, ListenFailure, ListenPlan, Message, Publish,
-    RtrClients, ShardStart, ShardThread, Unavailable, choose, default_shards, inbox,
+    Directory, Handover, InboxSender, IoMode, ListenFailure, ListenFailures, ListenPlan, Message,
+    Publish, RtrClients, ShardStart, ShardThread, Unavailable, choose, default_shards, inbox,
     listen_as_planned, raise_descriptor_limit, spawn_shard, usable_cpus,
 };
 use crate::shard::{Deferral, DynamicPeers, EstablishedPeers, Shard, ShardCommand, ShardOptions};
@@ -108,10 +108,22 @@ impl Engine {
         let control = runtime.handle().clone();
         let clock = Clock::system();
         let handover = Handover::new(Arc::clone(&directory), Arc::clone(&senders), settled, clock);
-        control.spawn(listen_as_planned(plan, Arc::new(handover), answer, report));
+        let standing = ListenFailures::default();
+        control.spawn(listen_as_planned(
+            plan,
+            Arc::new(handover),
+            answer,
+            report,
+            Arc::clone(&standing),
+        ));
         let rtr = RtrClients::new(clock, publish_to(Arc::clone(&senders)));
         let mut engine = Engine {
-            handle: EngineHandle::new(Arc::clone(&senders), Arc::clone(&directory), rtr.clone()),
+            handle: EngineHandle::new(
+                Arc::clone(&senders),
+                Arc::clone(&directory),
+                standing,
+                rtr.clone(),
+            ),
             rtr: rtr.clone(),
             shards: Vec::with_capacity(count),
             senders: Arc::clone(&senders),

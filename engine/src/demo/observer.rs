@@ -297,7 +297,7 @@ mod tests {
             .unwrap();
         let mut look = || runtime.block_on(observer.look(None));
         node.0.lock().unwrap().faults = vec![Fault {
-            file: "a.yaml".to_owned(),
+            file: Some("a.yaml".to_owned()),
             line: Some(3),
             path: None,
             message: "not YAML".to_owned(),

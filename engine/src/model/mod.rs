@@ -175,12 +175,13 @@ pub struct SentPath {
     pub export_steps: Vec<PolicyStep>,
 }
 
-/// Something wrong in what the resources ask, in force until it is mended.
+/// Something wrong in what the resources ask, or that cannot be done as they ask; in force until it is
+/// mended.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
-    /// The file.
-    pub file: String,
+    /// The file; none: it is not of one file, as where a listener cannot be had.
+    pub file: Option<String>,
     /// The line in it, from 1.
     pub line: Option<u32>,
     /// The field, for example `spec.bgpPeering.neighbors[0].peerASN`; none: the whole document.
@@ -194,7 +195,7 @@ pub struct Fault {
 impl From<&watcher::Fault> for Fault {
     fn from(fault: &watcher::Fault) -> Fault {
         Fault {
-            file: fault.file.to_string(),
+            file: Some(fault.file.to_string()),
             line: (fault.line > 0).then_some(fault.line),
             path: (!fault.path.is_empty()).then(|| fault.path.clone()),
             message: fault.message.clone(),
@@ -205,7 +206,10 @@ impl From<&watcher::Fault> for Fault {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.file)?;
+        let Some(file) = &self.file else {
+            return f.write_str(&self.message);
+        };
+        f.write_str(file)?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }

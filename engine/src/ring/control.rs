@@ -173,13 +173,18 @@ pub struct Followed {
     pub is_possible: bool,
 }
 
-/// Follows the plans until their sender is gone, and tells `followed` of each. What cannot be opened is logged, once for each
-/// reason; if it is of the first plan and waiting does not help, it goes to `failures` too.
+/// What is planned and cannot be opened at this moment.
+pub type ListenFailures = Arc<ArcSwap<Vec<ListenFailure>>>;
+
+/// Follows the plans until their sender is gone, and tells `followed` of each. What cannot be opened
+/// stands in `standing` until it can, and is logged, once for each reason; if it is of the first plan
+/// and waiting does not help, it goes to `failures` too.
 pub async fn listen_as_planned<C: Send + 'static>(
     mut plans: watch::Receiver<Arc<ListenPlan>>,
     handover: Arc<Handover<C>>,
     followed: Sender<Followed>,
     failures: mpsc::UnboundedSender<ListenFailure>,
+    standing: ListenFailures,
 ) {
     let mut listeners = Listeners {
         open: BTreeMap::new(),
@@ -187,6 +192,7 @@ pub async fn listen_as_planned<C: Send + 'static>(
         is_first_plan: true,
         handover,
         failures,
+        standing,
     };
     let mut is_new = true;
     loop {
@@ -226,6 +232,7 @@ struct Listeners<C> {
     is_first_plan: bool,
     handover: Arc<Handover<C>>,
     failures: mpsc::UnboundedSender<ListenFailure>,
+    standing: ListenFailures,
 }
 
 struct Open {
@@ -258,6 +265,10 @@ impl<C: Send + 'static> Listeners<C> {
             }
         }
         self.is_first_plan &= plan.listeners.is_empty();
+        if !self.failed.values().eq(self.standing.load().iter()) {
+            let failed = self.failed.values().cloned().collect();
+            self.standing.store(Arc::new(failed));
+        }
         is_possible
     }
 
@@ -427,6 +438,7 @@ mod tests {
     struct Fixture {
         plans: watch::Sender<Arc<ListenPlan>>,
         failures: mpsc::UnboundedReceiver<ListenFailure>,
+        standing: ListenFailures,
         inbox: Inbox<()>,
         runtime: tokio::runtime::Runtime,
         following: JoinHandle<()>,
@@ -451,10 +463,18 @@ mod tests {
         let (plans, receiver) = watch::channel(Arc::default());
         let (reports, failures) = mpsc::unbounded_channel();
         let (answers, _) = crossbeam_channel::unbounded();
-        let following = runtime.spawn(listen_as_planned(receiver, handover, answers, reports));
+        let standing = ListenFailures::default();
+        let following = runtime.spawn(listen_as_planned(
+            receiver,
+            handover,
+            answers,
+            reports,
+            Arc::clone(&standing),
+        ));
         Fixture {
             plans,
             failures,
+            standing,
             inbox,
             runtime,
             following,
@@ -536,6 +556,42 @@ mod tests {
             drop(fixture.plans);
             fixture.following.await.unwrap();
         });
+    }
+
+    #[test]
+    fn what_cannot_be_listened_on_any_more_stands_as_a_failure_until_it_can() {
+        let (before, after) = (free(4), free(5));
+        let mut fixture = fixture(&[]);
+        let follow = |address| {
+            let plan = plan(address, &[InstanceId(0)]);
+            fixture.plans.send(plan).unwrap();
+        };
+        let stands = |is_meant: fn(&[ListenFailure]) -> bool| {
+            fixture.runtime.block_on(async {
+                while !is_meant(&fixture.standing.load()) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            });
+        };
+        follow(before);
+        fixture
+            .runtime
+            .block_on(connect(before, Ipv4Addr::LOCALHOST));
+        let owner = std::net::TcpListener::bind(after).unwrap();
+        follow(after);
+        stands(|standing| !standing.is_empty());
+        let standing = fixture.standing.load_full();
+        assert_eq!(standing.len(), 1);
+        let words = format!("cannot listen on {after}: port {} is taken", after.port());
+        assert!(standing[0].to_string().starts_with(&words), "{standing:?}");
+        drop(owner);
+        // The same once more, sooner than after the interval.
+        follow(after);
+        stands(<[_]>::is_empty);
+        fixture
+            .runtime
+            .block_on(connect(after, Ipv4Addr::LOCALHOST));
+        assert!(fixture.failures.try_recv().is_err(), "nothing ends for it");
     }
 
     #[test]

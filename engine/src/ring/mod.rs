@@ -30,7 +30,8 @@ mod thread;
 mod uring;
 
 pub use control::{
-    Directory, Followed, Handover, ListenFailure, ListenPlan, ListenerPlan, listen_as_planned,
+    Directory, Followed, Handover, ListenFailure, ListenFailures, ListenPlan, ListenerPlan,
+    listen_as_planned,
 };
 pub use core::{Action, ConnectTarget, ConnectionId, Core, ShardMask, SocketOptions};
 pub use cpus::{default_shards, usable as usable_cpus};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -300,6 +300,42 @@ fn a_taken_port_is_1_and_is_named() {
         stderr.contains(&format!("port {port} is taken")),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_port_that_is_taken_later_is_a_fault_in_force_until_it_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("c.yaml");
+    let write = |port: u16| fs::write(&config, CONFIG.replace("PORT", &port.to_string())).unwrap();
+    let port = free_port();
+    write(port);
+    let admin = directory.path().join("admin.sock");
+    let admin = admin.to_str().unwrap();
+    let manifests = directory.path().to_str().unwrap();
+    let run = ["run", "--shards", "1", "--node-name", "node-1"];
+    let run = [&run[..], &["--admin", admin, "--manifests", manifests]].concat();
+    let _daemon = Running::start(&run);
+    let until = |what: &str, is_meant: &dyn Fn() -> bool| {
+        let pause = Duration::from_millis(50);
+        let mut left = PATIENCE;
+        while !is_meant() {
+            left = left.checked_sub(pause).expect(what);
+            thread::sleep(pause);
+        }
+    };
+    until("it listens", &|| {
+        TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let port = address.port();
+    write(port);
+    let shown = || ringbgp(&["peers", "--admin", admin]).1;
+    let words = format!("Faults in force\n  cannot listen on {address}: port {port} is taken by ");
+    until("the fault is shown", &|| shown().contains(&words));
+    drop(taken);
+    until("it is mended", &|| !shown().contains("cannot listen"));
+    TcpStream::connect(address).unwrap();
 }
 
 const MORE: &str = "apiVersion: cilium.io/v2

@@ -33,7 +33,7 @@ pub(crate) fn peer() -> Peer {
 #[test]
 fn peers_have_their_columns_and_the_faults_stand_below() {
     let fault = Fault {
-        file: "a.yaml".to_owned(),
+        file: Some("a.yaml".to_owned()),
         line: Some(7),
         path: Some("spec.x".to_owned()),
         message: "unknown field; remove it".to_owned(),
