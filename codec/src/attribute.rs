@@ -116,6 +116,11 @@ impl<'a> RawAttribute<'a> {
         Some(RawAttribute { flags, code, value })
     }
 
+    /// Whether this crate has a name for it, and so knows its flags.
+    pub fn is_known(&self) -> bool {
+        expected_flags(self.code).is_some()
+    }
+
     /// Octets that it takes with its flags, code and length.
     pub fn wire_len(&self) -> usize {
         let long = self.flags & flags::EXTENDED_LENGTH != 0;
@@ -315,8 +320,7 @@ impl<'a> AttributeSet<'a> {
 
     /// The attributes that this crate has no name for.
     pub fn unknown(&self) -> impl Iterator<Item = RawAttribute<'a>> + use<'a> {
-        self.iter()
-            .filter(|attribute| expected_flags(attribute.code).is_none())
+        self.iter().filter(|attribute| !attribute.is_known())
     }
 
     fn fixed<const N: usize>(&self, code: u8) -> Option<[u8; N]> {

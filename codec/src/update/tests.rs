@@ -54,6 +54,7 @@ fn order_and_flags_do_not_matter() {
             NEXT_HOP,
             &[0x80, 99, 1, 5],
             ORIGIN,
+            &[0xe1, 101, 1, 6],
             &[0xc3, 100, 1, 5],
         ],
         PREFIX,
@@ -63,7 +64,8 @@ fn order_and_flags_do_not_matter() {
         PATH,
         NEXT_HOP,
         &[0xc0, 8, 8, 0, 0, 0, 1, 0, 0, 0, 2],
-        &[0xe0, 100, 1, 5],
+        &[0xc0, 100, 1, 5],
+        &[0xe0, 101, 1, 6],
     ]
     .concat();
     let out = canonical(&untidy, &format(), NlriField::Plain);

@@ -211,6 +211,11 @@ fn write(
             code::AGGREGATOR if let Some(aggregator) = set.aggregator() => {
                 writer.aggregator(&aggregator, view.four_octet_as);
             }
+            // RFC-DONE 4271 §5: Unknown transitive attributes pass byte for byte, with Partial; others stop.
+            _ if !attribute.is_known() => {
+                let flags = attribute.flags | flags::PARTIAL;
+                writer.raw(flags, attribute.code, attribute.value);
+            }
             _ => writer.raw(attribute.flags, attribute.code, attribute.value),
         }
     }

@@ -146,7 +146,7 @@ pub struct UnknownAttribute {
     /// The attribute's type code.
     #[serde(rename = "type")]
     pub code: u8,
-    /// The attribute's flags.
+    /// The attribute's flags: as received, and with Partial (RFC 4271 §5) as peers are told.
     pub flags: u8,
     /// The value's octets in hexadecimal.
     pub value: String,

@@ -8,6 +8,7 @@ mod loops;
 mod options;
 mod resets;
 mod roles;
+mod shown;
 mod stale;
 mod unasked;
 mod withheld;
