@@ -103,14 +103,9 @@ fn the_demo_shows_routes_come_and_go() {
 
 #[test]
 fn every_command_refuses_an_instance_that_is_not_there() {
-    let directory = tempfile::tempdir().unwrap();
-    copy_quickstart(directory.path());
-    let admin = directory.path().join("admin.sock");
-    let admin = admin.to_str().unwrap();
-    let manifests = directory.path().to_str().unwrap();
-    let run = ["run", "--shards", "1", "--node-name", "node-1"];
-    let run = [&run[..], &["--admin", admin, "--manifests", manifests]].concat();
-    let _daemon = Running::start(&run);
+    let home = Home::quickstart();
+    let admin = &*home.admin;
+    let _daemon = Running::start(&home.run());
     wait_for_routes(admin);
     for command in [
         &["peers"][..],
@@ -138,53 +133,77 @@ fn a_log_that_cannot_be_written_costs_no_session() {
     let (_, nobody_reads) = std::io::pipe().unwrap();
     let full = fs::OpenOptions::new().write(true).open("/dev/full");
     for log in [Stdio::from(nobody_reads), Stdio::from(full.unwrap())] {
-        let directory = tempfile::tempdir().unwrap();
-        copy_quickstart(directory.path());
-        let admin = directory.path().join("admin.sock");
-        let admin = admin.to_str().unwrap();
-        let manifests = directory.path().to_str().unwrap();
-        let run = ["run", "--shards", "1", "--node-name", "node-1"];
-        let run = [&run[..], &["--admin", admin, "--manifests", manifests]].concat();
-        let mut daemon = Running::start_logging_to(log, &run);
+        let home = Home::quickstart();
+        let admin = &*home.admin;
+        let mut daemon = Running::start_logging_to(log, &home.run());
         wait_for_routes(admin);
         // One more word to log, on the watcher's thread.
-        fs::write(directory.path().join("more.yaml"), "a: [").unwrap();
-        thread::sleep(Duration::from_millis(500));
+        fs::write(home.directory.path().join("more.yaml"), "a: [").unwrap();
+        wait_until("the fault is in force", || {
+            let (code, stdout, _) = ringbgp(&["peers", "--admin", admin]);
+            code == 0 && stdout.contains("more.yaml")
+        });
         assert_eq!(daemon.child.try_wait().unwrap(), None);
-        assert_eq!(ringbgp(&["peers", "--admin", admin]).0, 0);
         assert_eq!(daemon.end_by(Signal::TERM), Some(0));
+    }
+}
+
+/// Manifests for a daemon, and its socket beside them.
+struct Home {
+    directory: tempfile::TempDir,
+    admin: String,
+}
+
+impl Home {
+    /// The example.
+    fn quickstart() -> Home {
+        let home = Home::empty();
+        copy_quickstart(home.directory.path());
+        home
+    }
+
+    fn empty() -> Home {
+        let directory = tempfile::tempdir().unwrap();
+        let admin = directory.path().join("admin.sock");
+        let admin = admin.to_str().unwrap().to_owned();
+        Home { directory, admin }
+    }
+
+    fn manifests(&self) -> &str {
+        self.directory.path().to_str().unwrap()
+    }
+
+    /// What the daemon is run with.
+    fn run(&self) -> Vec<&str> {
+        let run = ["run", "--shards", "1", "--node-name", "node-1"];
+        let places = ["--admin", &self.admin, "--manifests", self.manifests()];
+        [&run[..], &places].concat()
     }
 }
 
 /// Waits until the daemon answers with a route of the example.
 fn wait_for_routes(admin: &str) {
     let question = ["routes", "available", "10.244.1.0/24", "--admin", admin];
-    let answers = (0..200).any(|_| {
-        thread::sleep(Duration::from_millis(50));
-        ringbgp(&question).0 == 0
-    });
-    assert!(answers, "the daemon does not answer");
+    wait_until("the daemon answers", || ringbgp(&question).0 == 0);
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let pause = Duration::from_millis(50);
+    let mut left = PATIENCE;
+    while !holds() {
+        let rest = left.checked_sub(pause);
+        left = rest.unwrap_or_else(|| panic!("not yet: {what}"));
+        thread::sleep(pause);
+    }
 }
 
 #[test]
 fn the_daemon_answers_and_ends_on_sigterm() {
-    let directory = tempfile::tempdir().unwrap();
-    copy_quickstart(directory.path());
-    let admin = directory.path().join("admin.sock");
-    let admin = admin.to_str().unwrap();
-    let manifests = directory.path().to_str().unwrap();
-    let run = [
-        "run",
-        "--shards",
-        "1",
-        "--node-name",
-        "node-1",
-        "--admin",
-        admin,
-    ];
-    let state = directory.path().join("state");
+    let home = Home::quickstart();
+    let (admin, manifests) = (&*home.admin, home.manifests());
+    let state = home.directory.path().join("state");
     let state = state.to_str().unwrap();
-    let run = [&run[..], &["--manifests", manifests, "--state", state]].concat();
+    let run = [&home.run()[..], &["--state", state]].concat();
     let daemon = Running::start(&run);
     wait_for_routes(admin);
     let (code, stdout, _) = ringbgp(&["peers", "-o", "json", "--admin", admin]);
@@ -211,7 +230,7 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     let (code, _, stderr) = ringbgp(&run);
     assert_eq!(code, 1, "its socket is taken");
     assert!(stderr.contains("another daemon answers"), "{stderr}");
-    let other = directory.path().join("other.sock");
+    let other = home.directory.path().join("other.sock");
     let run = ["run", "--admin", other.to_str().unwrap()];
     let run = [&run[..], &["--manifests", manifests, "--state", state]].concat();
     let (code, _, stderr) = ringbgp(&run);
@@ -270,11 +289,9 @@ spec:
         serde_json::from_str(&stdout).ok()
     };
     let is_active = |row: &serde_json::Value| row["state"] == "active";
-    let all_wait = (0..400).any(|_| {
-        thread::sleep(Duration::from_millis(50));
+    wait_until("5,000 sessions wait for their peers", || {
         rows().is_some_and(|rows| rows.iter().filter(|row| is_active(row)).count() == 5000)
     });
-    assert!(all_wait, "5,000 sessions do not wait for their peers");
     assert_eq!(daemon.end_by(Signal::TERM), Some(0));
 }
 
@@ -304,26 +321,14 @@ fn a_taken_port_is_1_and_is_named() {
 
 #[test]
 fn a_port_that_is_taken_later_is_a_fault_in_force_until_it_is_free() {
-    let directory = tempfile::tempdir().unwrap();
-    let config = directory.path().join("c.yaml");
+    let home = Home::empty();
+    let admin = &*home.admin;
+    let config = home.directory.path().join("c.yaml");
     let write = |port: u16| fs::write(&config, CONFIG.replace("PORT", &port.to_string())).unwrap();
     let port = free_port();
     write(port);
-    let admin = directory.path().join("admin.sock");
-    let admin = admin.to_str().unwrap();
-    let manifests = directory.path().to_str().unwrap();
-    let run = ["run", "--shards", "1", "--node-name", "node-1"];
-    let run = [&run[..], &["--admin", admin, "--manifests", manifests]].concat();
-    let _daemon = Running::start(&run);
-    let until = |what: &str, is_meant: &dyn Fn() -> bool| {
-        let pause = Duration::from_millis(50);
-        let mut left = PATIENCE;
-        while !is_meant() {
-            left = left.checked_sub(pause).expect(what);
-            thread::sleep(pause);
-        }
-    };
-    until("it listens", &|| {
+    let _daemon = Running::start(&home.run());
+    wait_until("it listens", || {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -332,9 +337,9 @@ fn a_port_that_is_taken_later_is_a_fault_in_force_until_it_is_free() {
     write(port);
     let shown = || ringbgp(&["peers", "--admin", admin]).1;
     let words = format!("Faults in force\n  cannot listen on {address}: port {port} is taken by ");
-    until("the fault is shown", &|| shown().contains(&words));
+    wait_until("the fault is shown", || shown().contains(&words));
     drop(taken);
-    until("it is mended", &|| !shown().contains("cannot listen"));
+    wait_until("it is mended", || !shown().contains("cannot listen"));
     TcpStream::connect(address).unwrap();
 }
 
