@@ -114,7 +114,9 @@ impl Instance {
             self.end_teardowns(established.source, &announced);
         }
         let mut refused = 0;
-        let one_each = established.one_each();
+        // Of several paths to a prefix (RFC 7911) the others may still be stale: what has become of
+        // each is in its mark.
+        let several = established.negotiated.wire.add_path_receive;
         self.writer
             .upsert_all(announced.iter().copied(), |at, upserted| {
                 let Ok(upserted) = upserted else {
@@ -129,7 +131,7 @@ impl Instance {
                 } else if !rejected.is_empty() {
                     rejected.remove(upserted.id);
                 }
-                if said && one_each.contains(announced[at].0.family()) {
+                if said && !several.contains(announced[at].0.family()) {
                     established.is_said(announced[at].0.family(), upserted.id);
                 }
             });

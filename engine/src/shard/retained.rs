@@ -159,14 +159,18 @@ impl Shard {
         }
         // RFC-DONE 4724 §4.2: what the peer does not forward any more, or does not name, goes at once.
         for family in Family::ALL {
-            let stands = negotiated.graceful.as_ref().is_some_and(|graceful| {
-                // RFC-DONE 9494 §4.2: the same of long-lived routes, by their own capability.
-                let forwarding = match retained.long_lived.contains(family) {
-                    true => graceful.long_lived_forwarding,
-                    false => graceful.forwarding,
-                };
-                negotiated.families.contains(family) && forwarding.contains(family)
-            });
+            // RFC 7911 §2: with path identifiers or without, what it says now is of other paths.
+            let identified = |of: &Negotiated| of.wire.add_path_receive.contains(family);
+            let alike = identified(&retained.had.negotiated) == identified(negotiated);
+            let stands = alike
+                && negotiated.graceful.as_ref().is_some_and(|graceful| {
+                    // RFC-DONE 9494 §4.2: the same of long-lived routes, by their own capability.
+                    let forwarding = match retained.long_lived.contains(family) {
+                        true => graceful.long_lived_forwarding,
+                        false => graceful.forwarding,
+                    };
+                    negotiated.families.contains(family) && forwarding.contains(family)
+                });
             if !stands {
                 retained.give_up(instance, family);
             }
@@ -290,11 +294,8 @@ impl Retained {
         keeps: bool,
     ) {
         let (mut until, mut long_lived_until) = (until, None);
-        let wire = &self.had.negotiated.wire;
-        let mut several = wire.add_path_receive.contains(family);
         let before = self.had.stale[family.index()].take();
         let ids = self.had.adj_rib_in[family.index()].clone();
-        several |= before.as_ref().is_some_and(|stale| stale.several);
         match before.filter(|stale| stale.cause == Cause::Restart) {
             // By path, not by prefix: of several to one (RFC 7911) some were said in between.
             Some(_) if !keeps => instance.renew_stale(peer, self.had.source, family, ids.clone()),
@@ -312,7 +313,6 @@ impl Retained {
         self.had.stale[family.index()] = Some(Stale {
             ids,
             cause: Cause::Restart,
-            several,
             until,
             long_lived_until,
         });

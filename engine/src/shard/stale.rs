@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use codec::{Family, FamilySet};
+use codec::Family;
 use rib::{IdSet, PrefixId, SourceId};
 
 use super::Shard;
@@ -35,8 +35,6 @@ pub(super) enum Cause {
 pub(super) struct Stale {
     pub(super) ids: IdSet,
     pub(super) cause: Cause,
-    /// A prefix may have several paths of it (RFC 7911), by what was negotiated as they were said.
-    pub(super) several: bool,
     /// What is not said again by then is removed.
     pub(super) until: Time,
     /// Since it became long-lived (RFC 9494): the end of that, whatever happens meanwhile.
@@ -81,19 +79,6 @@ impl Established {
         stale.map(|stale| stale.until).min()
     }
 
-    /// The families of which a prefix that is said again has nothing stale left. Of several paths (RFC
-    /// 7911), be it that they came over the session before, the others may still be stale: what has
-    /// become of each is in its mark.
-    pub(super) fn one_each(&self) -> FamilySet {
-        let several = |family: Family| {
-            let stale = &self.stale[family.index()];
-            let was = stale.as_ref().is_some_and(|stale| stale.several);
-            was || self.negotiated.wire.add_path_receive.contains(family)
-        };
-        let families = Family::ALL.into_iter();
-        families.filter(|family| !several(*family)).collect()
-    }
-
     /// A prefix was said again, or has no path of the peer any more.
     pub(super) fn is_said(&mut self, family: Family, id: PrefixId) {
         if let Some(stale) = &mut self.stale[family.index()] {
@@ -132,11 +117,6 @@ impl Shard {
         established.stale[family.index()] = Some(Stale {
             ids,
             cause: Cause::Refresh,
-            several: established
-                .negotiated
-                .wire
-                .add_path_receive
-                .contains(family),
             long_lived_until: None,
             until: now + REFRESH_TIME,
         });
