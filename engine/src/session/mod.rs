@@ -64,8 +64,9 @@ pub struct Session {
     dial_ladder: Ladder,
     idle_hold_ladder: Ladder,
     actions: VecDeque<SessionAction>,
-    /// The state that was logged last, and since when.
+    /// The state that was logged last.
     shown: State,
+    /// See [`Session::since`].
     since: Time,
     last_failure: Option<(Time, Failure)>,
     /// What failed or ended since that was asked last.
@@ -155,7 +156,8 @@ impl Session {
             .unwrap_or(standing)
     }
 
-    /// When the session entered its state: up for, or down for.
+    /// When the session came up or was lost, whatever was tried since; before it ever stood, when it was
+    /// started.
     pub fn since(&self) -> Time {
         self.since
     }
@@ -341,7 +343,10 @@ impl Session {
             reason,
             "session"
         );
+        let established = |state| state == State::Established;
+        if established(self.shown) != established(state) || self.since == Time::default() {
+            self.since = now;
+        }
         self.shown = state;
-        self.since = now;
     }
 }

@@ -380,6 +380,14 @@ fn why_a_session_went_down_is_told_of_the_last_one_that_was_up() {
     let words = session.last_error().unwrap();
     assert!(words.contains("closed the connection"), "{words}");
     assert_eq!(session.last_error_at(), Some(lost));
+    // However often it is tried since, it is down as long as that.
+    drain(&mut session);
+    for _ in 0..3 {
+        let due = session.poll_timeout().expect("it is tried again");
+        session.handle_timeout(due);
+        session.handle_connect_failed(due, "connection refused");
+        assert_eq!(session.since(), lost);
+    }
 }
 
 #[test]
