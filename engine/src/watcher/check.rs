@@ -230,6 +230,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_valid_is_kept_away_also_from_a_prefix_around_it() {
+        let config = CONFIG.replace(
+            "neighbors: [{peerAddress: 10.0.0.6, peerASN: 65001}]",
+            "neighbors: [{peerPrefix: 10.0.0.0/24, peerASN: any}, \
+             {peerAddress: 10.0.0.70, peerASN: 65002, role: nonsense}]",
+        );
+        let checked = check_files(&[("c.yaml", &config)]);
+        let instance = checked.state.instances.values().next().unwrap();
+        let neighbor = instance.neighbors.values().next().unwrap();
+        assert_eq!(neighbor.address.to_string(), "10.0.0.70");
+        let crate::config::Password::Missing(why) = &neighbor.password else {
+            panic!("{neighbor:?}");
+        };
+        assert!(why.contains("neighbors[1] on line 8 is not valid"), "{why}");
+    }
+
+    #[test]
     fn who_a_faulty_neighbor_was_to_be_is_not_known() {
         let check = |more: &str| {
             let neighbors = format!(

@@ -192,7 +192,10 @@ fn found<'v>(
 ) -> Vec<(&'v NeighborSpec, Found)> {
     let mut found = Vec::new();
     let mut discovered = Vec::new();
-    for spec in &view.peering.neighbors {
+    let peering = view.peering;
+    let faulty = peering.faulty.neighbors.iter();
+    let faulty = faulty.filter(|spec| !matches!(spec.whom, Whom::DefaultGateways(_)));
+    for spec in peering.neighbors.iter().chain(faulty) {
         match spec.whom {
             Whom::Address(address) => found.push((spec, Found::At(address))),
             Whom::Prefix(prefix) => found.push((spec, Found::Within(prefix))),
@@ -297,6 +300,7 @@ fn password(view: &View<'_>, spec: &NeighborSpec, host: &dyn Host, options: &Opt
     let key = match &spec.auth {
         Auth::None => return Password::None,
         Auth::Secret(name) => view.secret(name),
+        Auth::Withheld(why) => return Password::Missing(Arc::clone(why)),
         Auth::File(path) => {
             let shown = manifest::printable(&path.to_string_lossy());
             match host.password_file(path) {

@@ -203,10 +203,10 @@ pub struct BgpPeering {
 
 /// Neighbors and nodes that are there and not valid, by what can be told of them: their last good forms
 /// stay in force, and those of the others don't.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faulty {
-    /// The neighbors.
-    pub neighbors: BTreeSet<Whom>,
+    /// The neighbors, of whom nothing counts but who they are: they are kept away.
+    pub neighbors: Vec<NeighborSpec>,
     /// There are some of which not even that can be told.
     pub nameless: bool,
     /// The nodes.
@@ -411,6 +411,8 @@ pub enum Auth {
     Secret(Arc<str>),
     /// `authPasswordFile`.
     File(PathBuf),
+    /// There must be no session, for this reason.
+    Withheld(Arc<str>),
 }
 
 /// A network policy: what it lets pods reach, as far as it is named by CIDR.

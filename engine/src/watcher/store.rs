@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, Severity};
 use super::manifest::{self, CONFIG_NAME};
+use super::parts::Kept;
 use super::resource::{BgpPeering, Body, ConfigMap, Key, Kind, Resource};
 
 /// The namespace of Cilium's own ConfigMap, which comes first if there are several.
@@ -47,12 +48,13 @@ pub struct Forms {
     gone: BTreeMap<Arc<str>, Vec<Arc<str>>>,
 }
 
-const AT_ODDS: &str = "the last good forms of the neighbors that are not valid can't be beside the others: \
-                       all of the settings keep their last good form";
+const AT_ODDS: &str = "the neighbors that are not valid can't stay as they were beside the rest: all of the \
+                       settings keep their last good form";
 
-/// Texts of one file that are kept because a later one counts only in part. Past it the oldest but
-/// the very first, which was good as a whole, are forgotten.
-const TEXTS_MAX: usize = 8;
+/// Texts of one file that are kept because a later one counts only in part; those without which it
+/// comes to the same are not. Past it the oldest but the very first, which was good as a whole, are
+/// forgotten.
+const TEXTS_MAX: usize = 32;
 
 #[derive(Debug, Default)]
 struct File {
@@ -172,16 +174,21 @@ impl Store {
                 continue;
             };
             counts_in_part = true;
-            resources.push(match resource.keep_parts(&before) {
-                true => Arc::new(resource),
-                false => {
-                    contents.faults.push(Fault {
-                        line: resource.line,
-                        ..whole_file(&label, AT_ODDS)
-                    });
-                    before
+            let line = resource.line;
+            let mut say = |message: &str| {
+                let said = whole_file(&label, message);
+                contents.faults.push(Fault { line, ..said });
+            };
+            match resource.keep_parts(&before) {
+                Some(kept) => {
+                    kept.words().for_each(|words| say(&words));
+                    resources.push(Arc::new(resource));
                 }
-            });
+                None => {
+                    say(AT_ODDS);
+                    resources.push(before);
+                }
+            }
         }
         for key in contents.invalid {
             let kept = self.last_form(&old, &key);
@@ -216,10 +223,19 @@ impl Store {
             true => before,
             false => Vec::new(),
         };
+        let text: Arc<str> = text.into();
+        // Those before the last were looked at when it came.
+        if let Some((last, first)) = texts.split_last() {
+            let with = [first, &[Arc::clone(last), Arc::clone(&text)]].concat();
+            let without = [first, &[Arc::clone(&text)]].concat();
+            if in_a_row(&with) == in_a_row(&without) {
+                texts.pop();
+            }
+        }
         if texts.len() >= TEXTS_MAX {
             texts.remove(1);
         }
-        texts.push(text.into());
+        texts.push(text);
         texts
     }
 
@@ -340,7 +356,10 @@ impl Store {
     /// The form of a resource that counts, where `file` has another one now.
     fn last_form(&self, file: &File, key: &Key) -> Option<Arc<Resource>> {
         let own = file.resources.iter().find(|resource| resource.key == *key);
-        own.cloned().or_else(|| self.find(key))
+        let own = own.cloned().or_else(|| self.find(key));
+        // Settings outlive their files.
+        let mut settings = [&self.config, &self.config_map].into_iter().flatten();
+        own.or_else(|| settings.find(|resource| resource.key == *key).cloned())
     }
 
     fn find(&self, key: &Key) -> Option<Arc<Resource>> {
@@ -363,17 +382,18 @@ impl Resource {
         }
     }
 
-    /// Takes parts of the settings that are not valid as they are in `before`. False: they can't be beside
+    /// Takes parts of the settings that are not valid as they are in `before`. None: they can't be beside
     /// the rest.
-    fn keep_parts(&mut self, before: &Resource) -> bool {
+    fn keep_parts(&mut self, before: &Resource) -> Option<Kept> {
         let peering = match &mut self.body {
             Body::Config(peering) => Some(&mut **peering),
             Body::ConfigMap(map) => map.peering.as_mut(),
             _ => None,
         };
-        peering
-            .zip(before.peering())
-            .is_none_or(|(peering, before)| peering.keep(before))
+        match peering.zip(before.peering()) {
+            Some((peering, before)) => peering.keep(before),
+            None => Some(Kept::default()),
+        }
     }
 
     pub(crate) fn config_map(&self) -> Option<&ConfigMap> {
@@ -382,6 +402,16 @@ impl Resource {
             _ => None,
         }
     }
+}
+
+/// What texts of one file come to, one after the other, by themselves.
+fn in_a_row(texts: &[Arc<str>]) -> Vec<Arc<Resource>> {
+    let mut store = Store::new("");
+    for text in texts {
+        store.put("", text.as_bytes());
+    }
+    let file = store.files.remove("");
+    file.map_or_else(Vec::new, |file| file.resources)
 }
 
 fn whole_file(label: &Arc<str>, message: impl Into<String>) -> Fault {
@@ -643,13 +673,31 @@ mod tests {
     #[test]
     fn texts_of_one_file_are_bounded_and_the_first_stays() {
         let mut store = kept();
+        // Each text has the only good form of one policy.
+        let name = |number: usize| format!("p{number:02}");
+        let text = |good: usize| -> String {
+            let before = (0..good).map(|number| policy(&name(number), "10.0.1.0/99"));
+            let last = policy(&name(good), "10.0.1.0/24");
+            before.chain([last]).collect()
+        };
+        for good in 0..60 {
+            store.put("x.yaml", text(good).as_bytes());
+        }
+        assert_eq!(store.settle().resources.len(), 60);
+        assert_eq!(store.forms().files["x.yaml"].len(), TEXTS_MAX);
+        let known = again(&store).resources;
+        let names: Vec<&str> = known.keys().map(|key| &*key.name).collect();
+        assert_eq!(names.len(), TEXTS_MAX);
+        assert_eq!((names[0], names[1]), ("p00", &*name(60 - (TEXTS_MAX - 1))));
+        // What is written over and over in part is not kept each time.
+        let mut store = kept();
         let text = |a: &str, b: &str| policy("a", a) + &policy("b", b);
         store.put("x.yaml", text("10.0.1.0/24", "10.0.2.0/24").as_bytes());
         for number in 3..100 {
             let b = format!("10.0.{number}.0/24");
             store.put("x.yaml", text("10.0.1.0/99", &b).as_bytes());
         }
-        assert_eq!(store.forms().files["x.yaml"].len(), TEXTS_MAX);
+        assert_eq!(store.forms().files["x.yaml"].len(), 2);
         assert_eq!(again(&store).resources, store.settle().resources);
         // Good as a whole: nothing older counts.
         store.put("x.yaml", text("10.0.7.0/24", "10.0.8.0/24").as_bytes());

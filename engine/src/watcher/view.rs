@@ -83,7 +83,7 @@ impl<'a> View<'a> {
         }
         let addresses: Vec<IpAddr> = bodies().flat_map(|(_, b)| b.addresses.clone()).collect();
         let neighbors = peering.neighbors.iter().map(|neighbor| neighbor.whom);
-        let neighbors = neighbors.chain(peering.faulty.neighbors.iter().copied());
+        let neighbors = neighbors.chain(peering.faulty.neighbors.iter().map(|faulty| faulty.whom));
         let guard = Guard::new(
             &peering.guard,
             network,

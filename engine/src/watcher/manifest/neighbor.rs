@@ -56,16 +56,34 @@ pub(super) fn neighbors(
     whom.into_iter().map(of).collect()
 }
 
-/// Whom an element means that is not valid, and whether that is all of them.
-pub(super) fn named(element: &Field<'_>) -> (Vec<Whom>, bool) {
+/// Whom an element means that is not valid, to be kept away, and whether that is all of them.
+pub(super) fn named(element: &Field<'_>) -> (Vec<NeighborSpec>, bool) {
     let unsaid = &mut Report::new("".into());
     let Some(mut fields) = element.fields(unsaid) else {
         return (Vec::new(), false);
     };
-    let named = whom(&mut fields, unsaid).into_iter();
-    let named: Vec<Whom> = named.map(|(whom, _)| whom).collect();
+    let named = whom(&mut fields, unsaid);
     let is_all = !named.is_empty() && unsaid.faults() == 0;
-    (named, is_all)
+    let spec = settings(&mut fields, &[], None, unsaid);
+    let of = |(whom, line)| {
+        away(NeighborSpec {
+            whom,
+            line,
+            ..spec.clone()
+        })
+    };
+    (named.into_iter().map(of).collect(), is_all)
+}
+
+/// The same neighbor, kept away, and under no policy.
+pub(super) fn away(spec: NeighborSpec) -> NeighborSpec {
+    let why = format!("{} on line {} is not valid: mend it", spec.path, spec.line);
+    NeighborSpec {
+        auth: Auth::Withheld(why.into()),
+        import: Import::None,
+        export: Export::None,
+        ..spec
+    }
 }
 
 /// Reads a template by itself, so that one that nobody uses is looked at too.

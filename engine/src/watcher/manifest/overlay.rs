@@ -19,7 +19,7 @@ pub(super) fn overlays(
     report: &mut Report,
 ) -> BTreeMap<Arc<str>, NodeOverlay> {
     let good = neighbors.iter().map(|neighbor| neighbor.whom);
-    let known = good.chain(faulty.neighbors.iter().copied());
+    let known = good.chain(faulty.neighbors.iter().map(|neighbor| neighbor.whom));
     let known = known.filter_map(|whom| match whom {
         Whom::Address(address) => Some(address),
         Whom::Prefix(_) | Whom::DefaultGateways(_) => None,

@@ -150,7 +150,7 @@ fn neighbors(
         let read =
             |report: &mut Report| neighbor::neighbors(&element, templates, local_asn, report);
         let (read, is_good) = report.confine(read);
-        if is_good {
+        if is_good && !templates.is_faulty(&element) {
             neighbors.extend(read);
             continue;
         }
@@ -158,10 +158,17 @@ fn neighbors(
         faulty.neighbors.extend(named);
         faulty.nameless |= !is_all;
     }
-    let (odd, _) = report.confine(|report| at_odds(&neighbors, report));
+    let (mut odd, _) = report.confine(|report| at_odds(&neighbors, report));
+    // Which of the elements of one neighbor is meant is not known.
+    let is_faulty = |spec: &NeighborSpec| faulty.neighbors.iter().any(|of| of.whom == spec.whom);
+    odd.extend((0..neighbors.len()).filter(|place| is_faulty(&neighbors[*place])));
     for place in odd.into_iter().rev() {
-        faulty.neighbors.insert(neighbors.remove(place).whom);
+        faulty
+            .neighbors
+            .push(neighbor::away(neighbors.remove(place)));
     }
+    faulty.neighbors.sort_by_key(|faulty| faulty.whom);
+    faulty.neighbors.dedup_by_key(|faulty| faulty.whom);
     neighbors
 }
 
@@ -192,12 +199,13 @@ fn warn_of_waiting(neighbors: &[NeighborSpec], report: &mut Report) {
 }
 
 fn refuse_doubles(neighbors: &[NeighborSpec], odd: &mut BTreeSet<usize>, report: &mut Report) {
-    let mut first: BTreeMap<Whom, &NeighborSpec> = BTreeMap::new();
+    let mut first: BTreeMap<Whom, usize> = BTreeMap::new();
     for (place, neighbor) in neighbors.iter().enumerate() {
-        let Some(before) = first.get(&neighbor.whom) else {
-            first.insert(neighbor.whom, neighbor);
+        let Some(first) = first.get(&neighbor.whom) else {
+            first.insert(neighbor.whom, place);
             continue;
         };
+        let before = &neighbors[*first];
         let what = match neighbor.whom {
             Whom::Address(_) => "address",
             Whom::Prefix(_) => "prefix",
@@ -208,7 +216,7 @@ fn refuse_doubles(neighbors: &[NeighborSpec], odd: &mut BTreeSet<usize>, report:
             neighbor.whom, before.path, before.line
         );
         report.fault(neighbor.line, &neighbor.path, message);
-        odd.insert(place);
+        odd.extend([*first, place]);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A template is any neighbor without an address. A neighbor that names one lies over it: what the
 //! neighbor says wins, mappings merge, lists are replaced; what is wrong keeps the template's line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fields::Field;
 use super::neighbor;
@@ -14,6 +14,7 @@ use crate::watcher::fault::Report;
 #[derive(Debug, Default)]
 pub(super) struct Templates<'n> {
     by_name: BTreeMap<&'n str, Field<'n>>,
+    faulty: BTreeSet<&'n str>,
 }
 
 impl<'n> Templates<'n> {
@@ -24,16 +25,31 @@ impl<'n> Templates<'n> {
         instance_asn: Option<u32>,
         report: &mut Report,
     ) -> Templates<'n> {
-        let mut by_name = BTreeMap::new();
+        let mut templates = Templates::default();
         let fields = field.fields(report);
         for (name, template) in fields.iter().flat_map(|fields| fields.all()) {
             let read =
                 |report: &mut Report| neighbor::check_template(&template, instance_asn, report);
-            if report.confine(read).0.is_some() {
-                by_name.insert(name, template);
+            let (read, is_good) = report.confine(read);
+            if !is_good {
+                templates.faulty.insert(name);
+            }
+            if read.is_some() {
+                templates.by_name.insert(name, template);
             }
         }
-        Templates { by_name }
+        templates
+    }
+
+    /// Whether an element names a template with a fault, be it in what the element says itself.
+    pub(super) fn is_faulty(&self, element: &Field<'_>) -> bool {
+        let unsaid = &mut Report::new("".into());
+        let named = element
+            .fields(unsaid)
+            .and_then(|mut fields| fields.get("template"));
+        named.is_some_and(|field| {
+            matches!(&field.node.value, Value::String(name) if self.faulty.contains(name.as_str()))
+        })
     }
 
     /// An element of `neighbors` over the template that it names, if it names one. None: it names
