@@ -3,10 +3,10 @@
 //! Only neighbors and overlays of nodes are such parts. What is wrong elsewhere in the settings concerns
 //! all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::agree;
-use super::resource::{BgpPeering, Whom};
+use super::resource::{BgpPeering, NeighborSpec, Whom};
 
 impl BgpPeering {
     /// Whether some of its parts are not valid.
@@ -21,18 +21,21 @@ impl BgpPeering {
 
     /// Takes what is not valid as it is in `before`, which is in force. None: it can't be beside the rest.
     pub(super) fn keep(&mut self, before: &BgpPeering) -> Option<Kept> {
-        let is_here = |whom: Whom| self.neighbors.iter().any(|here| here.whom == whom);
-        let is_faulty = |whom: Whom| self.faulty.neighbors.iter().any(|of| of.whom == whom);
+        let whom = |spec: &NeighborSpec| spec.whom;
+        let here: BTreeSet<Whom> = self.neighbors.iter().map(whom).collect();
+        let faulty: BTreeSet<Whom> = self.faulty.neighbors.iter().map(whom).collect();
         let mut kept = Kept::default();
         let mut specs = Vec::new();
-        for spec in before.neighbors.iter().filter(|spec| !is_here(spec.whom)) {
-            match is_faulty(spec.whom) {
-                true => kept.faulty.push(spec.whom),
+        for spec in &before.neighbors {
+            let is_kept = if here.contains(&spec.whom) {
+                false
+            } else if faulty.contains(&spec.whom) {
+                kept.faulty.insert(spec.whom)
+            } else {
                 // One that can't be told any more may be any of those that are not here.
-                false if self.faulty.nameless => kept.unnamed.push(spec.whom),
-                false => continue,
-            }
-            specs.push(spec.clone());
+                self.faulty.nameless && kept.unnamed.insert(spec.whom)
+            };
+            specs.extend(is_kept.then(|| spec.clone()));
         }
         for name in std::mem::take(&mut self.faulty.nodes) {
             // Where it had none, that stays too.
@@ -63,15 +66,15 @@ impl BgpPeering {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// Those that are not valid.
-    faulty: Vec<Whom>,
+    faulty: BTreeSet<Whom>,
     /// Those that are not there any more, where it can't be told of one who it is.
-    unnamed: Vec<Whom>,
+    unnamed: BTreeSet<Whom>,
 }
 
 impl Kept {
     /// What is to be said of them.
     pub(super) fn words(&self) -> impl Iterator<Item = String> {
-        let shown = |all: &[Whom]| {
+        let shown = |all: &BTreeSet<Whom>| {
             let shown = all.iter().take(SHOWN_MAX).map(ToString::to_string);
             let shown: Vec<String> = shown.collect();
             match all.len().saturating_sub(SHOWN_MAX) {

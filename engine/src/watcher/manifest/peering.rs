@@ -158,18 +158,19 @@ fn neighbors(
         faulty.neighbors.extend(named);
         faulty.nameless |= !is_all;
     }
-    let (mut odd, _) = report.confine(|report| at_odds(&neighbors, report));
+    let (odd, _) = report.confine(|report| at_odds(&neighbors, report));
     // Which of the elements of one neighbor is meant is not known.
-    let is_faulty = |spec: &NeighborSpec| faulty.neighbors.iter().any(|of| of.whom == spec.whom);
-    odd.extend((0..neighbors.len()).filter(|place| is_faulty(&neighbors[*place])));
-    for place in odd.into_iter().rev() {
-        faulty
-            .neighbors
-            .push(neighbor::away(neighbors.remove(place)));
+    let named: BTreeSet<Whom> = faulty.neighbors.iter().map(|faulty| faulty.whom).collect();
+    let mut good = Vec::with_capacity(neighbors.len());
+    for (place, spec) in neighbors.into_iter().enumerate() {
+        match odd.contains(&place) || named.contains(&spec.whom) {
+            true => faulty.neighbors.push(neighbor::away(spec)),
+            false => good.push(spec),
+        }
     }
     faulty.neighbors.sort_by_key(|faulty| faulty.whom);
     faulty.neighbors.dedup_by_key(|faulty| faulty.whom);
-    neighbors
+    good
 }
 
 /// The places of neighbors that can't be beside others.
