@@ -204,18 +204,20 @@ impl Shard {
         self.forget_if_gone(id);
     }
 
+    /// A peer that is away: its settings, what it has, and where.
+    fn away(&mut self, id: PeerId) -> Option<(&Neighbor, &mut Retained, &mut Instance)> {
+        let peer = self.peers.get_mut(id)?;
+        let instance = self.instances.get_mut(&peer.instance)?;
+        Some((&peer.neighbor, peer.retained.as_deref_mut()?, instance))
+    }
+
     /// New settings of a peer that is away: what nobody may bring back under them goes at once.
     pub(super) fn give_up_unexpected(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        let (Some(retained), Some(instance)) =
-            (&mut peer.retained, self.instances.get_mut(&peer.instance))
-        else {
+        let Some((neighbor, retained, instance)) = self.away(id) else {
             return;
         };
         for family in Family::ALL {
-            if !retained.is_expected(&peer.neighbor, family) {
+            if !retained.is_expected(neighbor, family) {
                 retained.give_up(instance, family);
             }
         }
@@ -229,12 +231,7 @@ impl Shard {
     ///
     // RFC-DONE 4724 §4.2: past the peer's restart time, or our own bound, stale routes go.
     pub(super) fn end_absence(&mut self, now: Time, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        let (Some(retained), Some(instance)) =
-            (&mut peer.retained, self.instances.get_mut(&peer.instance))
-        else {
+        let Some((neighbor, retained, instance)) = self.away(id) else {
             return;
         };
         for family in Family::ALL {
@@ -242,10 +239,10 @@ impl Shard {
             if until.is_none_or(|until| until > now) {
                 continue;
             }
-            let may_last = peer.neighbor.long_lived.is_some();
+            let may_last = neighbor.long_lived.is_some();
             let lasts = retained.may_last(now, family).filter(|_| may_last);
             tracing::warn!(
-                peer = %peer.neighbor.address,
+                peer = %neighbor.address,
                 %family,
                 seconds = lasts.map(|until| until.saturating_since(now).as_secs()),
                 "the peer did not come back in time: its routes are removed, or stay as the least \

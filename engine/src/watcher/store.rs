@@ -224,8 +224,10 @@ impl Store {
             false => Vec::new(),
         };
         let text: Arc<str> = text.into();
-        // Those before the last were looked at when it came.
-        if let Some((last, first)) = texts.split_last() {
+        // Those before the last were looked at when it came, and the very first is what this one lacks.
+        if let Some((last, first)) = texts.split_last()
+            && !first.is_empty()
+        {
             let with = [first, &[Arc::clone(last), Arc::clone(&text)]].concat();
             let without = [first, &[Arc::clone(&text)]].concat();
             if in_a_row(&with) == in_a_row(&without) {
