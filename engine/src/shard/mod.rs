@@ -9,6 +9,8 @@
 //! it is closed; a peer has a source and a group exactly while its session is established.
 
 mod arrivals;
+#[cfg(test)]
+mod bed;
 mod command;
 mod connection;
 mod deferral;

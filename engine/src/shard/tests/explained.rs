@@ -9,7 +9,7 @@ use super::loops::by_way_of;
 use super::*;
 use crate::config::{AddPaths, Client, Export, NextHopIpv6};
 use crate::policy::{Action, SetMed, SetNextHop};
-use crate::shard::policy_tests::{policy, statement};
+use crate::shard::bed::{policy, statement};
 
 const BEST: &str = "10.0.0.6";
 const OTHER: &str = "10.0.0.8";

@@ -12,7 +12,7 @@ use crate::model::RoutesKind;
 use crate::policy::{Action, Policy, Validation};
 use crate::rpki::{Publication, VrpTable};
 use crate::shard::ShardCommand;
-use crate::shard::policy_tests::{Bed, ip, policy, statement};
+use crate::shard::bed::{Bed, ip, policy, statement};
 use crate::shard::rig::INSTANCE;
 
 /// What is not valid is refused, what is not known is let through.
