@@ -27,8 +27,8 @@ pub(super) enum Command {
     Close(ConnectionId),
     SetOptions(ConnectionId, SocketOptions),
     TimerAfter(Duration),
-    /// Holds the thread up, and its timer is due after that.
-    BehindUntil(crossbeam_channel::Receiver<()>),
+    /// Holds the thread up from the first word to the second; its timer is due after that.
+    Behind(Receiver<()>),
     WorkForEver,
     Pause(ConnectionId),
     Resume(ConnectionId),
@@ -96,8 +96,8 @@ impl Core for Toy {
                 })
             }
             Command::TimerAfter(delay) => self.timer = Some(now + delay),
-            Command::BehindUntil(released) => {
-                let _ = released.recv();
+            Command::Behind(held) => {
+                let _ = (held.recv(), held.recv());
                 self.timer = Some(now);
             }
             Command::Pause(connection) => self.actions.push_back(Action::Pause { connection }),
@@ -318,6 +318,16 @@ impl Running {
 
     pub(super) fn turns(&self) -> usize {
         self.turns.load(Ordering::SeqCst)
+    }
+
+    /// Fails if it never stands still.
+    pub(super) fn expect_rest(&self) {
+        let mut rests = (0..10).map(|_| {
+            let before = self.turns();
+            std::thread::sleep(Duration::from_millis(100));
+            self.turns() == before
+        });
+        assert!(rests.any(|rests| rests), "it turns with nothing to do");
     }
 
     pub(super) fn wait_for_turn_after(&self, before: usize) {
