@@ -55,17 +55,16 @@ impl Router for Bird {
         Ok(parse_routes(&answer))
     }
 
-    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+    fn crash(&mut self) {
         self.bird.kill();
+    }
+
+    fn restart(&mut self, lab: &Lab, spec: &RouterSpec) {
         let at = |name: &str| self.directory.path().join(name);
         let _ = fs::remove_file(at("bird.ctl"));
         fs::write(at("bird.conf"), configuration(spec)).expect("bird.conf is written");
         self.bird = start(spec.host(lab), self.directory.path(), &["-R"]);
         eventually("BIRD answers", || self.birdc(&["show", "status"]));
-    }
-
-    fn crash(&mut self) {
-        self.bird.kill();
     }
 
     fn ask_refresh(&self) {

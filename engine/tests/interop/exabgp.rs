@@ -112,8 +112,11 @@ impl Router for Exabgp {
             .collect())
     }
 
-    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+    fn crash(&mut self) {
         self.exabgp.kill();
+    }
+
+    fn restart(&mut self, lab: &Lab, spec: &RouterSpec) {
         configure(self.directory.path(), &configuration(spec));
         self.exabgp = start(spec.host(lab), self.directory.path(), None);
     }

@@ -85,8 +85,11 @@ impl Router for Frr {
         Ok(table)
     }
 
-    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+    fn crash(&mut self) {
         self.bgpd.kill();
+    }
+
+    fn restart(&mut self, lab: &Lab, spec: &RouterSpec) {
         // It has its own networks only seconds after its start, and would end its RIB before.
         spec.host(lab).unplug(true);
         let at = |name: &str| self.directory.path().join(name);
@@ -102,10 +105,6 @@ impl Router for Frr {
             }
         });
         spec.host(lab).unplug(false);
-    }
-
-    fn crash(&mut self) {
-        self.bgpd.kill();
     }
 
     fn reset(&self) {

@@ -92,17 +92,16 @@ impl Router for Gobgp {
         Ok(table)
     }
 
-    fn crash_and_restart(&mut self, lab: &Lab, spec: &RouterSpec) {
+    fn crash(&mut self) {
         self.gobgpd.kill();
+    }
+
+    fn restart(&mut self, lab: &Lab, spec: &RouterSpec) {
         // It forgets what it was asked to announce, and is to say it before anybody hears it.
         spec.host(lab).unplug(true);
         self.gobgpd = start(lab, spec, self.directory.path(), &["-r"]);
         self.announce(spec);
         spec.host(lab).unplug(false);
-    }
-
-    fn crash(&mut self) {
-        self.gobgpd.kill();
     }
 
     fn reset(&self) {

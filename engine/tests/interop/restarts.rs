@@ -1,6 +1,6 @@
 //! Graceful restart with real routers: they restart, and we do.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use codec::{Capability, Family, GracefulRestartFamily, Notification};
@@ -42,30 +42,47 @@ fn start<'lab>(lab: &'lab Lab, keeps_state: bool) -> Daemon<'lab> {
     Daemon::start_keeping(Some(&lab.node), &manifests, keeps_state)
 }
 
+/// How many looks have begun and are over.
+#[derive(Default)]
+struct Looks {
+    begun: AtomicUsize,
+    over: AtomicUsize,
+}
+
+impl Looks {
+    /// Waits for one that begins from now on.
+    fn wait_for_one_more(&self) {
+        let wanted = self.begun.load(Ordering::SeqCst) + 1;
+        eventually("it was looked", || match self.over.load(Ordering::SeqCst) {
+            over if over >= wanted => Ok(()),
+            over => Err(format!("{over} looks of {wanted}")),
+        });
+    }
+}
+
 /// Looks again and again while `happens` goes on, and panics if it ever does not hold.
-fn holds_while(look: impl Fn() -> Result<(), String> + Sync, happens: impl FnOnce()) {
+fn holds_while(look: impl Fn() -> Result<(), String> + Sync, happens: impl FnOnce(&Looks)) {
     let clock = Clock::system();
+    let looks = Looks::default();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
-            let mut looks = 0;
             while !over.load(Ordering::Relaxed) {
                 let begun = clock.now();
+                let before = looks.begun.fetch_add(1, Ordering::SeqCst);
                 if let Err(lost) = look() {
-                    panic!("after {looks} looks: {lost}");
+                    panic!("after {before} looks: {lost}");
                 }
-                looks += 1;
+                looks.over.fetch_add(1, Ordering::SeqCst);
                 let spent = clock.now().saturating_since(begun);
                 std::thread::sleep(LOOK_EVERY.saturating_sub(spent));
             }
-            looks
         });
         {
             let _over = Over(&over);
-            happens();
+            happens(&looks);
         }
-        let looks = looking.join().expect("no route is lost");
-        assert!(looks > 2, "{looks} looks");
+        looking.join().expect("no route is lost");
     });
 }
 
@@ -116,10 +133,12 @@ fn the_router_restarts(kind: RouterKind) {
     router.wait_for(&OURS);
     holds_while(
         || has_theirs(&daemon),
-        || {
+        |looks| {
             let again = || daemon.log().matches("has said its routes again").count();
             let before = again();
-            router.crash_and_restart(&lab, &spec);
+            router.crash();
+            looks.wait_for_one_more();
+            router.restart(&lab, &spec);
             eventually("the session is a new one", || match again() > before {
                 true => Ok(()),
                 false => Err(daemon.peer(ROUTER_V4)?.to_string()),
@@ -191,8 +210,9 @@ fn we_restart(kind: RouterKind) {
     let router = &*router;
     holds_while(
         || holds_ours(router),
-        || {
+        |looks| {
             daemon.crash();
+            looks.wait_for_one_more();
             daemon.remove("gone.yaml");
             daemon.run();
             daemon.wait_established(ROUTER_V4);
@@ -449,7 +469,7 @@ fn our_notification_takes_nothing(kind: RouterKind) {
     let router = &*router;
     holds_while(
         || holds_ours(router),
-        || {
+        |looks| {
             daemon.write("config.yaml", &changed);
             eventually("the session is closed", || {
                 let log = daemon.log();
@@ -458,6 +478,7 @@ fn our_notification_takes_nothing(kind: RouterKind) {
                     false => Err(daemon.peer(ROUTER_V4)?.to_string()),
                 }
             });
+            looks.wait_for_one_more();
             daemon.wait_established(ROUTER_V4);
             daemon.wait_for_some_prefixes(&["routes", "received"], &THEIRS);
         },

@@ -81,15 +81,15 @@ pub(crate) trait Router: Sync {
     /// The routes of both families that it learned from ringbgp.
     fn learned(&self) -> Result<Table, String>;
 
-    /// SIGKILL, and a start that continues what was, as it is configured now. Only where the router
-    /// can do that.
-    fn crash_and_restart(&mut self, _: &Lab, _: &RouterSpec) {
-        panic!("this router does not restart gracefully");
-    }
-
-    /// SIGKILL, for good.
+    /// SIGKILL.
     fn crash(&mut self) {
         panic!("nobody kills this router");
+    }
+
+    /// After a crash: a start that continues what was, as it is configured now. Only where the router
+    /// can do that.
+    fn restart(&mut self, _: &Lab, _: &RouterSpec) {
+        panic!("this router does not restart gracefully");
     }
 
     /// Has it reset the session, with a NOTIFICATION that is no Hard Reset.
