@@ -118,8 +118,8 @@ impl Shard {
 
     /// Has a session come up, unless it must not.
     pub(super) fn start(&mut self, now: Time, id: PeerId) {
-        let is_drained = |peer| self.is_drained(peer);
-        if self.shut_down || self.peers.get(id).is_some_and(is_drained) {
+        let stays_down = |peer: &Peer| peer.held.is_some() || self.is_drained(peer);
+        if self.shut_down || self.peers.get(id).is_some_and(stays_down) {
             return;
         }
         if let Some(peer) = self.peers.get_mut(id) {
@@ -132,7 +132,6 @@ impl Shard {
     pub(super) fn stop(&mut self, now: Time, id: PeerId, notification: Notification) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.draining = None;
-            peer.held = None;
             let notification = peer.session.hard(notification);
             peer.session.handle_stop(now, notification);
             self.drain(now, id);
@@ -280,7 +279,7 @@ impl Shard {
         }
         self.drain(now, id);
         if old.max_prefixes != neighbor.max_prefixes {
-            self.let_go(now, id);
+            self.let_go_by(now, id, &old.max_prefixes);
             self.check_limits(now, id);
         }
         let judged_alike = old.own_asns == neighbor.own_asns

@@ -1,6 +1,6 @@
 //! `maxPrefixes`: a peer that says more than it may is warned of, or its session ends and stays down.
 //!
-//! Invariant: a peer that is held has a session that is stopped.
+//! Invariant: a peer that is held has a session that is stopped, whatever else would start it.
 
 use codec::notification::cease;
 use codec::{Family, Notification};
@@ -24,6 +24,8 @@ pub(super) enum Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) until: Option<Time>,
+    /// Of which it said too many.
+    family: Family,
 }
 
 /// Whether a peer says more prefixes than it may, so that its session is about to end.
@@ -98,10 +100,26 @@ impl Shard {
             "peer {} said {said}: {mend}; raise maxPrefixes here, or see why the router says so many",
             peer.neighbor.address
         );
-        peer.held = Some(Held { until });
+        peer.held = Some(Held { until, family });
         peer.session.handle_stop_for(now, notification, words);
         self.drain(now, id);
         self.give_up(id);
+    }
+
+    /// The limits were others before: a session comes back whose limit, or what it leads to, is not the
+    /// one that it is held for.
+    pub(super) fn let_go_by(&mut self, now: Time, id: PeerId, before: &MaxPrefixes) {
+        let peer = self.peers.get(id);
+        let is_other = peer.is_some_and(|peer| {
+            let limits = &peer.neighbor.max_prefixes;
+            peer.held.is_some_and(|held| {
+                let most = |limits: &MaxPrefixes| limits.most[held.family.index()];
+                most(limits) != most(before) || limits.action != before.action
+            })
+        });
+        if is_other {
+            self.let_go(now, id);
+        }
     }
 
     /// A session that is held comes back, if it is.

@@ -65,7 +65,14 @@ fn a_session_past_its_limit_ends_and_stays_down_until_it_is_reset() {
         // Another setting does not bring it back.
         limited.allow_own_asn = 1;
         bed.configure(limited.clone());
+        // Nor does a limit of another family, or a drain that is over.
+        limited.max_prefixes.most[1] = Some(9);
+        bed.configure(limited.clone());
+        for wait in [Some(Duration::ZERO), None] {
+            bed.drain(wait);
+        }
         assert!(bed.is_refused(address()));
+        assert!(error(&bed).contains("ringbgp reset"), "{}", error(&bed));
         bed.reset();
         bed.connect(address(), &open(65002, 6, &[]));
         assert_eq!(bed.peer(address()).state, PeerState::Established);

@@ -169,6 +169,18 @@ impl Bed {
         accepted.is_none_or(|connection| self.closed.contains(&connection))
     }
 
+    /// The operator drains everything, or (none) no longer does.
+    fn drain(&mut self, wait: Option<std::time::Duration>) {
+        let command = ShardCommand::Drain {
+            instance: None,
+            peer: None,
+            wait,
+            reply: Box::new(|_| ()),
+        };
+        self.shard.handle_command(self.now, command);
+        self.run();
+    }
+
     /// The operator resets everything.
     fn reset(&mut self) -> model::ResetReply {
         let answer = Arc::new(Mutex::new(model::ResetReply::default()));
