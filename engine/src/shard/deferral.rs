@@ -9,6 +9,9 @@
 //! be they there or not, and without one of them nothing is deferred. Of the others only those are
 //! waited for that are there before it is over: one that cannot be reached delays nobody.
 //!
+//! Whoever is waited for, it is from one moment on: when the first neighbors were dealt out. Peers that
+//! come and go do not make it longer.
+//!
 //! It is one wait for all families: their routes come over the same sessions, at the same time.
 //!
 //! Meanwhile nobody is told anything, whoever kept nothing no more than the others: it is the selection of
@@ -18,8 +21,8 @@
 //! One for all shards of an engine. Invariant: once it is over it stays over; it is over when nobody
 //! is waited for and the first neighbors have been dealt out.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use codec::{Family, FamilySet};
 
@@ -44,6 +47,8 @@ struct Waiting {
     peers: AtomicUsize,
     is_open: AtomicBool,
     over: AtomicBool,
+    /// When the first neighbor that is waited for was dealt out.
+    begun: OnceLock<Time>,
     /// Whom the process before asked to keep our routes; none: whoever is asked now.
     keepers: Option<Keepers>,
 }
@@ -56,6 +61,7 @@ impl Deferral {
             peers: AtomicUsize::new(1),
             is_open: AtomicBool::new(true),
             over: AtomicBool::new(false),
+            begun: OnceLock::new(),
             keepers,
         })))
     }
@@ -94,6 +100,15 @@ impl Deferral {
         if let Some(waiting) = &self.0 {
             waiting.peers.fetch_add(peers, Ordering::AcqRel);
         }
+    }
+
+    /// Until when a neighbor is waited for at most.
+    fn until(&self, now: Time, neighbor: &Neighbor) -> Time {
+        let begun = self
+            .0
+            .as_ref()
+            .map(|waiting| *waiting.begun.get_or_init(|| now));
+        begun.unwrap_or(now) + neighbor.graceful_restart.selection_deferral
     }
 
     /// A peer is there that is waited for, unless it is over. True: it was counted.
@@ -156,8 +171,8 @@ impl Shard {
             return;
         }
         if let Some(peer) = self.peers.get_mut(id) {
-            let time = peer.neighbor.graceful_restart.selection_deferral;
-            let before = peer.awaited.replace(now + time);
+            let until = self.deferral.until(now, &peer.neighbor);
+            let before = peer.awaited.replace(until);
             // It was counted as one that was there.
             self.released += usize::from(before.is_some());
             self.peers.arm(id);
@@ -176,18 +191,26 @@ impl Shard {
         let graceful = (peer.established.as_ref()).and_then(|up| up.negotiated.graceful.as_ref());
         if graceful.is_none_or(|graceful| graceful.restarting || graceful.marked.is_empty()) {
             self.stop_waiting(id);
-        } else if peer.awaited.is_none()
+            return;
+        }
+        let until = self.deferral.until(now, &peer.neighbor);
+        if peer.awaited.is_none()
             && peer.neighbor.import != Import::None
+            && now < until
             && self.deferral.expect_one_more()
         {
-            let time = peer.neighbor.graceful_restart.selection_deferral;
-            peer.awaited = Some(now + time);
+            peer.awaited = Some(until);
         }
     }
 
-    /// A session is down: who was waited for only because it was there is not any more.
-    pub(super) fn end_waiting_for_session(&mut self, id: PeerId) {
-        if !self.is_awaited(id) {
+    /// A session is down, or the settings are others: who was waited for only because it was there, or
+    /// was asked to keep our routes, is not any more.
+    pub(super) fn look_whether_to_wait_on(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let says = peer.established.is_some() && peer.neighbor.import != Import::None;
+        if !says && !self.is_awaited(id) {
             self.stop_waiting(id);
         }
     }

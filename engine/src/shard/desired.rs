@@ -278,6 +278,7 @@ impl Shard {
             reset = true;
         }
         self.drain(now, id);
+        self.look_whether_to_wait_on(id);
         if old.max_prefixes != neighbor.max_prefixes {
             self.let_go_by(now, id, &old.max_prefixes);
             self.check_limits(now, id);

@@ -223,7 +223,7 @@ impl Shard {
             instance.end_import(&established);
             instance.tear_down(established.source, established.adj_rib_in, true);
         }
-        self.end_waiting_for_session(id);
+        self.look_whether_to_wait_on(id);
     }
 
     /// What a peer whose session is up is told, as far as it changes bytes.

@@ -174,6 +174,41 @@ fn who_goes_again_is_waited_for_only_if_it_may_keep_our_routes() {
     }
 }
 
+/// Peers that come and go could keep all others waiting for as long as they like.
+// RFC-SHOWN 4724 §4.1
+#[test]
+fn the_wait_is_no_longer_for_who_comes_again() {
+    let (mut bed, deferral) = restarted(helper(), 1);
+    bed.establish(graceful(&RESTARTS));
+    for _ in 0..3 {
+        bed.pass(Duration::from_secs(11));
+        bed.lose();
+        bed.establish(graceful(&RESTARTS));
+    }
+    assert!(
+        deferral.release(),
+        "the one that is waited for from the start is done"
+    );
+}
+
+#[test]
+fn a_neighbor_that_is_not_asked_to_keep_routes_any_more_is_not_waited_for() {
+    let (mut bed, deferral) = restarted(keeper(), 1);
+    bed.change(helper());
+    assert!(deferral.is_over());
+    // Nor one of which nothing is taken any more, be it there or not.
+    for is_there in [true, false] {
+        let (mut bed, deferral) = restarted(keeper(), 1);
+        if is_there {
+            bed.establish(graceful(&RESTARTS));
+        }
+        let mut deaf = keeper();
+        deaf.import = Import::None;
+        bed.change(deaf);
+        assert!(deferral.is_over());
+    }
+}
+
 #[test]
 fn a_neighbor_that_is_removed_is_not_waited_for() {
     let (mut bed, deferral) = restarted(keeper(), 1);
