@@ -3,7 +3,8 @@
 //! What is drained is remembered by address in the instance, for as long as the daemon runs: peers
 //! that are configured, or connect, later are held by it too. A peer whose session is up is first
 //! told everything with GRACEFUL_SHUTDOWN, which is a matter of its export view; its session goes
-//! once that is sent and the time is over. Of whoever comes from a prefix (`dynamic`) the address is all
+//! once that is sent and the time that it has from then on is over. One that restarts has the same time:
+//! its routes stay for it. Of whoever comes from a prefix (`dynamic`) the address is all
 //! that is left then: it is shown for as long as it is drained.
 //!
 //! Invariant: a drained peer's session is up only while `Peer::draining` says until when.
@@ -21,10 +22,11 @@ use crate::config::{Client, InstanceId, PeerAddress, longest_match};
 use crate::model::{self, DrainState, FamilyCounts, PeerState};
 use crate::time::Time;
 
-/// Between two looks whether a peer was told everything by now.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Between two looks whether a peer was told everything by now, the first one so long after it is
+/// drained.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A peer that takes so little that it is not told everything this long after its time is closed
+/// A peer that takes so little that it is not told everything in this much more than its time is closed
 /// all the same.
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
@@ -66,14 +68,25 @@ impl Drained {
 /// A session that is about to be closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draining {
-    /// When the peer has had its time.
-    pub(super) until: Time,
+    /// How long the peer has to find other paths once it was told.
+    wait: Duration,
+    /// When it has had its time; none: it was not told everything yet.
+    until: Option<Time>,
+    /// When it is closed all the same.
+    at_last: Time,
     look_at: Time,
 }
 
 impl Draining {
     pub(super) fn next_timeout(&self) -> Time {
         self.look_at
+    }
+}
+
+impl Peer {
+    /// Neither up nor held to restart.
+    fn is_without_routes(&self) -> bool {
+        self.established.is_none() && self.retained.is_none()
     }
 }
 
@@ -131,14 +144,15 @@ impl Shard {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        if peer.established.is_none() {
+        if peer.is_without_routes() {
             self.close_drained(now, id);
             return;
         }
-        let until = now + wait;
         peer.draining = Some(Draining {
-            until,
-            look_at: until,
+            wait,
+            until: None,
+            at_last: now + wait + TOLD_WITHIN,
+            look_at: now + LOOK_AGAIN,
         });
         self.peers.arm(id);
     }
@@ -157,16 +171,19 @@ impl Shard {
     /// The peer's timer fired.
     pub(super) fn look_at_draining(&mut self, now: Time, id: PeerId) {
         let draining = self.peers.get(id).and_then(|peer| peer.draining);
-        let Some(draining) = draining.filter(|draining| draining.look_at <= now) else {
+        let Some(mut draining) = draining.filter(|draining| draining.look_at <= now) else {
             return;
         };
-        if self.was_told_everything(id) || now >= draining.until + TOLD_WITHIN {
-            self.close_drained(now, id);
-        } else if let Some(peer) = self.peers.get_mut(id) {
-            peer.draining = Some(Draining {
-                look_at: now + LOOK_AGAIN,
-                ..draining
-            });
+        if draining.until.is_none() && self.was_told_everything(id) {
+            draining.until = Some(now + draining.wait);
+        }
+        let until = draining.until.unwrap_or(draining.at_last);
+        if until <= now {
+            return self.close_drained(now, id);
+        }
+        draining.look_at = draining.until.unwrap_or(until.min(now + LOOK_AGAIN));
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.draining = Some(draining);
         }
     }
 
@@ -184,9 +201,10 @@ impl Shard {
             && connection.is_none_or(|connection| connection.backlog() == 0)
     }
 
-    /// A session that ended by itself while it was being drained is not begun again.
+    /// A session that ended by itself while it was being drained is not begun again, unless the peer
+    /// restarts: what it had said is there for as long as others need to find other paths.
     pub(super) fn hold_if_drained(&mut self, now: Time, id: PeerId) {
-        let is_over = |peer: &Peer| peer.draining.is_some() && peer.established.is_none();
+        let is_over = |peer: &Peer| peer.draining.is_some() && peer.is_without_routes();
         if self.peers.get(id).is_some_and(is_over) {
             self.close_drained(now, id);
         }
@@ -220,14 +238,23 @@ impl Shard {
             return None;
         }
         Some(match &peer.draining {
-            Some(draining) => (
-                DrainState::Draining,
-                format!(
-                    "being drained: it is told all routes with GRACEFUL_SHUTDOWN, and the session \
-                     is closed in {} s; `ringbgp undrain` keeps it",
-                    draining.until.saturating_since(now).as_secs()
-                ),
-            ),
+            Some(Draining { until, wait, .. }) => {
+                let when = match until {
+                    Some(until) => format!("in {} s", until.saturating_since(now).as_secs()),
+                    None => format!("{} s after that", wait.as_secs()),
+                };
+                let words = match peer.established {
+                    Some(_) => format!(
+                        "being drained: it is told all routes with GRACEFUL_SHUTDOWN, and the \
+                         session is closed {when}; `ringbgp undrain` keeps it"
+                    ),
+                    None => format!(
+                        "being drained: it restarts, and what it had said is removed {when}; \
+                         `ringbgp undrain` keeps it"
+                    ),
+                };
+                (DrainState::Draining, words)
+            }
             None => (DrainState::Drained, DRAINED_WORDS.to_owned()),
         })
     }
@@ -334,7 +361,11 @@ mod tests {
         assert_eq!(rig.announced(internal), [(prefix(), marked, Some(0))]);
         let draining = row(&mut rig, "10.0.0.6");
         assert_eq!(draining.drain, Some(DrainState::Draining));
-        assert!(draining.last_error.unwrap().contains("closed in 60 s"));
+        let words = draining.last_error.unwrap();
+        assert!(words.contains("closed 60 s after that"), "{words}");
+        rig.pass(LOOK_AGAIN);
+        let words = row(&mut rig, "10.0.0.6").last_error.unwrap();
+        assert!(words.contains("closed in 60 s"), "{words}");
         // What changes meanwhile is told with it too.
         rig.originate(&["10.0.2.0/24"]);
         assert_eq!(rig.announced(external)[0].1.len(), 2);
@@ -384,29 +415,28 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_the_advertisement_interval_is_told_before_the_session_is_closed() {
+    fn who_waits_for_the_advertisement_interval_has_its_time_from_then_on() {
         let interval = Duration::from_secs(20);
         let mut rig = rig();
         let mut paced = neighbor("10.0.0.6");
         paced.timers.advertisement_interval = interval;
         rig.tell(Delta::Neighbors(INSTANCE, [Arc::new(paced)].into()));
         let peer = rig.establish("10.0.0.6", 65002);
-        rig.pass(interval);
         rig.announced(peer);
+        // The mark has to wait, and so has what changes meanwhile.
         drain(&mut rig, None, Some(Duration::from_secs(5)));
-        assert_eq!(rig.announced(peer).len(), 1, "the mark");
         rig.originate(&["10.0.2.0/24"]);
-        rig.pass(Duration::from_secs(6));
-        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Established);
-        // It is closed within a quarter of a second behind that.
-        let marked = vec![COMMUNITY, GRACEFUL_SHUTDOWN];
-        let told = (0..200).find_map(|_| {
+        let told = (0..300).find_map(|_| {
             rig.pass(Duration::from_millis(100));
             Some(rig.announced(peer)).filter(|told| !told.is_empty())
         });
-        let change = ("10.0.2.0/24".to_owned(), marked, None);
-        assert_eq!(told, Some(vec![change]));
-        rig.pass(Duration::from_secs(1));
+        let marked = vec![COMMUNITY, GRACEFUL_SHUTDOWN];
+        let change = |prefix: &str| (prefix.to_owned(), marked.clone(), None);
+        let changes = ["10.0.1.0/24", "10.0.2.0/24"].map(change);
+        assert_eq!(told.unwrap(), changes);
+        rig.pass(Duration::from_secs(4));
+        assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Established);
+        rig.pass(Duration::from_secs(2));
         assert_eq!(row(&mut rig, "10.0.0.6").state, PeerState::Idle);
     }
 

@@ -78,3 +78,28 @@ fn routes_of_a_peer_that_is_away_are_shown_as_stale_until_it_says_them_again() {
     assert_eq!(stale(&bed), (0, 0, 0, false));
     assert_eq!(bed.peer(address(SAYS)).families[FAMILY.index()].received, 1);
 }
+
+/// A drain of all that finds a router restarting: others have their time to find paths around it too.
+#[test]
+fn the_routes_of_a_peer_that_restarts_stay_for_as_long_as_a_drain_waits() {
+    let mut bed = Bed::new();
+    bed.configure(neighbor(SAYS, 65002));
+    bed.configure(neighbor(HEARS, 65003));
+    let saying = bed.connect(address(SAYS), &open(65002, 6, &restarts()[..1]));
+    let hearing = bed.connect(address(HEARS), &open(65003, 7, &[]));
+    bed.say(saying, &announce(1, 65002, 6, |_| ()));
+    bed.messages(hearing);
+    bed.shard.handle_closed(bed.now, saying, "lost".to_owned());
+    bed.run();
+
+    bed.drain(Some(Duration::from_secs(20)));
+    bed.wait(19);
+    let told = bed.verdict(erased(1), address(HEARS)).route.unwrap();
+    assert_eq!(told.communities, Some(vec!["65535:0".to_owned()]));
+    let words = bed.peer(address(SAYS)).last_error.unwrap();
+    assert!(words.contains("removed in 1 s"), "{words}");
+    bed.wait(2);
+    let family = bed.peer(address(SAYS)).families[FAMILY.index()].clone();
+    assert_eq!((family.received, family.stale), (0, 0));
+    assert!(bed.is_refused(address(SAYS)));
+}
