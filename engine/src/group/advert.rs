@@ -3,6 +3,9 @@
 //! "Same as sent" compares adverts, never attributes alone: of two neighbors with equal attributes
 //! the one that loses the best route must hear of the other's.
 //!
+//! Hashes of forms are of one key in all groups: members that go from one to another heard what they
+//! would be told there where the hashes are alike.
+//!
 //! A full table has hundreds of thousands of these, so what is exported is not kept: an advert holds
 //! a count on the attribute set that it was made of, and is exported anew for each message. Only of
 //! sets that other shards own, which this one cannot hold, the exported form itself is kept.
@@ -11,6 +14,8 @@
 //! advert whose count fell to zero stays until [`Adverts::reap`], since an open UPDATE may still be
 //! keyed by its id. An advert without `kept` holds one count on `attributes`.
 
+use std::sync::OnceLock;
+
 use ahash::RandomState;
 use codec::Family;
 use hashbrown::HashTable;
@@ -18,6 +23,7 @@ use rib::{AttributeId, Attributes, Guard, Rib, RibWriter, SourceId, SourceKind};
 
 use super::export::export;
 use super::form::fits;
+use super::heard::Form;
 use super::reflect::PathSource;
 use super::refusal::Refusal;
 use super::view::ExportView;
@@ -30,6 +36,10 @@ pub struct AdvertId(u32);
 impl AdvertId {
     /// Nothing is announced.
     pub const NONE: AdvertId = AdvertId(0);
+
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
 
     #[cfg(test)]
     pub(super) fn numbered(number: u32) -> AdvertId {
@@ -107,6 +117,9 @@ impl<'a> Told<'a> {
     }
 }
 
+/// The key of the hashes of forms.
+static FORMS: OnceLock<RandomState> = OnceLock::new();
+
 impl Default for Adverts {
     fn default() -> Adverts {
         Adverts {
@@ -114,7 +127,7 @@ impl Default for Adverts {
             free: Vec::new(),
             unreferenced: Vec::new(),
             table: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: FORMS.get_or_init(RandomState::new).clone(),
             memo: Default::default(),
             scratch: Vec::new(),
             scratch_of: AdvertId::NONE,
@@ -301,6 +314,18 @@ impl Adverts {
             return true;
         }
         self.get(id).write(from, out)
+    }
+
+    /// What an advert tells.
+    pub(super) fn form(&self, id: AdvertId) -> Form {
+        let advert = self.get(id);
+        (advert.hash, advert.source)
+    }
+
+    /// The same of all ids.
+    pub(super) fn forms(&self) -> Vec<Form> {
+        let places = self.places.iter();
+        places.map(|advert| (advert.hash, advert.source)).collect()
     }
 
     /// Whether two adverts are told alike, whoever said them.

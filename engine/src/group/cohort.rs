@@ -11,6 +11,7 @@ use std::sync::Arc;
 use codec::{Family, FamilySet};
 use rib::{IdSet, PrefixId, SourceId};
 
+use super::heard::Heard;
 use super::pack::Packer;
 
 /// A peer within its shard.
@@ -91,6 +92,8 @@ pub(super) struct Cohort {
     pub(super) displaced: Sets,
     /// What members that came from another group may hold under identifiers of there.
     pub(super) foreign: PathIds,
+    /// What they were told there of what the walk still owes.
+    pub(super) heard: Option<Arc<Heard>>,
     /// The walk began with all that was announced, so that who joins it misses nothing but what has
     /// been told since. A refresh walks one family.
     whole: bool,
@@ -124,9 +127,10 @@ impl Cohort {
         }
     }
 
-    /// Whether a new member may join the walk: it is under way and leads through the whole table.
+    /// Whether a new member may join the walk: it is under way, leads through the whole table and leaves
+    /// nothing out.
     pub(super) fn can_be_joined(&self) -> bool {
-        self.whole && !self.is_walked()
+        self.whole && self.heard.is_none() && !self.is_walked()
     }
 
     /// Everything that names ids: what is owed, and what late members may have missed.
@@ -161,8 +165,8 @@ impl Cohort {
     }
 
     /// Takes up to `max` prefixes that are next: live changes first, but never so many that the
-    /// walk stands still.
-    pub(super) fn take(&mut self, family: Family, max: usize, out: &mut Vec<PrefixId>) {
+    /// walk stands still. Returns where those of the walk begin.
+    pub(super) fn take(&mut self, family: Family, max: usize, out: &mut Vec<PrefixId>) -> usize {
         let family = family.index();
         let live = if self.walk[family].is_empty() {
             max
@@ -172,10 +176,12 @@ impl Cohort {
         self.note_late();
         let walking = !self.is_walked();
         self.changed[family].take_first(live, out);
+        let of_walk = out.len();
         self.walk[family].take_first(max - out.len().min(max), out);
         if walking {
             self.walked[family].extend(out.iter().copied());
         }
+        of_walk
     }
 
     /// A new member joins the walk that is under way where it stands.
@@ -227,6 +233,7 @@ impl Cohort {
             changed: self.changed.clone(),
             displaced: self.displaced.clone(),
             foreign: self.foreign.clone(),
+            heard: self.heard.clone(),
             whole: self.whole,
             walked: self.walked.clone(),
             late: self.late.clone(),
@@ -244,6 +251,7 @@ impl Cohort {
         unite(&mut self.changed, &other.changed);
         unite(&mut self.displaced, &other.displaced);
         self.foreign.merge(&other.foreign);
+        self.heard = None;
         self.whole |= other.whole;
         for cohort in [&mut *self, &mut other] {
             cohort.note_late();
@@ -265,6 +273,7 @@ impl Cohort {
         self.walked = Sets::default();
         // Whoever came over was told everything anew by now.
         self.foreign = PathIds::default();
+        self.heard = None;
         let walk = std::mem::take(&mut self.late);
         if !self.members.iter().any(|member| member.late) {
             return None;

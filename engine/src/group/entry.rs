@@ -11,6 +11,8 @@ use codec::Family;
 use rib::{PrefixId, SourceId};
 
 use super::advert::AdvertId;
+use super::cohort::Sets;
+use super::heard::ByPrefix;
 
 /// The adverts of one prefix.
 ///
@@ -41,7 +43,7 @@ impl Entry {
 /// The second adverts of all prefixes. Owns no memory where there are none.
 #[derive(Default)]
 pub(super) struct Seconds {
-    adverts: [Vec<AdvertId>; Family::ALL.len()],
+    adverts: ByPrefix,
     /// How many each member is told, by family.
     told: AHashMap<SourceId, [u64; Family::ALL.len()]>,
     others: AHashMap<(Family, PrefixId), Others>,
@@ -72,6 +74,20 @@ impl Seconds {
         }
         let others = self.others.get(&(family, id));
         others.cloned().unwrap_or_default()
+    }
+
+    /// All of them.
+    pub(super) fn adverts(&self) -> &ByPrefix {
+        &self.adverts
+    }
+
+    /// The prefixes of which single members are told others.
+    pub(super) fn with_others(&self) -> Sets {
+        let mut sets = Sets::default();
+        for (family, id) in self.others.keys() {
+            sets[family.index()].insert(*id);
+        }
+        sets
     }
 
     pub(super) fn set_others(&mut self, family: Family, id: PrefixId, others: Others) {

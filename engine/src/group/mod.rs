@@ -19,6 +19,7 @@ mod export;
 #[cfg(test)]
 mod fault;
 mod form;
+mod heard;
 mod holds;
 mod pace;
 mod pack;
@@ -57,6 +58,8 @@ pub use export::export;
 #[cfg(test)]
 pub use fault::Fault;
 pub use form::{fits as fits_message, split as split_form};
+pub use heard::Before;
+use heard::Heard;
 use pace::Pace;
 pub use pace::REST_A_MEMBER;
 use paths::PathLists;
@@ -129,6 +132,14 @@ pub struct ToldPath {
     pub received: Option<u32>,
     /// A form to be taken apart by [`split_form`].
     pub form: Vec<u8>,
+}
+
+/// What a member is owed once it was told all.
+#[derive(Clone, Copy)]
+pub struct OwedEnds {
+    end_of_rib: FamilySet,
+    /// Families of which a refresh began.
+    refreshed: FamilySet,
 }
 
 /// Peers that are told the same.
@@ -262,22 +273,23 @@ impl Group {
         self.bound_cohorts(outbox);
     }
 
-    /// Members of another group come over. `told` is what they were told there: what this group does
-    /// not announce, they have to hear withdrawn.
+    /// Members of another group come over, with what they were told there: what this group does not
+    /// announce, they have to hear withdrawn, and what it tells alike, not at all.
     pub fn move_in(
         &mut self,
         members: &[(MemberId, SourceId)],
-        (told, path_ids): (Sets, PathIds),
+        before: &Before,
         outbox: &mut impl Outbox,
     ) {
         let sources = members.iter().map(|(id, source)| (*source, *id));
         self.sources.extend(sources);
         let mut walk = self.announced_ids(self.view.families);
-        unite(&mut walk, &told);
+        unite(&mut walk, &before.ids);
         let members = members.iter().map(|(id, source)| self.member(*id, *source));
         let mut cohort = Cohort::new_whole(members.collect(), walk);
-        cohort.displaced = told;
-        cohort.foreign = path_ids;
+        cohort.displaced = before.ids.clone();
+        cohort.foreign = before.path_ids.clone();
+        cohort.heard = before.heard.clone();
         self.lagging.push(cohort);
         self.bound_cohorts(outbox);
     }
@@ -302,27 +314,36 @@ impl Group {
         }
     }
 
-    /// The prefixes that any member may hold: what is announced, and what was once and whose end
-    /// somebody is still owed; and with ADD-PATH the identifiers of paths.
-    pub fn told_ids(&mut self) -> (Sets, PathIds) {
-        let mut sets = self.announced_ids(self.view.families);
-        unite(&mut sets, self.paths.ended());
+    /// What members may hold: of the prefixes that are announced, and of those that were once and whose
+    /// end somebody is still owed; and with ADD-PATH the identifiers of paths.
+    pub fn told_by_now(&mut self) -> Before {
         let mut path_ids = PathIds::default();
         for family in self.view.families.iter() {
             let lists = self.paths.of(family);
             let ids = lists.flat_map(|(id, list)| list.all().iter().map(move |path| (id, path.id)));
             path_ids.add(family, ids);
         }
-        for cohort in &self.lagging {
-            path_ids.merge(&cohort.foreign);
-        }
+        let mut unknown = self.seconds.with_others();
+        unite(&mut unknown, self.paths.ended());
         for cohort in &mut self.lagging {
-            unite(&mut sets, cohort.missed());
+            path_ids.merge(&cohort.foreign);
+            unite(&mut unknown, cohort.missed());
             for owed in [&cohort.walk, &cohort.changed, &cohort.displaced] {
-                unite(&mut sets, owed);
+                unite(&mut unknown, owed);
             }
         }
-        (sets, path_ids)
+        let mut ids = self.announced_ids(self.view.families);
+        unite(&mut ids, &unknown);
+        let heard = Heard {
+            adverts: [&self.adj_rib_out, self.seconds.adverts()].map(Clone::clone),
+            forms: self.adverts.forms(),
+            unknown,
+        };
+        Before {
+            ids,
+            path_ids,
+            heard: Some(Arc::new(heard)),
+        }
     }
 
     /// A peer went down or changes groups.
@@ -363,24 +384,28 @@ impl Group {
         }
         cohort.members.push(member);
         cohort.walk[family.index()].union_with(&again[family.index()]);
+        cohort.heard = None;
         self.lagging.retain(|cohort| !cohort.members.is_empty());
         self.lagging.push(cohort);
         self.bound_cohorts(outbox);
     }
 
-    /// The families of which a member was told that a refresh begins, and not that it ended.
-    pub fn open_refreshes(&self, id: MemberId) -> FamilySet {
+    /// What a member is owed behind what it is told: End-of-RIB, and the ends of refreshes.
+    pub fn owed_ends(&self, id: MemberId) -> Option<OwedEnds> {
         let mut cohorts = std::iter::once(&self.in_sync).chain(&self.lagging);
         let member = cohorts.find_map(|cohort| cohort.members.iter().find(|m| m.id == id));
-        member.map_or(FamilySet::NONE, |member| member.refreshed)
+        member.map(|member| OwedEnds {
+            end_of_rib: member.owed,
+            refreshed: member.refreshed,
+        })
     }
 
-    /// A member that came over is told here that the refreshes ended that began in its old group.
-    pub fn take_over_refreshes(&mut self, id: MemberId, families: FamilySet) {
+    /// A member that came over is told here what its old group owed it behind all.
+    pub fn take_over_ends(&mut self, id: MemberId, ends: OwedEnds) {
         let cohorts = std::iter::once(&mut self.in_sync).chain(&mut self.lagging);
         for member in cohorts.flat_map(|cohort| &mut cohort.members) {
             if member.id == id {
-                member.refreshed = families;
+                (member.owed, member.refreshed) = (ends.end_of_rib, ends.refreshed);
             }
         }
     }

@@ -367,12 +367,12 @@ fn who_comes_from_another_group_holds_nothing_of_it_any_more() {
     bed.say(3, 0, 1, 0);
     bed.turn();
     assert_eq!(bed.held(0, 1), [(2, 1), (3, 2)]);
-    let told = bed.group.told_ids();
+    let told = bed.group.told_by_now();
     let mut second = Group::new(view(2), &bed.rib, 1);
     std::mem::swap(&mut bed.group, &mut second);
     second.leave(MemberId(0), bed.sources[0], &mut bed.routers);
     bed.group
-        .move_in(&[(MemberId(0), bed.sources[0])], told, &mut bed.routers);
+        .move_in(&[(MemberId(0), bed.sources[0])], &told, &mut bed.routers);
     bed.turn();
     assert_eq!(bed.held(0, 1), [(1, 1), (2, 2)]);
     assert_eq!(bed.held(0, 2), [(1, 3)]);

@@ -277,6 +277,40 @@ impl Bed {
         self.group.change_view(view, &self.rib);
     }
 
+    /// Everybody goes to another group, so many at a time.
+    fn move_over(&mut self, view: ExportView, at_a_time: usize) {
+        let others = view.wants_others_at_all();
+        let mut old = std::mem::replace(&mut self.group, Group::new(view, &self.rib, 1));
+        let members: Vec<_> = self.sources.iter().map(|(id, of)| (*id, *of)).collect();
+        for joining in members.chunks(at_a_time) {
+            let before = old.told_by_now();
+            let owed = joining.iter().map(|(id, _)| (*id, old.owed_ends(*id)));
+            let owed: Vec<_> = owed.collect();
+            for (id, source) in joining {
+                old.leave(*id, *source, &mut self.routers);
+            }
+            self.group.move_in(joining, &before, &mut self.routers);
+            for (id, owed) in owed {
+                self.group.take_over_ends(id, owed.expect("it is a member"));
+            }
+            if others {
+                let guard = Rib::pin();
+                let said = self
+                    .paths
+                    .keys()
+                    .filter(|(_, by)| joining.iter().any(|(id, _)| id == by));
+                let ids =
+                    said.filter_map(|(prefix, _)| self.rib.lookup(IpPrefix::V4(*prefix), &guard));
+                let mut adj_rib_in = Sets::default();
+                adj_rib_in[Family::Ipv4Unicast.index()].extend(ids);
+                self.group.adopt(&mut self.writer, &guard, &adj_rib_in);
+            }
+        }
+        for attributes in old.into_counts() {
+            self.writer.release(attributes);
+        }
+    }
+
     fn withdraw(&mut self, member: MemberId, prefix: Ipv4Prefix) {
         self.writer.withdraw(prefix, self.sources[&member], 0);
         self.paths.remove(&(prefix, member));
@@ -545,6 +579,13 @@ fn random_members_and_changes_end_in_the_right_tables() {
                         .refresh(member, Family::Ipv4Unicast, bounds, &mut bed.routers);
                 }
                 3 if next(4) == 0 => bed.change_view(65001 + next(2)),
+                3 if next(4) == 0 => {
+                    let view = ExportView {
+                        local_asn: 65001 + next(2),
+                        ..bed.group.view().clone()
+                    };
+                    bed.move_over(view, 1 + next(6) as usize);
+                }
                 3 => drop(bed.turn(next(20) as usize)),
                 4 => bed.settle(),
                 // A member slow enough to fall behind, or not slow any more.

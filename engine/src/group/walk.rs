@@ -8,6 +8,7 @@ use rib::{Guard, PrefixId, Rib, RibWriter};
 use super::advert::{AdvertId, Told};
 use super::cohort::{Cohort, Member};
 use super::eligible::tell_each;
+use super::heard::Form;
 use super::run::{Audience, Packed, Takers};
 use super::{COHORTS_MAX, Group, Outbox, QUANTUM, backlog_to_go_on};
 
@@ -63,9 +64,11 @@ impl Group {
         }
         let mut ids = Vec::new();
         for family in Family::ALL {
-            self.lagging[place].take(family, QUANTUM, &mut ids);
-            for id in ids.drain(..) {
-                self.tell_one_lagging(place, (rib, guard), rib.prefix(family, id), id);
+            let of_walk = self.lagging[place].take(family, QUANTUM, &mut ids);
+            for (at, id) in ids.drain(..).enumerate() {
+                if at < of_walk || !self.was_heard(place, family, id) {
+                    self.tell_one_lagging(place, (rib, guard), rib.prefix(family, id), id);
+                }
             }
         }
         let cohort = &mut self.lagging[place];
@@ -74,6 +77,31 @@ impl Group {
         }
         deliver(cohort, outbox);
         self.split_slow(place, outbox);
+    }
+
+    /// Whether members that came from another group were told there of a prefix what they would be
+    /// told of it here.
+    fn was_heard(&mut self, place: usize, family: Family, id: PrefixId) -> bool {
+        let cohort = &self.lagging[place];
+        let heard = cohort.heard.as_ref();
+        let Some((before, instead)) = heard.and_then(|heard| heard.forms(family, id)) else {
+            return false;
+        };
+        let entry = self.entry(family, id);
+        if entry.first == AdvertId::NONE || !entry.others.is_empty() {
+            return false;
+        }
+        let form = |advert| self.adverts.form(advert);
+        let now = form(entry.first);
+        let hash = |form: Option<Form>| form.map(|(hash, _)| hash);
+        let second = (entry.second != AdvertId::NONE).then(|| form(entry.second));
+        let is_in = |(_, source): Form| self.is_member(source) && cohort.has_source(source);
+        let sources_alike = now.1 == before.1 && hash(second) == hash(instead);
+        if now.0 != before.0 || !sources_alike && (is_in(before) || is_in(now)) {
+            return false;
+        }
+        self.lagging[place].displaced[family.index()].remove(id);
+        true
     }
 
     fn tell_one_lagging(

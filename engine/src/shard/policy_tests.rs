@@ -171,6 +171,35 @@ fn export_policy_is_followed_live_for_its_peers_alone() {
     assert_eq!(bed.reason("20.0.1.0/24"), why);
 }
 
+/// A statement that means one neighbor takes it out of its group and, gone again, back into it.
+#[test]
+fn who_alone_has_another_policy_is_told_only_what_comes_out_otherwise() {
+    let all = policy(vec![statement("all", Action::Accept, |_| {})]);
+    let but = |prefix: &str| {
+        let but = statement("but", Action::Reject, |s| within(s, prefix));
+        policy(vec![but, statement("all", Action::Accept, |_| {})])
+    };
+    let mut bed = Bed::new(|neighbors| {
+        for neighbor in neighbors {
+            neighbor.export = Export::Policy(Arc::clone(&all));
+        }
+    });
+    for number in 0..20 {
+        bed.announce(&format!("20.0.{number}.0/24"), |_| {});
+    }
+    assert_eq!(bed.table.len(), 20);
+    for (export, told, left) in [
+        (but("99.0.0.0/8"), 0, 20),
+        (Arc::clone(&all), 0, 20),
+        (but("20.0.1.0/24"), 1, 19),
+        (but("20.0.2.0/24"), 2, 19),
+        (Arc::clone(&all), 1, 20),
+    ] {
+        bed.change(|[_, two]| two.export = Export::Policy(export));
+        assert_eq!((bed.messages, bed.table.len()), (told, left));
+    }
+}
+
 #[test]
 fn what_is_told_names_the_peer_that_it_was_learned_from() {
     let mut bed = Bed::new(|_| {});

@@ -74,13 +74,13 @@ impl Shard {
         let Some(instance) = self.instances.get_mut(&wanted.instance) else {
             return;
         };
-        let told = instance
+        let before = instance
             .group_mut(wanted.from)
-            .map(|group| group.told_ids());
+            .map(|group| group.told_by_now());
         let others = wanted.view.wants_others_at_all();
         let place = instance.group_of(wanted.view);
         let mut joining = Vec::new();
-        let mut refreshes = Vec::new();
+        let mut ends = Vec::new();
         let mut adj_ribs_in = Vec::new();
         for id in wanted.members {
             let established = self
@@ -91,7 +91,8 @@ impl Shard {
                 established.group = place;
                 joining.push((id, established.source));
                 let group = instance.group(wanted.from);
-                refreshes.extend(group.map(|group| (id, group.open_refreshes(id))));
+                let owed = group.and_then(|group| group.owed_ends(id));
+                ends.extend(owed.map(|owed| (id, owed)));
                 adj_ribs_in.extend(others.then(|| established.adj_rib_in.clone()));
             }
         }
@@ -105,10 +106,10 @@ impl Shard {
         }
         let guard = instance.writer.rib().guard();
         let (writer, group) = instance.writer_and_group(place);
-        if let (Some(group), Some(told)) = (group, told) {
-            group.move_in(&joining, told, &mut outbox);
-            for (id, families) in refreshes {
-                group.take_over_refreshes(id, families);
+        if let (Some(group), Some(before)) = (group, before) {
+            group.move_in(&joining, &before, &mut outbox);
+            for (id, owed) in ends {
+                group.take_over_ends(id, owed);
             }
             for adj_rib_in in adj_ribs_in {
                 group.adopt(writer, &guard, &adj_rib_in);

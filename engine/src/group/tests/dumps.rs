@@ -164,6 +164,10 @@ fn members_that_come_over_forget_what_is_not_announced_here() {
         .map(|p| bed.rib.lookup(IpPrefix::V4(*p), &guard));
     sets[0].extend(ids.flatten());
     drop(guard);
+    let before = Before {
+        ids: sets,
+        ..Before::default()
+    };
     let mut joining = Vec::new();
     for number in 1..3 {
         let member = MemberId(number);
@@ -173,10 +177,51 @@ fn members_that_come_over_forget_what_is_not_announced_here() {
         bed.routers.tables.insert(member, table.collect());
         joining.push((member, source));
     }
-    bed.group
-        .move_in(&joining, (sets, PathIds::default()), &mut bed.routers);
+    bed.group.move_in(&joining, &before, &mut bed.routers);
     bed.settle();
     bed.check();
+}
+
+/// What a new group would tell them alike they are not told again.
+#[test]
+fn who_comes_from_another_group_hears_only_what_differs() {
+    for at_a_time in [1, 2, 9] {
+        let mut bed = Bed::new();
+        let (a, b, c) = (bed.join(0), bed.join(1), bed.join(2));
+        for number in 0..200 {
+            bed.announce(a, prefix(number), 1);
+        }
+        bed.announce(b, prefix(3), 2);
+        bed.settle();
+        let before = bed.routers.messages.clone();
+        bed.move_over(view(), at_a_time);
+        bed.settle();
+        bed.check();
+        assert_eq!(bed.routers.messages, before, "nothing at all");
+
+        // Changes before the walk came there, one of them back to what was told, and one that shows
+        // the path of another member.
+        bed.move_over(view(), at_a_time);
+        bed.announce(a, prefix(1), 2);
+        bed.announce(a, prefix(2), 2);
+        bed.look();
+        bed.announce(a, prefix(2), 1);
+        bed.withdraw(a, prefix(3));
+        bed.settle();
+        bed.check();
+        let told = |member| bed.routers.messages[&member] - before[&member];
+        // Whose path is another one now hears once more that it is not told its own.
+        assert_eq!((told(a), told(c)), (2, 2));
+        // Other forms are all told.
+        let other = ExportView {
+            local_asn: 65009,
+            ..view()
+        };
+        bed.move_over(other, at_a_time);
+        bed.settle();
+        bed.check();
+        bed.close();
+    }
 }
 
 #[test]
