@@ -101,6 +101,11 @@ impl Shard {
         ) else {
             return;
         };
+        // RFC-DONE 7313 §4: of a peer that knows graceful restart, BoRR before End-of-RIB is ignored.
+        let is_new = !established.ended.contains(family);
+        if is_new && established.negotiated.graceful.is_some() {
+            return;
+        }
         if peer.neighbor.import == Import::None {
             // Nothing is kept: what is counted is counted anew.
             established.counted[family.index()].clear();

@@ -105,6 +105,41 @@ fn the_routes_of_a_router_that_restarts_stay_until_it_has_said_what_it_has_now()
     bed.fresh((0..7).chain(30..31));
 }
 
+// RFC-SHOWN 7313 §4
+#[test]
+fn a_refresh_that_begins_before_end_of_rib_is_none() {
+    let says = |says| {
+        let mut capabilities = graceful(says);
+        capabilities.extend(enhanced());
+        capabilities
+    };
+    let mut bed = Bed::new(helper());
+    bed.establish(says(&RESTARTS));
+    bed.announce(0..10);
+    // Nor on a first session: everything that is said is new.
+    bed.bound(RouteRefresh::BEGIN);
+    bed.fresh(0..10);
+    bed.end_of_rib();
+    bed.lose();
+    bed.establish(says(&RESTARTED));
+    bed.announce(0..4);
+    bed.bound(RouteRefresh::BEGIN);
+    assert_eq!(bed.routes().iter().filter(|(_, stale)| *stale).count(), 6);
+    bed.announce(0..1);
+    bed.bound(RouteRefresh::END);
+    assert_eq!(bed.routes().len(), 10);
+    bed.end_of_rib();
+    bed.fresh(0..4);
+    // The end of what was ignored, and a refresh that counts.
+    bed.bound(RouteRefresh::END);
+    bed.fresh(0..4);
+    bed.bound(RouteRefresh::BEGIN);
+    bed.stale(0..4);
+    bed.announce(0..2);
+    bed.bound(RouteRefresh::END);
+    bed.fresh(0..2);
+}
+
 // RFC-SHOWN 4724 §4.2
 #[test]
 fn a_router_that_does_not_come_back_in_time_loses_its_routes() {
