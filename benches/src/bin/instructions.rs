@@ -270,6 +270,7 @@ fn export_form() -> Done {
         originator: None,
         next_hop: NextHopChoice::BySettings,
         sets_med: false,
+        stale: false,
     };
     let set = canonical(1);
     let mut out = Vec::with_capacity(4096);

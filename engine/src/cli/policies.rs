@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use codec::{AttributeSet, Family, IpPrefix, NextHop, PeerKind};
-use rib::SourceKind;
+use rib::{SourceKind, Summary};
 
 use super::told::{Attributes, Receiver};
 use crate::config::{Export, Instance, Neighbor, Origin, PeerAsn};
@@ -117,6 +117,7 @@ impl Told {
             originator: None,
             next_hop: form.next_hop,
             sets_med: form.sets_med,
+            stale: Summary::of(subject.attributes).long_lived_stale,
         };
         // What ours is `peer` says; here it only counts whether there is one.
         let own = match family {

@@ -153,6 +153,7 @@ impl Advert {
                 originator: None,
                 next_hop: NextHopChoice::BySettings,
                 sets_med: false,
+                stale: false,
             },
             family: None,
         }
@@ -427,11 +428,12 @@ impl Adverts {
 }
 
 /// What may differ where the source and the id of an attribute set are the same: the set, since ids
-/// are reused, the source's being a client (RFC 4456, RFC 7947), which changes under its paths, and what
-/// policy made of the next hop and the MED.
+/// are reused, the source's being a client (RFC 4456, RFC 7947), which changes under its paths, what
+/// policy made of the next hop and the MED, and whether it took LLGR_STALE off.
 fn edition(attributes: &Attributes<'_>, said: PathSource) -> u32 {
     let by_policy = (said.next_hop as u32) << 1 | u32::from(said.sets_med);
-    attributes.generation << 6 | by_policy << 3 | said.kind as u32
+    let before_policy = u32::from(said.stale);
+    attributes.generation << 7 | before_policy << 6 | by_policy << 3 | said.kind as u32
 }
 
 fn key(hash: u64, source: SourceId) -> u64 {

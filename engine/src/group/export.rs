@@ -71,7 +71,7 @@ fn admit(view: &ExportView, source: PathSource, set: &AttributeSet<'_>) -> Resul
     // RFC-DONE 9494 §4.3: a stale route goes to peers that know what that is, and to others outside the
     // AS not at all.
     // RFC-DONE 9494 §4.6: inside the AS the others are told a stale route as the last resort.
-    if !view.long_lived && view.peer == PeerKind::External && is_stale(set) {
+    if !view.long_lived && view.peer == PeerKind::External && is_stale(source, set) {
         return Err(Refusal::LongLivedStale);
     }
     // What we originate ourselves carries these communities to the peers, not against them; and a
@@ -166,7 +166,7 @@ fn write(
     if let (true, Some(med)) = (keeps_med, set.med()) {
         writer.med(med);
     }
-    let stale = is_stale(set);
+    let stale = is_stale(source, set);
     let last_resort = stale && !view.long_lived;
     // RFC-DONE 4271 §5.1.5: LOCAL_PREF goes to internal peers always, to external ones never.
     if !external {
@@ -181,14 +181,12 @@ fn write(
     // route server gets it with our AS.
     let mut marked = view.otc.attached && set.otc().is_none();
     let mut reflected = source.originator;
-    let mut shuts_down = view.graceful_shutdown;
-    let goes = |code| passes(view, code) || (stale && code == code::COMMUNITIES);
+    let is_marked = stale || view.graceful_shutdown;
+    let mut marks = is_marked;
+    let goes = |code| passes(view, code) && !(is_marked && code == code::COMMUNITIES);
     for attribute in set.iter().filter(|attribute| goes(attribute.code)) {
-        if attribute.code >= code::COMMUNITIES && std::mem::take(&mut shuts_down) {
-            write_graceful_shutdown(view, set, &mut writer);
-        }
-        if attribute.code == code::COMMUNITIES && view.graceful_shutdown {
-            continue;
+        if attribute.code >= code::COMMUNITIES && std::mem::take(&mut marks) {
+            writer.communities(&marked_communities(view, set, stale));
         }
         if attribute.code > code::CLUSTER_LIST
             && let Some(originator) = reflected.take()
@@ -205,9 +203,6 @@ fn write(
             code::IPV6_EXTENDED_COMMUNITIES if at_border => {
                 write_transitive::<20>(&mut writer, &attribute);
             }
-            code::COMMUNITIES if stale => {
-                writer.communities(&communities_of_stale(view, set, last_resort));
-            }
             code::AGGREGATOR if let Some(aggregator) = set.aggregator() => {
                 writer.aggregator(&aggregator, view.four_octet_as);
             }
@@ -219,8 +214,8 @@ fn write(
             _ => writer.raw(attribute.flags, attribute.code, attribute.value),
         }
     }
-    if shuts_down {
-        write_graceful_shutdown(view, set, &mut writer);
+    if marks {
+        writer.communities(&marked_communities(view, set, stale));
     }
     if let Some(originator) = reflected {
         reflect::write(view, originator, set, &mut writer);
@@ -249,19 +244,29 @@ fn write_otc(view: &ExportView, source: PathSource, writer: &mut AttributeWriter
     writer.raw(flags, code::ONLY_TO_CUSTOMER, &view.local_asn.to_be_bytes());
 }
 
-fn is_stale(set: &AttributeSet<'_>) -> bool {
-    set.communities().any(|community| community == LLGR_STALE)
+/// Also if export policy made it so.
+fn is_stale(source: PathSource, set: &AttributeSet<'_>) -> bool {
+    source.stale || set.communities().any(|community| community == LLGR_STALE)
 }
 
-// RFC-DONE 9494 §4.3: LLGR_STALE is not taken off, whatever communities the neighbor is sent.
-/// The communities of a stale route; `last_resort`: for internal peers that don't know what it means.
-fn communities_of_stale(view: &ExportView, set: &AttributeSet<'_>, last_resort: bool) -> Vec<u32> {
-    let mut communities: Vec<u32> = match view.send_communities.standard {
-        true => set.communities().collect(),
-        false => vec![LLGR_STALE],
-    };
-    if last_resort && !communities.contains(&NO_EXPORT) {
-        communities.push(NO_EXPORT);
+// RFC-DONE 9494 §4.3: LLGR_STALE is not taken off, whatever export policy does and whatever communities
+// the neighbor is sent.
+/// The communities that go out anyway, and those that say that the route is stale or that the session is
+/// about to go. These are sent whatever `sendCommunities` says: an operator asked for a drain.
+fn marked_communities(view: &ExportView, set: &AttributeSet<'_>, stale: bool) -> Vec<u32> {
+    let sent = set.communities().filter(|_| view.send_communities.standard);
+    let mut communities: Vec<u32> = sent.collect();
+    // To internal peers that don't know what LLGR_STALE means.
+    let last_resort = stale && !view.long_lived;
+    let marks = [
+        (stale, LLGR_STALE),
+        (last_resort, NO_EXPORT),
+        (view.graceful_shutdown, GRACEFUL_SHUTDOWN),
+    ];
+    for (is_due, mark) in marks {
+        if is_due && !communities.contains(&mark) {
+            communities.push(mark);
+        }
     }
     communities
 }
@@ -284,24 +289,6 @@ fn passes(view: &ExportView, code: u8) -> bool {
         }
         _ => true,
     }
-}
-
-/// The communities that go out anyway, and the one that says that the session is about to go. That
-/// one is sent whatever `sendCommunities` says: an operator asked for it.
-fn write_graceful_shutdown(
-    view: &ExportView,
-    set: &AttributeSet<'_>,
-    writer: &mut AttributeWriter<'_>,
-) {
-    let sent = set.communities().filter(|_| view.send_communities.standard);
-    let mut communities: Vec<u32> = match is_stale(set) {
-        true => communities_of_stale(view, set, !view.long_lived),
-        false => sent.collect(),
-    };
-    if !communities.contains(&GRACEFUL_SHUTDOWN) {
-        communities.push(GRACEFUL_SHUTDOWN);
-    }
-    writer.communities(&communities);
 }
 
 /// Extended communities of `N` octets, without those that stop at the border of the AS.

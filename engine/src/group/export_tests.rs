@@ -476,3 +476,45 @@ fn a_stale_route_is_told_to_who_knows_what_that_is_and_inside_the_as_as_the_last
     let bare = to(PeerKind::External, true, false);
     assert_eq!(read(&bare), (None, vec![rib::LLGR_STALE]));
 }
+
+// RFC-SHOWN 9494 §4.3
+#[test]
+fn a_route_that_was_stale_before_export_policy_is_so_behind_it() {
+    let cleaned = route(|writer| {
+        writer.extended_communities(&[[0, 2, 0, 0, 0, 0, 0, 1]]);
+        writer.large_communities(&[[1, 2, 3]]);
+    });
+    let told = |view: &ExportView| {
+        let from = said_by(SourceKind::External, [1, 1, 1, 1]);
+        let source = PathSource {
+            stale: true,
+            ..PathSource::of(view, &from, &Summary::of(&cleaned))
+        };
+        let mut form = Vec::new();
+        export(view, Family::Ipv4Unicast, source, &cleaned, &mut form)?;
+        Ok(split(&form).1.to_vec())
+    };
+    let to = |peer, long_lived| ExportView {
+        long_lived,
+        ..view(peer, None)
+    };
+    let cases = [
+        (PeerKind::External, true, None, vec![rib::LLGR_STALE]),
+        (PeerKind::Internal, true, Some(150), vec![rib::LLGR_STALE]),
+        (
+            PeerKind::Internal,
+            false,
+            Some(0),
+            vec![rib::LLGR_STALE, NO_EXPORT],
+        ),
+    ];
+    for (peer, long_lived, local_pref, communities) in cases {
+        let form = told(&to(peer, long_lived)).unwrap();
+        let set = AttributeSet::new(&form);
+        assert_eq!(set.local_pref(), local_pref);
+        assert_eq!(set.communities().collect::<Vec<u32>>(), communities);
+        assert!(codes(&form).ends_with(&[8, 16, 32]));
+    }
+    let refused = told(&to(PeerKind::External, false));
+    assert_eq!(refused, Err(Refusal::LongLivedStale));
+}

@@ -32,6 +32,8 @@ pub struct PathSource {
     pub next_hop: NextHopChoice,
     /// Whether export policy set MULTI_EXIT_DISC.
     pub sets_med: bool,
+    /// Whether it had LLGR_STALE before export policy (RFC 9494).
+    pub stale: bool,
 }
 
 impl PathSource {
@@ -45,6 +47,7 @@ impl PathSource {
             originator: reflects(view, source.kind).then_some(originator),
             next_hop: NextHopChoice::BySettings,
             sets_med: false,
+            stale: summary.long_lived_stale,
         }
     }
 

@@ -99,6 +99,26 @@ fn import_policy_is_followed_live_from_what_was_received() {
     assert_eq!(bed.rig.peers()[0].families[0].received, 2);
 }
 
+// RFC-SHOWN 9494 §4.3
+#[test]
+fn no_export_policy_makes_a_stale_route_one_for_peers_that_do_not_know_these() {
+    let clean = policy(vec![statement("clean", Action::Accept, |s| {
+        s.set.standard.remove = vec![Standard::parse("*:*").unwrap()];
+    })]);
+    let mut bed = Bed::new(|[one, two]| {
+        one.export = Export::None;
+        two.export = Export::Policy(clean);
+    });
+    // Alike behind the policy.
+    bed.announce("20.0.1.0/24", |w| w.communities(&[7]));
+    bed.announce("20.0.2.0/24", |w| w.communities(&[7, rib::LLGR_STALE]));
+    bed.announce("20.0.3.0/24", |w| w.communities(&[7]));
+    assert!(bed.table.keys().eq(&[ip("20.0.1.0/24"), ip("20.0.3.0/24")]));
+    assert!(bed.reason("20.0.2.0/24").contains("LLGR_STALE"));
+    bed.announce("20.0.1.0/24", |w| w.communities(&[7, rib::LLGR_STALE]));
+    assert!(bed.table.keys().eq(&[ip("20.0.3.0/24")]));
+}
+
 #[test]
 fn export_policy_is_followed_live_for_its_peers_alone() {
     let export = policy(vec![
