@@ -4,7 +4,7 @@
 //! engine may read a clock, so that sessions, shards and groups run the same on the simulator's
 //! virtual one.
 
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::time::{Duration, Instant};
 
 /// Nanoseconds since an arbitrary start. Only differences have a meaning.
@@ -24,6 +24,15 @@ impl Add<Duration> for Time {
     fn add(self, duration: Duration) -> Time {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Time(self.0.saturating_add(nanos))
+    }
+}
+
+impl Sub<Duration> for Time {
+    type Output = Time;
+
+    fn sub(self, duration: Duration) -> Time {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Time(self.0.saturating_sub(nanos))
     }
 }
 

@@ -15,6 +15,7 @@ use rib::{AttributeId, PathFlags, PrefixId};
 use smallvec::SmallVec;
 
 use super::instance::Instance;
+use super::long_lived;
 use super::peer::Established;
 use crate::config::{Import, Neighbor, Role, is_martian};
 use crate::policy::{
@@ -301,6 +302,10 @@ impl Instance {
         let lowered = (incoming.external && is_shutting_down(octets))
             .then(|| with_local_preference(octets, 0));
         let octets = lowered.as_deref().unwrap_or(octets);
+        let marked = form
+            .as_ref()
+            .and_then(|_| long_lived::mark_again(&self.canonical, octets));
+        let octets = marked.as_deref().unwrap_or(octets);
         if octets == self.canonical {
             incoming.made.push((form, incoming.received));
             return (incoming.received, PathFlags::NONE);

@@ -81,7 +81,8 @@ impl Instance {
         }
     }
 
-    // RFC-DONE 9494 §4.2: routes with NO_LLGR are removed, the others get LLGR_STALE.
+    // RFC-DONE 9494 §4.2: routes with NO_LLGR, of the peer's or by import policy, are removed; the others
+    // get LLGR_STALE.
     /// What attributes become: as they were received, and what policy made of them, if anything.
     fn outcome(&mut self, received: &[u8], made: Option<&[u8]>) -> Outcome {
         let marked = |attributes| {
@@ -89,8 +90,7 @@ impl Instance {
             attach(&AttributeSet::new(attributes), &mut octets);
             octets
         };
-        let mut communities = AttributeSet::new(received).communities();
-        if communities.any(|community| community == NO_LLGR) {
+        if is_excluded(received) || made.is_some_and(is_excluded) {
             return Outcome::Go;
         }
         // No room for more attribute sets: a route that cannot be marked must not stay unmarked.
@@ -104,6 +104,28 @@ impl Instance {
         self.writer.release(of);
         interned.map_or(Outcome::Go, Outcome::Become)
     }
+}
+
+/// Whether a route is not to be long-lived.
+pub(super) fn is_excluded(attributes: &[u8]) -> bool {
+    has(attributes, NO_LLGR)
+}
+
+/// Attributes that import policy made, with LLGR_STALE if it took that off; `None`: they are as they
+/// should be.
+// RFC-DONE 9494 §4.3: nor does import policy take LLGR_STALE off, whoever attached it.
+pub(super) fn mark_again(received: &[u8], made: &[u8]) -> Option<Vec<u8>> {
+    let lost = has(received, rib::LLGR_STALE) && !has(made, rib::LLGR_STALE);
+    lost.then(|| {
+        let mut octets = Vec::new();
+        attach(&AttributeSet::new(made), &mut octets);
+        octets
+    })
+}
+
+fn has(attributes: &[u8], community: u32) -> bool {
+    let mut communities = AttributeSet::new(attributes).communities();
+    communities.any(|found| found == community)
 }
 
 /// Writes attributes with LLGR_STALE among the communities.

@@ -14,6 +14,7 @@ use super::Shard;
 use super::import::Incoming;
 use super::instance::Instance;
 use super::judgement::Judgement;
+use super::long_lived::is_excluded;
 use super::peer::{Established, Peer, PeerId};
 use crate::config::Import;
 
@@ -75,7 +76,7 @@ impl Shard {
                 continue;
             };
             let mut changed = Vec::new();
-            budget -= reconsider(instance, peer, budget, &mut changed);
+            budget -= reconsider(instance, (id, peer), budget, &mut changed);
             if let Some(learned) = peer.learned().filter(|_| !changed.is_empty()) {
                 let rib = instance.writer.rib();
                 let guard = rib.guard();
@@ -137,7 +138,7 @@ type Changed = Vec<(IpPrefix, AttributeId)>;
 /// gets what came of it.
 fn reconsider(
     instance: &mut Instance,
-    peer: &mut Peer,
+    (id, peer): (PeerId, &mut Peer),
     max: usize,
     changed: &mut Changed,
 ) -> usize {
@@ -149,22 +150,27 @@ fn reconsider(
     for family in Family::ALL {
         learned.reconsider[family.index()].take_first(max - done, &mut ids);
         done += ids.len();
-        judge_anew(instance, (neighbor, learned), family, &ids, changed);
+        let excluded = judge_anew(instance, (neighbor, learned), family, &ids, changed);
+        instance.queue_long_lived(id, learned.source, family, excluded);
         ids.clear();
     }
     done
 }
 
+/// Returns the prefixes of which long-lived routes must not be kept any more, as policy has it now.
 fn judge_anew(
     instance: &mut Instance,
     (neighbor, learned): (&crate::config::Neighbor, &mut Established),
     family: Family,
     ids: &[PrefixId],
     changed: &mut Changed,
-) {
+) -> IdSet {
     let rib = Arc::clone(instance.writer.rib());
     let guard = rib.guard();
     let mut last: Option<Incoming> = None;
+    let mut excluded = IdSet::default();
+    let unsaid = learned.stale[family.index()].as_ref();
+    let lasts = unsaid.is_some_and(|stale| stale.long_lived_until.is_some());
     for id in ids {
         let prefix = rib.prefix(family, *id);
         let paths = rib.paths(family, *id, &guard);
@@ -183,6 +189,11 @@ fn judge_anew(
                 }
             };
             let (attributes, flags) = instance.judge_incoming(incoming, neighbor, learned, prefix);
+            // RFC 9494 §4.2: NO_LLGR may come with a policy.
+            let is_long_lived = lasts && path.flags.contains(PathFlags::STALE);
+            if is_long_lived && is_excluded(rib.attributes(attributes, &guard).bytes) {
+                excluded.insert(*id);
+            }
             let judged = Path {
                 attributes,
                 flags: path.flags.without(PathFlags::REJECTED).with(flags),
@@ -198,4 +209,5 @@ fn judge_anew(
     }
     drop(guard);
     instance.settle_judged(learned);
+    excluded
 }

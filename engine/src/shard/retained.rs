@@ -10,6 +10,8 @@
 //! Invariants: a peer has an [`Established`] or a [`Retained`] or neither, never both; what has
 //! nobody who may bring it back is in the instance's queue of removals, with its source.
 
+use std::sync::Arc;
+
 use codec::{Family, FamilySet};
 use rib::{IdSet, PrefixId, SourceId};
 
@@ -116,6 +118,7 @@ impl Shard {
             // Since before its group lost it.
             heard,
         };
+        retained.shorten(&peer.neighbor);
         let until = now + peer.neighbor.graceful_restart.stale_time;
         for family in Family::ALL {
             if kept.contains(family) {
@@ -216,6 +219,7 @@ impl Shard {
         let Some((neighbor, retained, instance)) = self.away(id) else {
             return;
         };
+        retained.shorten(neighbor);
         for family in Family::ALL {
             if !retained.is_expected(neighbor, family) {
                 retained.give_up(instance, family);
@@ -268,6 +272,31 @@ impl Retained {
         let stale = self.had.stale[family.index()].as_ref()?;
         let until = stale.long_lived_until.unwrap_or(now + time);
         (!time.is_zero() && until > now && !self.long_lived.contains(family)).then_some(until)
+    }
+
+    /// Our own bound on the time past the restart time may be lower than when the peer was there: what
+    /// is left of that time is shorter by as much.
+    fn shorten(&mut self, neighbor: &Neighbor) {
+        let (Some(bound), had) = (neighbor.long_lived, &mut self.had) else {
+            return;
+        };
+        let Some(graceful) = &mut Arc::make_mut(&mut had.negotiated).graceful else {
+            return;
+        };
+        for family in Family::ALL {
+            let time = &mut graceful.long_lived[family.index()];
+            let less = time.saturating_sub(bound);
+            *time -= less;
+            let Some(stale) = &mut had.stale[family.index()] else {
+                continue;
+            };
+            if let Some(until) = &mut stale.long_lived_until {
+                *until = *until - less;
+                if self.long_lived.contains(family) {
+                    stale.until = *until;
+                }
+            }
+        }
     }
 
     fn last(&mut self, instance: &mut Instance, id: PeerId, family: Family, until: Time) {

@@ -16,6 +16,8 @@ use crate::random::Random;
 /// How many different policies there are: few, so that routers share them.
 const POLICIES: usize = 40;
 
+const LLGR_STALE: u32 = 0xffff_0006;
+
 /// What names the policy of a number.
 const NAME: &str = "drawn-";
 
@@ -134,6 +136,16 @@ impl PlainPolicy {
 
     /// What becomes of a route; none: it is rejected.
     pub(super) fn judge(&self, seen: Seen, route: &Route) -> Option<Judged> {
+        let mut judged = self.run(seen, route)?;
+        // RFC 9494 §4.3: it is not for a policy to take off.
+        let communities = &mut judged.route.communities;
+        if route.communities.contains(&LLGR_STALE) && !communities.contains(&LLGR_STALE) {
+            communities.push(LLGR_STALE);
+        }
+        Some(judged)
+    }
+
+    fn run(&self, seen: Seen, route: &Route) -> Option<Judged> {
         let mut judged = Judged::unchanged(route);
         for rule in self.rules.iter() {
             if !rule.is_about(seen, &judged.route) {
@@ -164,6 +176,7 @@ impl Rule {
         };
         let v6 = IpPrefix::from("2001:db8::/32".parse::<ipnet::IpNet>().expect("a prefix"));
         let communities = [0xfbf4_0007, 0xfde9_0001, 0xfde9_0063, 0xffff_ff01];
+        let removed = [0xfbf4_0007, 0xfde9_0001, LLGR_STALE, 0xffff_ff01];
         Rule {
             within: some(
                 random,
@@ -192,7 +205,7 @@ impl Rule {
             med: some(random, 30, &[None, Some(5), Some(10)]),
             prepend: some(random, 20, &[64_999, 4_200_000_009]),
             add: some(random, 30, &communities),
-            remove: some(random, 20, &communities),
+            remove: some(random, 20, &removed),
             next_hop: some(
                 random,
                 20,

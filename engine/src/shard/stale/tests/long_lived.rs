@@ -4,6 +4,7 @@ use codec::LongLivedFamily;
 
 use super::restarts::{HELPS, RESTARTED, RESTARTS, graceful, helper};
 use super::*;
+use crate::policy::{Action, CommunitySet, Match, Policy, RoutePolicy, Set, Standard, Statement};
 
 const RESTART_TIME: Duration = Duration::from_secs(100);
 const NO_LLGR: u32 = 0xffff_0007;
@@ -48,6 +49,42 @@ fn communities(bed: &Bed, number: u8) -> Vec<u32> {
     let path = bed.rib.best(FAMILY, id, &guard).unwrap();
     let bytes = bed.rib.attributes(path.attributes, &guard).bytes;
     codec::AttributeSet::new(bytes).communities().collect()
+}
+
+/// Communities that import policy changes so.
+fn setting(standard: CommunitySet<u32, Standard>) -> Neighbor {
+    let policy = Policy::new(RoutePolicy {
+        name: "communities".into(),
+        statements: vec![Statement {
+            name: "all".into(),
+            matches: Match::default(),
+            not: None,
+            set: Set {
+                standard,
+                ..Set::default()
+            },
+            action: Action::Accept,
+        }],
+        ..RoutePolicy::default()
+    });
+    Neighbor {
+        import: Import::Policy(Arc::new(policy)),
+        ..keeper(1000)
+    }
+}
+
+fn replacing(by: u32) -> Neighbor {
+    setting(CommunitySet {
+        replace: Some(vec![by]),
+        ..CommunitySet::default()
+    })
+}
+
+fn adding(community: u32) -> Neighbor {
+    setting(CommunitySet {
+        add: vec![community],
+        ..CommunitySet::default()
+    })
 }
 
 // RFC-SHOWN 9494 §4.2
@@ -194,5 +231,104 @@ fn a_neighbor_that_is_removed_takes_its_long_lived_routes_along() {
         INSTANCE,
         PEER.into(),
     )));
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 9494 §4.3
+#[test]
+fn no_import_policy_takes_the_mark_off() {
+    let mut bed = told(1000, 600);
+    bed.change(replacing(1));
+    bed.lose();
+    bed.pass(RESTART_TIME);
+    assert_eq!(communities(&bed, 3), [1, rib::LLGR_STALE]);
+    // Judged anew, also once it is back.
+    bed.change(replacing(2));
+    assert_eq!(communities(&bed, 3), [2, rib::LLGR_STALE]);
+    bed.establish(lasting(&RESTARTED, 600, true));
+    bed.change(setting(CommunitySet {
+        remove: vec![Standard::parse("*:*").unwrap()],
+        ..CommunitySet::default()
+    }));
+    assert_eq!(communities(&bed, 3), [rib::LLGR_STALE]);
+    bed.stale(0..10);
+    bed.announce(0..4);
+    assert_eq!(communities(&bed, 3), [0; 0]);
+    assert_eq!(communities(&bed, 4), [rib::LLGR_STALE]);
+    bed.end_of_rib();
+    bed.fresh(0..4);
+}
+
+// RFC-SHOWN 9494 §4.2
+#[test]
+fn a_policy_too_may_say_that_routes_are_not_for_this() {
+    let mut bed = told(1000, 600);
+    bed.change(adding(NO_LLGR));
+    bed.lose();
+    bed.stale((0..10).chain(20..23));
+    bed.pass(RESTART_TIME);
+    bed.fresh([]);
+    // Also while they are kept so.
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME);
+    bed.stale(0..10);
+    bed.change(adding(NO_LLGR));
+    bed.fresh([]);
+}
+
+// RFC-SHOWN 7313 §4
+#[test]
+fn a_refresh_before_end_of_rib_does_not_keep_long_lived_routes_for_longer() {
+    let says = |says| {
+        let mut capabilities = lasting(says, 600, true);
+        capabilities.extend(enhanced());
+        capabilities
+    };
+    let mut bed = Bed::new(keeper(1000));
+    bed.establish(says(&RESTARTS));
+    bed.announce(0..10);
+    bed.end_of_rib();
+    bed.lose();
+    bed.pass(RESTART_TIME);
+    for _ in 0..5 {
+        bed.establish(says(&RESTARTED));
+        bed.bound(RouteRefresh::BEGIN);
+        bed.lose();
+        bed.pass(RESTART_TIME);
+        bed.stale(0..10);
+    }
+    bed.pass(Duration::from_secs(99));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+}
+
+#[test]
+fn a_lower_bound_of_ours_counts_for_what_is_left_of_the_long_time() {
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME + Duration::from_secs(100));
+    // Higher than what the router asked for, and then lower.
+    bed.change(keeper(900));
+    bed.change(keeper(200));
+    bed.pass(Duration::from_secs(99));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+    // Lowered within the restart time.
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.change(keeper(200));
+    bed.pass(RESTART_TIME + Duration::from_secs(199));
+    bed.stale(0..10);
+    bed.pass(Duration::from_secs(1));
+    bed.fresh([]);
+    // Already over.
+    let mut bed = told(1000, 600);
+    bed.lose();
+    bed.pass(RESTART_TIME + Duration::from_secs(100));
+    bed.change(keeper(50));
+    bed.pass(Duration::from_secs(1));
     bed.fresh([]);
 }
