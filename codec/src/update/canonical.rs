@@ -205,7 +205,7 @@ fn merged_path(attributes: &[RawAttribute<'_>]) -> Value {
         return merged;
     };
 
-    // What old speakers have put in front since; confederation segments go along.
+    // What old speakers have put in front since.
     let mut missing = path.path_length() - as4_path.path_length();
     for segment in path.segments() {
         match segment.kind {

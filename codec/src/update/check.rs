@@ -351,8 +351,7 @@ fn value_fault(
             [_] => Some((INVALID_ORIGIN, "undefined value")),
             _ => wrong_length(true),
         },
-        // RFC-DONE 5065 §5: Confederation segments from outside: the routes are withdrawn.
-        code::AS_PATH => as_path_fault(value, width, format.peer),
+        code::AS_PATH => as_path_fault(value, width),
         code::NEXT_HOP => match <[u8; 4]>::try_from(value) {
             // Beside MP_REACH_NLRI alone the value is ignored (RFC 4760 §3).
             Ok(address) if plain && !is_host(Ipv4Addr::from(address).into()) => {
@@ -384,14 +383,15 @@ fn value_fault(
     }
 }
 
-fn as_path_fault(value: &[u8], width: Width, peer: PeerKind) -> Option<(u8, &'static str)> {
+fn as_path_fault(value: &[u8], width: Width) -> Option<(u8, &'static str)> {
     use update::MALFORMED_AS_PATH;
 
     if value.len() > MAX_AS_PATH_OCTETS / 4 * width.octets() {
         return Some((MALFORMED_AS_PATH, "longer than any real path"));
     }
+    // RFC-DONE 5065 §5: Confederation segments withdraw the routes, from whatever peer: it is a member of none that we are of.
     AsPath::with_width(value, width)
-        .fault(peer == PeerKind::Internal)
+        .fault(false)
         .map(|words| (MALFORMED_AS_PATH, words))
 }
 

@@ -171,10 +171,24 @@ fn as4_path_is_merged() {
     assert_eq!(merged(&short, &as4_path, &[]), "23456");
     // Too short to hold an AS number: discarded.
     assert_eq!(merged(&short, &[2, 0], &[]), "23456");
-    // A set counts one; confederation segments go along in front and are refused in AS4_PATH.
-    let path = [3, 1, 0, 9, 2, 1, 0, 7, 1, 2, 0, 5, 0, 6, 2, 1, 0x5b, 0xa0];
+    // A set counts one; confederation segments are refused in AS4_PATH.
+    let path = [2, 1, 0, 7, 1, 2, 0, 5, 0, 6, 2, 1, 0x5b, 0xa0];
     let as4_path = [3, 1, 0, 0, 0, 1, 2, 1, 0, 3, 0x0d, 0x40];
-    assert_eq!(merged(&path, &as4_path, &[]), "(9) 7 {5 6} 200000");
+    assert_eq!(merged(&path, &as4_path, &[]), "7 {5 6} 200000");
+}
+
+// RFC-SHOWN 5065 §5
+#[test]
+fn a_path_through_a_confederation_is_withdrawn_whoever_says_it() {
+    for peer in [PeerKind::Internal, PeerKind::External] {
+        for kind in [3, 4] {
+            let path = [0x40, 2, 12, kind, 1, 0, 0, 0xfd, 0xea, 2, 1, 0, 0, 0, 7];
+            let format = WireFormat { peer, ..format() };
+            let message = body(&[ORIGIN, &path, NEXT_HOP], PREFIX);
+            let update = parse_update(&message, &format).unwrap();
+            assert!(update.treat_as_withdraw(), "{peer:?} {kind}");
+        }
+    }
 }
 
 #[test]
