@@ -35,7 +35,7 @@ pub(crate) struct Edited {
 /// What an edit does to the paths of a slot.
 #[derive(Clone, Copy)]
 enum Change {
-    /// Adds this one, where there may have been another of its source and path id.
+    /// Adds this one, where others of its source may have gone.
     Put(Path),
     /// Takes some out.
     Take,
@@ -47,7 +47,7 @@ enum Change {
 pub(crate) enum Refused {
     /// The id of the slot is given up: its prefix needs another one.
     Buried,
-    /// The source has [`PATHS_OF_SOURCE_MAX`] other paths there.
+    /// The source has [`PATHS_OF_SOURCE_MAX`] other paths there, and none of them is stale.
     Full,
 }
 
@@ -70,8 +70,8 @@ impl OfSource {
 }
 
 impl Rib {
-    /// Adds a path, or replaces the one of the same source and path id. `None`: it is there. Which
-    /// paths the source has then is told too.
+    /// Adds a path, or replaces the one of the same source and path id; where the source has too many
+    /// then, a stale one makes room. `None`: it is there. Which paths the source has then is told too.
     pub(crate) fn put(
         &self,
         family: Family,
@@ -116,6 +116,14 @@ impl Rib {
         let edited = self.edit(family, slot, Change::Put(path), pinned, |paths, removed| {
             let changed = put(paths, removed, path);
             left.set(OfSource::among(paths, path.source));
+            // A peer that restarted may name what it says now by other identifiers than before
+            // (RFC 7911 §3): what it has not said again stands in the way of nothing that it says.
+            if left.get().paths > PATHS_OF_SOURCE_MAX
+                && let Some(at) = paths.iter().position(|known| gives_way(known, &path))
+            {
+                removed.push(paths.remove(at));
+                left.set(OfSource::among(paths, path.source));
+            }
             // Only by a path that is new can they be too many.
             changed && (left.get().paths <= PATHS_OF_SOURCE_MAX)
         })?;
@@ -436,6 +444,12 @@ fn put(paths: &mut PathBuffer, removed: &mut SmallVec<[Path; 1]>, path: Path) ->
         Err(at) => paths.insert(at, path),
     }
     true
+}
+
+/// Whether a path is a stale one of the source of another.
+fn gives_way(known: &Path, to: &Path) -> bool {
+    let is_other = known.source == to.source && known.path_id != to.path_id;
+    is_other && known.flags.contains(PathFlags::STALE)
 }
 
 /// Takes out the path of this path id, or all, of a source.

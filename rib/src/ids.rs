@@ -97,7 +97,7 @@ pub enum Full {
     Attributes,
     /// The family has had as many distinct prefixes as ids are kept for.
     Prefixes,
-    /// The source has [`crate::PATHS_OF_SOURCE_MAX`] other paths to the prefix.
+    /// The source has [`crate::PATHS_OF_SOURCE_MAX`] other paths to the prefix, none of them stale.
     Paths,
 }
 

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 
 use crate::ids::{AttributeId, SourceId};
 
-/// Paths to one prefix that are kept of one source (RFC 7911). Past it, a path with a new path id is
-/// not taken.
+/// Paths to one prefix that are kept of one source (RFC 7911). Past it, a path with a new path id takes
+/// the place of a stale one, or is not taken.
 pub const PATHS_OF_SOURCE_MAX: usize = 256;
 
 /// One path of a prefix. A prefix has at most one for each (source, path id), and of one source at

@@ -305,7 +305,7 @@ impl RibWriter {
         self.settle(family, id, &edited);
         Ok(Upserted {
             id,
-            new_path: edited.removed.is_empty(),
+            new_path: edited.removed.iter().all(|gone| gone.key() != path.key()),
             best_changed: edited.best_changed,
             usable_of_source: of_source.usable,
         })

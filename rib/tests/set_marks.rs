@@ -174,6 +174,44 @@ fn of_one_source_a_prefix_takes_a_bounded_number_of_paths() {
 }
 
 #[test]
+fn a_stale_path_makes_room_for_one_of_its_source_that_is_new() {
+    let mut bed = Bed::new();
+    let most = rib::PATHS_OF_SOURCE_MAX as u32;
+    for path_id in 0..most {
+        bed.say(0, path_id, 1 + path_id as usize % 2, false);
+    }
+    bed.say(1, 0, 1, false);
+    let sources = bed.sources.clone();
+    // The best path and one behind it; of another source it is no matter.
+    for (source, number) in [(0, 0), (1, 0)] {
+        let ids = [PrefixId(0)];
+        bed.writer
+            .flag_ids(FAMILY, &ids, sources[source], PathFlags::STALE);
+        assert_eq!(bed.order()[0], (0, number));
+    }
+    let template = bed.ranked()[0];
+    let mut put = |path_id| {
+        let flags = PathFlags::NONE;
+        let path = Path {
+            path_id,
+            flags,
+            ..template
+        };
+        bed.writer.upsert(prefix(), path)
+    };
+    for path_id in most..2 * most {
+        assert!(put(path_id).unwrap().new_path, "{path_id}");
+    }
+    assert_eq!(put(0), Err(rib::Full::Paths), "none is stale any more");
+    assert!(!put(most).unwrap().new_path);
+    let ids = bed.order().into_iter().filter(|(source, _)| *source == 0);
+    assert_eq!(ids.clone().count(), most as usize);
+    assert!(ids.into_iter().all(|(_, path_id)| path_id >= most));
+    assert!(bed.order().contains(&(1, 0)), "the other source's stays");
+    bed.writer.audit();
+}
+
+#[test]
 fn what_of_a_source_may_be_used_is_told_with_each_change() {
     let mut bed = Bed::new();
     bed.say(0, 1, 1, false);

@@ -448,6 +448,23 @@ fn of_several_paths_a_second_restart_keeps_those_that_were_said_in_between() {
     );
 }
 
+// RFC-SHOWN 7911 §3
+#[test]
+fn a_router_that_names_its_paths_anew_after_a_restart_loses_none_for_want_of_room() {
+    let (mut bed, capabilities) = several_told_and_lost();
+    let say = |bed: &mut Bed, ids: std::ops::Range<u32>| {
+        bed.announce_paths(ids.map(|path_id| (1, Some(path_id))), 65002);
+        bed.end_of_rib();
+    };
+    bed.establish(capabilities.clone());
+    say(&mut bed, 1..201);
+    bed.lose();
+    bed.establish(capabilities);
+    say(&mut bed, 1001..1201);
+    let named: Vec<(u32, bool)> = (1001..1201).map(|path_id| (path_id, false)).collect();
+    assert_eq!((bed.paths(1), bed.counts()), (named, (1, 1)));
+}
+
 #[test]
 fn paths_with_and_without_identifiers_do_not_outlive_each_other() {
     let (mut bed, capabilities) = several_told_and_lost();
