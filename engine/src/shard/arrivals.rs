@@ -131,7 +131,9 @@ impl Instance {
                 } else if !rejected.is_empty() {
                     rejected.remove(upserted.id);
                 }
-                if said && !several.contains(announced[at].0.family()) {
+                if said && several.contains(announced[at].0.family()) {
+                    established.is_said_in_part(announced[at].0.family(), upserted.id);
+                } else if said {
                     established.is_said(announced[at].0.family(), upserted.id);
                 }
             });

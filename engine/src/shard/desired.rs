@@ -365,6 +365,7 @@ impl Shard {
                 let ids = std::mem::take(&mut established.adj_rib_in);
                 established.rejected = Default::default();
                 established.stale = Default::default();
+                established.unrepeated = Default::default();
                 established.reconsider = Default::default();
                 if let Some(instance) = self.instances.get_mut(&peer.instance) {
                     instance.tear_down(established.source, ids, false);

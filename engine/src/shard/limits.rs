@@ -135,16 +135,18 @@ impl Shard {
     }
 }
 
-/// Where a peer stands by what it has said so far.
+/// Where a peer stands by what it has said so far, without what it has yet to say again: that it may as
+/// well leave out. Who never comes to an end of saying things again may hold twice its limit.
 fn level(neighbor: &Neighbor, established: &Established, family: Family) -> Level {
     let limits = neighbor.max_prefixes;
     let Some(most) = limits.most[family.index()] else {
         return Level::Below;
     };
-    let (received, _) = receive::counts(neighbor, established, family);
-    match received {
-        received if received > u64::from(most) => Level::Past,
-        received if received > warned_past(most, limits.warning_percent) => Level::Near,
+    let (held, _) = receive::counts(neighbor, established, family);
+    let said = held.saturating_sub(established.unrepeated[family.index()].len() as u64);
+    match said {
+        said if said > u64::from(most) || held > 2 * u64::from(most) => Level::Past,
+        said if said > warned_past(most, limits.warning_percent) => Level::Near,
         _ => Level::Below,
     }
 }

@@ -64,6 +64,9 @@ pub(super) struct Established {
     pub(super) adj_rib_in: [IdSet; Family::ALL.len()],
     /// Those of them of which import policy rejected every path.
     pub(super) rejected: [IdSet; Family::ALL.len()],
+    /// Those of them that it has yet to say again (`stale`): all its paths to them are stale, or are
+    /// about to go.
+    pub(super) unrepeated: [IdSet; Family::ALL.len()],
     /// Those of them that are to be judged anew.
     pub(super) reconsider: [IdSet; Family::ALL.len()],
     /// The place of its import policy in the instance; none: `import` is `all` or `none`.

@@ -79,6 +79,7 @@ impl Retained {
         let had = &mut self.had;
         let ids = std::mem::take(&mut had.adj_rib_in[family.index()]);
         had.rejected[family.index()] = IdSet::default();
+        had.unrepeated[family.index()] = IdSet::default();
         had.reconsider[family.index()] = IdSet::default();
         had.stale[family.index()] = None;
         if self.heard.contains(family) {
@@ -189,6 +190,7 @@ impl Shard {
         established.source = had.source;
         established.adj_rib_in = had.adj_rib_in;
         established.rejected = had.rejected;
+        established.unrepeated = had.unrepeated;
         established.stale = had.stale;
         established.volume = had.volume;
     }
@@ -322,6 +324,7 @@ impl Retained {
         let (mut until, mut long_lived_until) = (until, None);
         let before = self.had.stale[family.index()].take();
         let ids = self.had.adj_rib_in[family.index()].clone();
+        self.had.unrepeated[family.index()] = ids.clone();
         match before.filter(|stale| stale.cause == Cause::Restart) {
             // By path, not by prefix: of several to one (RFC 7911) some were said in between.
             Some(_) if !keeps => instance.renew_stale(peer, self.had.source, family, ids.clone()),

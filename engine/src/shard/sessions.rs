@@ -125,6 +125,7 @@ impl Shard {
             since: now,
             adj_rib_in: Default::default(),
             rejected: Default::default(),
+            unrepeated: Default::default(),
             reconsider: Default::default(),
             import: None,
             own_addresses: Default::default(),

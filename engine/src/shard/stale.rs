@@ -4,7 +4,8 @@
 //! all of it anew. What it had said is marked stale: used like any other, but gone once the peer says
 //! that it is done, or takes too long. A path that comes again is not stale.
 //!
-//! Invariants: `ids` of a [`Stale`] name prefixes that have a path of the peer; marks are set and
+//! Invariants: `ids` of a [`Stale`] name prefixes that have a path of the peer, and so does
+//! `unrepeated`, until the sweep has taken what was not said again; marks are set and
 //! stale paths removed in quanta, in the order in which they were asked for (`instance`), so that a
 //! sweep finds every path marked that was not said again. What an operation costs is what the peer
 //! had, and nothing waits for it.
@@ -84,6 +85,15 @@ impl Established {
         if let Some(stale) = &mut self.stale[family.index()] {
             stale.ids.remove(id);
         }
+        self.is_said_in_part(family, id);
+    }
+
+    /// A path to a prefix was said; of others (RFC 7911) that may have to come yet.
+    pub(super) fn is_said_in_part(&mut self, family: Family, id: PrefixId) {
+        let unrepeated = &mut self.unrepeated[family.index()];
+        if !unrepeated.is_empty() {
+            unrepeated.remove(id);
+        }
     }
 }
 
@@ -118,6 +128,7 @@ impl Shard {
             routes = ids.len(),
             "the peer begins to refresh its routes"
         );
+        established.unrepeated[family.index()] = ids.clone();
         instance.mark_stale(established.source, family, ids.clone());
         established.stale[family.index()] = Some(Stale {
             ids,

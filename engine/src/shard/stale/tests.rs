@@ -1,5 +1,6 @@
 //! A shard and one scripted router, on virtual time: refreshes here, restarts in `restarts`.
 
+mod limits;
 mod long_lived;
 mod own_restarts;
 mod restarts;
