@@ -1,15 +1,15 @@
 //! Which RoutePolicy a neighbor's `import` or `export` names.
 //!
 //! A policy that says the same as the one in force *is* the one in force, so that its hits go on and
-//! nothing is evaluated anew. One that is deleted stays in force while a neighbor names it; one that
-//! was never there lets nothing through.
+//! nothing is evaluated anew. One that is deleted stays in force while a neighbor names it (`store`);
+//! one that was never there lets nothing through.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::evaluate::warning;
 use super::fault::Fault;
-use super::resource::{Body, Key, Kind, NeighborSpec, Place};
+use super::resource::{Body, Key, Kind, NeighborSpec, Place, Resource};
 use super::store::InForce;
 use super::view::View;
 use crate::config::{DesiredState, Export, Import, Instance, Neighbor};
@@ -63,10 +63,9 @@ pub(crate) fn all(
     instance: Option<&str>,
 ) -> Vec<KnownPolicy> {
     let resources = in_force.resources.values();
-    let there = resources.filter_map(|resource| match &resource.body {
-        Body::RoutePolicy(policy, _) => Some((&**policy.name(), policy)),
-        _ => None,
-    });
+    let resources = resources.chain(in_force.gone_policies.values());
+    let there = resources.filter_map(policy_of);
+    let there = there.map(|policy| (&**policy.name(), policy));
     let mut policies: BTreeMap<&str, &Arc<Policy>> = there.collect();
     policies.extend(standing(state));
     let mut all: BTreeMap<&str, KnownPolicy> = policies
@@ -104,6 +103,13 @@ pub fn neighbors(instance: &Instance) -> impl Iterator<Item = (String, &Neighbor
     let dynamic = instance.dynamic_neighbors.iter();
     let dynamic = dynamic.map(|(prefix, range)| (prefix.to_string(), &range.settings));
     each.chain(dynamic)
+}
+
+fn policy_of(resource: &Arc<Resource>) -> Option<&Arc<Policy>> {
+    match &resource.body {
+        Body::RoutePolicy(policy, _) => Some(policy),
+        _ => None,
+    }
 }
 
 fn of(place: &Place) -> (u32, String) {
@@ -180,25 +186,28 @@ impl<'a> Policies<'a> {
     }
 
     fn look_up(&mut self, name: &Arc<str>) -> (Arc<Policy>, Option<String>) {
-        let standing = self.standing.get(&**name).copied();
-        let resource = self.resource(name);
-        let why = match (resource, standing) {
-            (Some(_), _) => None,
-            (None, Some(_)) => Some(format!(
-                "RoutePolicy {name} is gone: it stays in force until no neighbor names it"
-            )),
-            (None, None) => Some(format!(
-                "RoutePolicy {name} is not there: everything is rejected until it is"
-            )),
+        let gone = self.in_force.gone_policies.get(name);
+        let (resource, why) = match (self.resource(name), gone) {
+            (Some(there), _) => (Some(there), None),
+            (None, Some(gone)) => {
+                let why = format!(
+                    "RoutePolicy {name} is gone: it stays in force until no neighbor names it"
+                );
+                (policy_of(gone), Some(why))
+            }
+            (None, None) => {
+                let why =
+                    format!("RoutePolicy {name} is not there: everything is rejected until it is");
+                (None, Some(why))
+            }
         };
         if let Some(found) = self.found.get(name) {
             return (Arc::clone(found), why);
         }
-        let policy = match (resource, standing) {
-            (Some(written), Some(standing)) if written == standing => Arc::clone(standing),
+        let policy = match (resource, self.standing.get(&**name)) {
+            (Some(written), Some(standing)) if written == *standing => Arc::clone(standing),
             (Some(written), _) => Arc::clone(written),
-            (None, Some(standing)) => Arc::clone(standing),
-            (None, None) => Arc::new(Policy::missing(name)),
+            (None, _) => Arc::new(Policy::missing(name)),
         };
         self.found.insert(Arc::clone(name), Arc::clone(&policy));
         (policy, why)
@@ -210,9 +219,6 @@ impl<'a> Policies<'a> {
             namespace: "".into(),
             name: Arc::clone(name),
         };
-        match &self.in_force.resources.get(&key)?.body {
-            Body::RoutePolicy(policy, _) => Some(policy),
-            _ => None,
-        }
+        policy_of(self.in_force.resources.get(&key)?)
     }
 }

@@ -6,13 +6,15 @@
 //! - an invalid resource keeps its last good form, and nothing else is touched by it; so does an invalid
 //!   neighbor or overlay within the settings (`parts`);
 //! - of two forms of one resource the first by path and line counts;
-//! - settings that vanish stay in force: only `enabled: false` switches off.
+//! - settings that vanish stay in force: only `enabled: false` switches off;
+//! - a policy that vanishes stays in force as long as a neighbor in the settings names it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::outliving::{Outliving, OutlivingForms};
 use super::fault::{Fault, Severity};
 use super::manifest::{self, CONFIG_NAME};
 use super::parts::Kept;
@@ -30,12 +32,14 @@ pub struct Store {
     config: Option<Arc<Resource>>,
     /// The ConfigMap `cilium-config` that was in force last.
     config_map: Option<Arc<Resource>>,
+    /// The policies that neighbors named last, by name, as they were in force.
+    policies: BTreeMap<Arc<str>, Arc<Resource>>,
     /// Concern no file: the directory itself.
     notices: Vec<Fault>,
     /// Texts are kept, for [`Store::forms`].
     keeps_texts: bool,
-    /// The texts of the files that `config` and `config_map` came from.
-    settings: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// The texts that settings and policies in force came from, as they outlive their files.
+    outliving: Vec<Outliving>,
 }
 
 /// The texts that what is in force came from: put into an empty store in their order, they come to
@@ -44,8 +48,9 @@ pub struct Store {
 pub struct Forms {
     /// By file: its last good text, and what was written over it and only in part counts.
     files: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// The same of a file that is gone and whose settings are in force still.
-    gone: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// The same of what is in force still, though its file is gone or has it no more.
+    #[serde(default)]
+    outliving: Vec<OutlivingForms>,
 }
 
 const AT_ODDS: &str = "the neighbors that are not valid can't stay as they were beside the rest: all of the \
@@ -75,6 +80,8 @@ pub struct InForce {
     pub config: Option<Arc<Resource>>,
     /// The ConfigMap `cilium-config`.
     pub config_map: Option<Arc<Resource>>,
+    /// The policies that are there no more and that neighbors name, by name.
+    pub gone_policies: BTreeMap<Arc<str>, Arc<Resource>>,
     /// What is wrong with the files, in their order; what is in force despite of it is above.
     pub faults: Vec<Fault>,
 }
@@ -87,46 +94,35 @@ impl Store {
             files: BTreeMap::new(),
             config: None,
             config_map: None,
+            policies: BTreeMap::new(),
             notices: Vec::new(),
             keeps_texts: false,
-            settings: BTreeMap::new(),
+            outliving: Vec::new(),
         }
     }
 
     /// Begins with what was in force before, and keeps the texts of what is from now on.
     pub fn restore(&mut self, forms: Forms) {
         self.keeps_texts = true;
-        for (name, texts) in &forms.gone {
-            for text in texts {
-                self.put(name, text.as_bytes());
-            }
-        }
-        if !forms.gone.is_empty() {
-            self.settle();
-        }
-        for name in forms.gone.keys() {
-            self.remove(name);
-        }
+        self.restore_outliving(forms.outliving);
         for (name, texts) in &forms.files {
             for text in texts {
                 self.put(name, text.as_bytes());
             }
         }
+        // What went with its file while nobody looked outlives it too.
+        self.settle();
     }
 
     /// The texts that what is in force came from; none unless they are kept.
     pub fn forms(&self) -> Forms {
         let files = self.files.iter();
         let with_texts = files.filter(|(_, file)| !file.texts.is_empty());
-        let of_gone = self.settings.iter();
-        let of_gone = of_gone.filter(|(name, _)| !self.files.contains_key(*name));
         Forms {
             files: with_texts
                 .map(|(name, file)| (Arc::clone(name), file.texts.clone()))
                 .collect(),
-            gone: of_gone
-                .map(|(name, texts)| (Arc::clone(name), texts.clone()))
-                .collect(),
+            outliving: self.outliving_forms(),
         }
     }
 
@@ -203,6 +199,9 @@ impl Store {
                     counts_in_part = true;
                 }
             }
+        }
+        if counts_in_part && old.texts.is_empty() {
+            old.texts = self.texts_of_outliving(&resources);
         }
         let file = File {
             texts: self.texts(old.texts, text, counts_in_part),
@@ -297,7 +296,8 @@ impl Store {
             }
         }
         self.choose_config(&mut in_force);
-        self.keep_settings();
+        self.choose_policies(&mut in_force);
+        self.keep_outliving();
         in_force.config = self.config.clone();
         in_force.config_map = self.config_map.clone();
         in_force
@@ -328,40 +328,11 @@ impl Store {
         }
     }
 
-    /// Remembers the texts of the settings in force, as they outlive their files.
-    fn keep_settings(&mut self) {
-        if !self.keeps_texts {
-            return;
-        }
-        let in_force = [&self.config, &self.config_map];
-        let mut settings = BTreeMap::new();
-        for resource in in_force.into_iter().flatten() {
-            let is_here = |file: &&File| file.resources.iter().any(|r| Arc::ptr_eq(r, resource));
-            let named = |(name, _): &(&Arc<str>, &File)| self.label(name) == resource.file;
-            let (name, texts) = match self.files.iter().find(named) {
-                Some((name, file)) if is_here(&file) => (name, &file.texts),
-                // It is gone, or has another text that does not have them.
-                _ => match self
-                    .settings
-                    .iter()
-                    .find(|(name, _)| self.label(name) == resource.file)
-                {
-                    Some(known) => known,
-                    None => continue,
-                },
-            };
-            settings.insert(Arc::clone(name), texts.clone());
-        }
-        self.settings = settings;
-    }
-
     /// The form of a resource that counts, where `file` has another one now.
     fn last_form(&self, file: &File, key: &Key) -> Option<Arc<Resource>> {
         let own = file.resources.iter().find(|resource| resource.key == *key);
         let own = own.cloned().or_else(|| self.find(key));
-        // Settings outlive their files.
-        let mut settings = [&self.config, &self.config_map].into_iter().flatten();
-        own.or_else(|| settings.find(|resource| resource.key == *key).cloned())
+        own.or_else(|| self.outlives(key).cloned())
     }
 
     fn find(&self, key: &Key) -> Option<Arc<Resource>> {
@@ -452,5 +423,6 @@ fn vanished(gone: &Resource) -> Fault {
     }
 }
 
+mod outliving;
 #[cfg(test)]
 mod tests;

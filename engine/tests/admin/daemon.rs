@@ -242,6 +242,53 @@ fn the_daemon_answers_and_ends_on_sigterm() {
     assert!(!Path::new(admin).exists());
 }
 
+/// A policy that is deleted while a neighbor names it stands over a restart, under the same words.
+#[test]
+fn a_deleted_policy_that_a_neighbor_names_outlives_the_process() {
+    let peering = format!(
+        "    localASN: 65001
+    listenAddresses: [127.0.0.1]
+    listenPort: {}
+    neighbors: [{{peerAddress: 127.0.0.2, peerASN: 65002, passive: true, import: tor}}]
+",
+        free_port()
+    );
+    let home = Home::empty();
+    let admin = &*home.admin;
+    let settings = format!(
+        "apiVersion: cilium.io/v2alpha1\nkind: CiliumConfig\nmetadata: {{name: cilium-config}}\n\
+         spec:\n  bgpPeering:\n{peering}"
+    );
+    fs::write(home.directory.path().join("config.yaml"), settings).unwrap();
+    let policy = home.directory.path().join("policy.yaml");
+    let text = "apiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {name: tor}\n\
+                spec: {statements: [{name: first, action: Accept}]}\n";
+    fs::write(&policy, text).unwrap();
+    let state = home.directory.path().join("state");
+    let run = [&home.run()[..], &["--state", state.to_str().unwrap()]].concat();
+    let mut daemon = Running::start(&run);
+    let said = |command: &str, words: &str| {
+        wait_until(words, || {
+            ringbgp(&[command, "--admin", admin]).1.contains(words)
+        });
+    };
+    said("policies", "first");
+    fs::remove_file(&policy).unwrap();
+    let gone = "RoutePolicy tor is gone: it stays in force until no neighbor names it";
+    for signal in [Signal::KILL, Signal::TERM] {
+        said("peers", gone);
+        wait_until("it is in the state", || {
+            let written = fs::read_to_string(state.join("state")).unwrap_or_default();
+            written.contains(r#"["RoutePolicy tor"]"#)
+        });
+        daemon.end_by(signal);
+        daemon = Running::start(&run);
+    }
+    said("peers", gone);
+    said("policies", "first");
+    assert_eq!(daemon.end_by(Signal::TERM), Some(0));
+}
+
 /// Ten lines of settings, one of them a list of addresses.
 #[test]
 fn five_thousand_neighbors_of_a_template_are_ten_lines() {

@@ -213,7 +213,89 @@ fn what_is_in_force_comes_back_from_the_texts_it_came_from() {
     assert_eq!(again(&store).resources, before.resources);
     store.put("other.yaml", config("1791").as_bytes());
     store.settle();
-    assert!(store.forms().gone.is_empty());
+    assert!(store.forms().outliving.is_empty());
+}
+
+fn route_policy(name: &str, preference: u32) -> String {
+    format!(
+        "---\napiVersion: ringbgp.io/v1alpha1\nkind: RoutePolicy\nmetadata: {{name: {name}}}\n\
+         spec: {{statements: [{{name: a, action: Accept, set: {{localPreference: {preference}}}}}]}}\n"
+    )
+}
+
+fn under(import: &str, export: &str) -> String {
+    let neighbor = format!("peerAddress: 10.0.0.6, import: {import}, export: {export}");
+    config("1790").replace(
+        "1790",
+        &format!("1790, neighbors: [{{{neighbor}, peerASN: 65002}}]"),
+    )
+}
+
+/// The policies that are gone and in force.
+fn gone_policies(in_force: &InForce) -> Vec<&str> {
+    in_force.gone_policies.keys().map(|name| &**name).collect()
+}
+
+#[test]
+fn a_policy_that_a_neighbor_names_outlives_its_file_and_the_process() {
+    let mut store = kept();
+    store.put("config.yaml", under("in", "out").as_bytes());
+    let both = route_policy("in", 200) + &route_policy("out", 300) + &route_policy("other", 400);
+    store.put("p.yaml", both.as_bytes());
+    assert_eq!(gone_policies(&store.settle()), [""; 0]);
+    // Taken out of a file that stays.
+    store.put("p.yaml", route_policy("in", 201).as_bytes());
+    let before = store.settle();
+    assert_eq!(gone_policies(&before), ["out"]);
+    assert_eq!(again(&store).gone_policies, before.gone_policies);
+    assert_eq!(again(&store).resources, before.resources);
+    // Gone with its file, and so are the settings.
+    store.remove("p.yaml");
+    store.settle();
+    store.remove("config.yaml");
+    let before = store.settle();
+    assert_eq!(gone_policies(&before), ["in", "out"]);
+    let after = again(&store);
+    assert_eq!(after.gone_policies, before.gone_policies);
+    assert_eq!((after.config, after.faults), (before.config, before.faults));
+    // Back in a form that is not valid: its last good one counts.
+    let wrong = route_policy("in", 7).replace("Accept", "Drop");
+    store.put("q.yaml", wrong.as_bytes());
+    let before = store.settle();
+    assert_eq!(gone_policies(&before), ["out"]);
+    let after = again(&store);
+    let bodies = |of: &InForce| -> Vec<Body> {
+        let resources = of.resources.values();
+        resources.map(|resource| resource.body.clone()).collect()
+    };
+    assert_eq!(bodies(&after), bodies(&before));
+    assert_eq!(after.gone_policies, before.gone_policies);
+    store.remove("q.yaml");
+    store.settle();
+    // Dropped once nobody names it, also if it is named again.
+    for import in ["all", "in"] {
+        store.put("config.yaml", under(import, "out").as_bytes());
+        assert_eq!(gone_policies(&store.settle()), ["out"]);
+        assert_eq!(gone_policies(&again(&store)), ["out"]);
+    }
+}
+
+#[test]
+fn what_went_with_its_file_while_nobody_looked_outlives_it() {
+    let mut store = kept();
+    store.put("config.yaml", under("in", "all").as_bytes());
+    store.put("p.yaml", route_policy("in", 200).as_bytes());
+    store.put("x.yaml", policy("a", "10.0.1.0/24").as_bytes());
+    let config = store.settle().config;
+    let mut again = kept();
+    again.restore(store.forms());
+    for file in ["config.yaml", "p.yaml", "x.yaml"] {
+        again.remove(file);
+    }
+    let in_force = again.settle();
+    assert_eq!(gone_policies(&in_force), ["in"]);
+    assert!(config.is_some() && in_force.config == config);
+    assert!(in_force.resources.is_empty());
 }
 
 #[test]
