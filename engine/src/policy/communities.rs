@@ -3,6 +3,9 @@
 //! A part of a pattern is a number, `*` for any, or digits with `*` in between, which stand for the
 //! number as it is written in decimal: `65000:9*` is every community of AS 65000 whose second half
 //! begins with a 9. Extended communities are compared as the text in which they are shown.
+//!
+//! Invariant: a pattern that is taken means at least one community. One that no community is like is a
+//! slip of the pen, and a filter that lets everything past it.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -50,10 +53,9 @@ impl Part {
         if let Some(number) = number(text, max) {
             return Some(Part::Exactly(number));
         }
-        let is_like = text.len() <= 10
-            && text.contains('*')
-            && text.bytes().all(|b| b.is_ascii_digit() || b == b'*');
-        is_like.then(|| Part::Like(text.into()))
+        const LENGTH_MAX: usize = 20;
+        let is_like = text.contains('*') && stands_for_some(text, 0, max);
+        (is_like && text.len() <= LENGTH_MAX).then(|| Part::Like(text.into()))
     }
 
     fn covers(&self, other: &Part) -> bool {
@@ -212,12 +214,73 @@ impl Extended {
         if let Some(value) = extended(text) {
             return Some(Extended::Exactly(value));
         }
-        let known = ["rt:", "soo:", "0x"]
-            .iter()
-            .any(|head| text.starts_with(head));
-        let fits = text.len() <= LENGTH_MAX && text.contains('*') && text.is_ascii();
-        (known && fits).then(|| Extended::Like(text.into()))
+        if text.len() > LENGTH_MAX || !text.contains('*') {
+            return None;
+        }
+        if let Some(digits) = text.strip_prefix("0x") {
+            let digits = digits.to_ascii_lowercase();
+            return is_like_plain(&digits).then(|| Extended::Like(format!("0x{digits}").into()));
+        }
+        let rest = text.strip_prefix("rt:");
+        let rest = rest.or_else(|| text.strip_prefix("soo:"))?;
+        is_like_named(rest).then(|| Extended::Like(text.into()))
     }
+}
+
+/// Whether some community that is shown in hexadecimal digits has some like these.
+fn is_like_plain(pattern: &str) -> bool {
+    let is_fit = |b: u8| b.is_ascii_hexdigit() || b == b'*';
+    let digits = pattern.bytes().filter(|b| *b != b'*').count();
+    // Those of these types and sub-types are shown as rt or soo.
+    let named = ["0002", "0003", "0102", "0103", "0202", "0203"];
+    pattern.bytes().all(is_fit)
+        && digits <= 16
+        && !named.iter().any(|head| pattern.starts_with(head))
+}
+
+/// Whether some community that has a name is like this behind that.
+fn is_like_named(pattern: &str) -> bool {
+    let (half, whole) = (u32::from(u16::MAX), u32::MAX);
+    let mut splits = splits(pattern, ':').into_iter();
+    splits.any(|(global, local)| {
+        let is_marked = |global: &str| {
+            let digits = global.strip_suffix('L');
+            digits.is_some_and(|digits| stands_for_some(digits, 0, half))
+        };
+        let is_wide = |global: &str| {
+            stands_for_some(global, half + 1, whole)
+                || is_marked(global)
+                || is_like_address(global, 4)
+        };
+        (stands_for_some(&global, 0, half) && stands_for_some(&local, 0, whole))
+            || (is_wide(&global) && stands_for_some(&local, 0, half))
+    })
+}
+
+/// Whether so many octets in decimal, with dots, are like this.
+fn is_like_address(pattern: &str, octets: u8) -> bool {
+    let is_octet = |pattern: &str| stands_for_some(pattern, 0, u32::from(u8::MAX));
+    if octets == 1 {
+        return is_octet(pattern);
+    }
+    let mut splits = splits(pattern, '.').into_iter();
+    splits.any(|(first, rest)| is_octet(&first) && is_like_address(&rest, octets - 1))
+}
+
+/// What may be like the text before and behind the first separator, which a `*` may stand for too.
+fn splits(pattern: &str, separator: char) -> Vec<(String, String)> {
+    let mut splits = Vec::new();
+    for (at, c) in pattern.char_indices() {
+        let (before, behind) = pattern.split_at(at);
+        if c == '*' {
+            splits.push((format!("{before}*"), behind.to_owned()));
+        } else if c == separator {
+            let behind = behind.strip_prefix(separator).unwrap_or_default();
+            splits.push((before.to_owned(), behind.to_owned()));
+            break;
+        }
+    }
+    splits
 }
 
 impl Pattern for Extended {
@@ -392,6 +455,26 @@ fn number(text: &str, max: u32) -> Option<u32> {
     (number <= max).then_some(number)
 }
 
+/// Whether some number from `from`, which is 0 or of five digits, to `to` is like this in decimal.
+fn stands_for_some(pattern: &str, from: u32, to: u32) -> bool {
+    if !pattern.contains('*') {
+        return number(pattern, to).is_some_and(|number| number >= from);
+    }
+    if !pattern.bytes().all(|b| b.is_ascii_digit() || b == b'*') {
+        return false;
+    }
+    // The least has a digit for a `*` only where it would begin with a 0. A greater one has more.
+    let digits: String = pattern.chars().filter(char::is_ascii_digit).collect();
+    let least = match digits.len() > 1 && digits.starts_with('0') {
+        false => digits.clone(),
+        true if pattern.starts_with('*') => format!("1{digits}"),
+        true => return false,
+    };
+    let is_zero_alone = pattern.starts_with('0');
+    let fits = digits.is_empty() || least.parse().is_ok_and(|least: u32| least <= to);
+    fits && (from == 0 || !is_zero_alone)
+}
+
 /// Whether `text` is like `pattern`, in which `*` stands for anything.
 fn like(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -455,6 +538,12 @@ mod tests {
             "+1:1",
             "no-expert",
             "1:1a*",
+            "70000*:1",
+            "*:99999*",
+            "0*1:1",
+            "1:00*",
+            "1: 1*",
+            "1:*:1",
         ] {
             assert_eq!(Standard::parse(wrong), None, "{wrong}");
         }
@@ -473,6 +562,65 @@ mod tests {
         assert!(!pattern.matches(extended("rt:6500:77").unwrap()));
         assert_eq!(Extended::parse("rx:1:1"), None);
         assert_eq!(Extended::parse("*"), None);
+        for wrong in [
+            "4294967296*:1:1",
+            "5000000000*:*:*",
+            "1:*",
+            "*:*:*:*",
+            "1:01*:1",
+        ] {
+            assert_eq!(Large::parse(wrong), None, "{wrong}");
+        }
+        for wrong in [
+            "rt: 65000:*",
+            "rt:x*",
+            "rt:*:*:*:*",
+            "rt:*:70000000000",
+            "rt:*:00",
+            "rt:70000:70000*",
+            "rt:300.*:1",
+            "rt:1.2.3.4.*:1",
+            "rt:1.*L:1",
+            "rt:*.1",
+            "0xZZ*",
+            "0x0002*",
+            "0x00000000000000000*",
+        ] {
+            assert_eq!(Extended::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_some_community_is_like_is_taken() {
+        for (pattern, text) in [
+            ("*0:1", "0:1"),
+            ("*00:*", "100:1"),
+            ("0*:6553*", "0:65535"),
+            ("**:*5*", "1:5"),
+        ] {
+            let pattern = Standard::parse(pattern).unwrap();
+            assert!(pattern.matches(value(text)), "{pattern:?} {text}");
+        }
+        let whole = Large::parse("1234567890*:*4294967295:0").unwrap();
+        assert!(whole.matches([1_234_567_890, u32::MAX, 0]));
+        for (pattern, text) in [
+            ("rt:*", "rt:65000:1"),
+            ("rt:65000*", "rt:65000:1"),
+            ("rt:65000*", "rt:650001:1"),
+            ("rt:*:70000", "rt:1:70000"),
+            ("rt:*1", "rt:70000:1"),
+            ("rt:70000:*", "rt:70000:1"),
+            ("soo:192.0.2.*", "soo:192.0.2.1:7"),
+            ("soo:192.*:7", "soo:192.0.2.1:7"),
+            ("soo:*.2.1:*", "soo:192.0.2.1:7"),
+            ("rt:6*L:7", "rt:65000L:7"),
+            ("rt:65000*:7", "rt:65000L:7"),
+            ("0x030b*", "0x030b000000000001"),
+            ("0x030B*1", "0x030b000000000001"),
+        ] {
+            let read = Extended::parse(pattern).unwrap_or_else(|| panic!("{pattern}"));
+            assert!(read.matches(extended(text).unwrap()), "{pattern} {text}");
+        }
     }
 
     #[test]

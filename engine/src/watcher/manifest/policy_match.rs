@@ -98,16 +98,20 @@ const KINDS: &[(&str, PeerKind)] = &[
 pub(super) const STANDARD: Accepted = Accepted {
     value: "for example 65000:1 or no-export",
     pattern: "for example 65000:1, 65000:*, 65000:9* or no-export",
+    parts: "two parts, each a number from 0 to 65535 without leading zeros",
     has_names: true,
 };
 pub(super) const LARGE: Accepted = Accepted {
     value: "for example 65000:1:2",
     pattern: "for example 65000:1:2 or 65000:*:2",
+    parts: "three parts, each a number from 0 to 4294967295 without leading zeros",
     has_names: false,
 };
 pub(super) const EXTENDED: Accepted = Accepted {
     value: "for example rt:65000:1 or soo:192.0.2.1:7",
     pattern: "for example rt:65000:1, soo:192.0.2.1:7 or rt:65000:*",
+    parts: "behind rt: or soo: an AS number or IPv4 address, a colon and a number; or, of any other \
+            kind, behind 0x 16 hexadecimal digits",
     has_names: false,
 };
 
@@ -116,6 +120,8 @@ pub(super) const EXTENDED: Accepted = Accepted {
 pub(super) struct Accepted {
     pub(super) value: &'static str,
     pub(super) pattern: &'static str,
+    /// What a `*` stands for some of.
+    parts: &'static str,
     /// Whether some have names.
     has_names: bool,
 }
@@ -130,6 +136,10 @@ impl Accepted {
             true => format!(
                 "{examples}; the names are {}",
                 names.collect::<Vec<_>>().join(", ")
+            ),
+            false if text.contains('*') && examples == self.pattern => format!(
+                "no community is like this: {}, and * for any of the characters; {examples}",
+                self.parts
             ),
             false => examples.to_owned(),
         };

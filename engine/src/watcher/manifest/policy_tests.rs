@@ -174,6 +174,18 @@ fn what_is_wrong_with_a_policy_is_named() {
             "for example rt:65000:1",
         ),
         (
+            &accept("match: {communities: {extended: {any: ['rt: 65000:*']}}}"),
+            "\"rt: 65000:*\" is not accepted: no community is like this: behind rt: or soo:",
+        ),
+        (
+            &accept("match: {communities: {standard: {any: ['70000*:1']}}}"),
+            "no community is like this: two parts, each a number from 0 to 65535",
+        ),
+        (
+            &accept("set: {communities: {large: {remove: ['5000000000*:*:*']}}}"),
+            "no community is like this: three parts, each a number from 0 to 4294967295",
+        ),
+        (
             &accept("match: {communities: {any: ['1:2']}}"),
             "unknown field",
         ),
