@@ -41,7 +41,9 @@ pub(super) fn offer(config: &SessionConfig, own: OwnRestart) -> Open {
     capabilities.extend(add_paths(config));
     restart::offer(config, own, &mut capabilities);
     // RFC-DONE 9234 §4.1: Capability 9 tells our role, where one is configured.
-    capabilities.extend(config.role.map(|role| Capability::Role(role.code())));
+    // RFC-DONE 9234 §4: No role is told to a peer that is known to be internal.
+    let role = config.role.filter(|_| !is_internal(config));
+    capabilities.extend(role.map(|role| Capability::Role(role.code())));
     // RFC-DONE 8654 §3: Capability 6 is offered to every neighbor that is not told otherwise.
     if config.capabilities.extended_messages {
         capabilities.push(Capability::ExtendedMessages);
@@ -63,6 +65,15 @@ pub(super) fn offer(config: &SessionConfig, own: OwnRestart) -> Open {
         hold_time: u16::try_from(config.timers.hold.as_secs()).unwrap_or(u16::MAX),
         identifier: config.router_id,
         capabilities,
+    }
+}
+
+/// Whether only a peer of our own AS is taken.
+fn is_internal(config: &SessionConfig) -> bool {
+    match config.peer_asn {
+        PeerAsn::Internal => true,
+        PeerAsn::Number(asn) => asn == config.local_asn,
+        PeerAsn::Any | PeerAsn::External => false,
     }
 }
 

@@ -49,7 +49,7 @@ fn check_on(host: &dyn Host, directory: &Path, options: &Options) -> Checked {
         path: String::new(),
         message,
     };
-    let mut followed = Directory::new(directory);
+    let mut followed = Directory::new(directory, &options.node_name);
     let staged = match followed.scan(Time(0)) {
         Ok(staged) => staged,
         Err(error) => {

@@ -138,11 +138,12 @@ pub(crate) fn is_manifest(name: &str) -> bool {
 }
 
 impl Directory {
-    pub(crate) fn new(path: &Path) -> Directory {
+    /// Of the resources as they count on this node.
+    pub(crate) fn new(path: &Path, node: &str) -> Directory {
         Directory {
             path: path.to_owned(),
             watched: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-            store: Store::new(&path.to_string_lossy()),
+            store: Store::new(&path.to_string_lossy()).on_node(node),
             known: BTreeMap::new(),
             removals: BTreeMap::new(),
             identity: None,

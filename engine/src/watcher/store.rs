@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::outliving::{Outliving, OutlivingForms};
 use super::fault::{Fault, Severity};
-use super::manifest::{self, CONFIG_NAME};
+use super::manifest::{self, CONFIG_NAME, Reading};
 use super::parts::Kept;
 use super::resource::{BgpPeering, Body, ConfigMap, Key, Kind, Resource};
 
@@ -27,6 +27,8 @@ pub(crate) const SYSTEM_NAMESPACE: &str = "kube-system";
 #[derive(Debug)]
 pub struct Store {
     directory: Arc<str>,
+    /// The node that the settings are read for.
+    node: Arc<str>,
     files: BTreeMap<Arc<str>, File>,
     /// The settings that were in force last, and where they come from.
     config: Option<Arc<Resource>>,
@@ -91,6 +93,7 @@ impl Store {
     pub fn new(directory: &str) -> Store {
         Store {
             directory: directory.trim_end_matches('/').into(),
+            node: "".into(),
             files: BTreeMap::new(),
             config: None,
             config_map: None,
@@ -98,6 +101,14 @@ impl Store {
             notices: Vec::new(),
             keeps_texts: false,
             outliving: Vec::new(),
+        }
+    }
+
+    /// The same, for the node of this name.
+    pub fn on_node(self, name: &str) -> Store {
+        Store {
+            node: name.into(),
+            ..self
         }
     }
 
@@ -139,7 +150,11 @@ impl Store {
     /// A file has this text now.
     pub fn put(&mut self, name: &str, text: &[u8]) {
         let label = self.label(name);
-        let mut contents = manifest::read(&label, text);
+        let of = Reading {
+            file: &label,
+            node: &self.node,
+        };
+        let mut contents = manifest::read(of, text);
         let mut old = self.files.remove(name).unwrap_or_default();
         let lost_all = contents.documents == 0 && old.had_documents;
         let is_empty = text.iter().all(u8::is_ascii_whitespace);
@@ -229,7 +244,7 @@ impl Store {
         {
             let with = [first, &[Arc::clone(last), Arc::clone(&text)]].concat();
             let without = [first, &[Arc::clone(&text)]].concat();
-            if in_a_row(&with) == in_a_row(&without) {
+            if self.in_a_row(&with) == self.in_a_row(&without) {
                 texts.pop();
             }
         }
@@ -238,6 +253,16 @@ impl Store {
         }
         texts.push(text);
         texts
+    }
+
+    /// What texts of one file come to, one after the other, by themselves.
+    fn in_a_row(&self, texts: &[Arc<str>]) -> Vec<Arc<Resource>> {
+        let mut store = Store::new("").on_node(&self.node);
+        for text in texts {
+            store.put("", text.as_bytes());
+        }
+        let file = store.files.remove("");
+        file.map_or_else(Vec::new, |file| file.resources)
     }
 
     /// A file can't be read, for a reason that is not in its text.
@@ -375,16 +400,6 @@ impl Resource {
             _ => None,
         }
     }
-}
-
-/// What texts of one file come to, one after the other, by themselves.
-fn in_a_row(texts: &[Arc<str>]) -> Vec<Arc<Resource>> {
-    let mut store = Store::new("");
-    for text in texts {
-        store.put("", text.as_bytes());
-    }
-    let file = store.files.remove("");
-    file.map_or_else(Vec::new, |file| file.resources)
 }
 
 fn whole_file(label: &Arc<str>, message: impl Into<String>) -> Fault {

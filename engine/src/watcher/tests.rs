@@ -57,7 +57,7 @@ impl World {
     /// Settings with one neighbor, and `more` within `bgpPeering`.
     fn new(more: &str) -> World {
         let mut world = World {
-            store: Store::new("m"),
+            store: Store::new("m").on_node("node-1"),
             state: DesiredState::default(),
             warnings: vec![],
         };

@@ -148,7 +148,7 @@ impl Follower {
         let (sender, events) = bounded(EVENTS_MAX);
         Follower {
             clock: Clock::system(),
-            directory: Directory::new(path),
+            directory: Directory::new(path, &options.node_name),
             events,
             sender,
             overflow: Arc::new(AtomicBool::new(false)),

@@ -364,6 +364,23 @@ fn roles_have_to_fit() {
     assert_eq!(done, ["keepalive to Outgoing"]);
 }
 
+// RFC-SHOWN 9234 §4
+#[test]
+fn no_role_is_offered_within_an_as() {
+    let offers = |peer_asn| {
+        let mut config = config();
+        config.role = Some(Role::Customer);
+        config.peer_asn = peer_asn;
+        let capabilities = open::offer(&config, OwnRestart::default()).capabilities;
+        open::roles(&capabilities).count() > 0
+    };
+    let own = config().local_asn;
+    assert!(!offers(PeerAsn::Internal) && !offers(PeerAsn::Number(own)));
+    // Of one of any AS it is not known before it has spoken.
+    assert!(offers(PeerAsn::External) && offers(PeerAsn::Any));
+    assert!(offers(PeerAsn::Number(own + 1)));
+}
+
 #[test]
 fn strict_mode_ends_a_session_with_a_peer_that_told_no_role() {
     for (theirs, stays) in [(vec![], false), (vec![Capability::Role(0)], true)] {

@@ -1,14 +1,15 @@
 //! `routeReflectorClient` and `routeServerClient` of a neighbor.
 
 use super::fields::{Field, Fields};
+use super::neighbor::OwnAsn;
 use crate::config::{Client, Export, Import, PeerAsn, Role};
 use crate::watcher::fault::Report;
 
 /// What the neighbor is a client of. The rest of its settings is read already; No
-/// `local_asn` is a fault of its own.
+/// number of `own_asn` is a fault of its own.
 pub(super) fn client(
     fields: &mut Fields<'_>,
-    (peer_asn, local_asn): (Option<PeerAsn>, Option<u32>),
+    (peer_asn, own_asn): (Option<PeerAsn>, OwnAsn),
     (import, export): (&Import, &Export),
     role: Option<Role>,
     report: &mut Report,
@@ -18,7 +19,7 @@ pub(super) fn client(
     let internal = match peer_asn? {
         PeerAsn::Internal => Some(true),
         PeerAsn::External => Some(false),
-        PeerAsn::Number(asn) => local_asn.map(|local| asn == local),
+        PeerAsn::Number(asn) => own_asn.number.map(|own| asn == own),
         PeerAsn::Any => None,
     };
     let (field, client) = match (reflector, server) {
@@ -28,14 +29,20 @@ pub(super) fn client(
             return None;
         }
         (Some(field), None) if internal == Some(false) => {
-            let message = "true is not accepted for a peer of another AS: a reflector's clients \
-                           are internal peers (RFC 4456)";
+            let message = format!(
+                "true is not accepted for a peer of another AS than ours{}: a reflector's clients \
+                 are internal peers (RFC 4456)",
+                own_asn.origin()
+            );
             field.fault(report, message);
             return None;
         }
         (None, Some(field)) if internal == Some(true) => {
-            let message = "true is not accepted for a peer of our own AS: a route server's \
-                           clients are external peers (RFC 7947)";
+            let message = format!(
+                "true is not accepted for a peer of our own AS{}: a route server's clients are \
+                 external peers (RFC 7947)",
+                own_asn.origin()
+            );
             field.fault(report, message);
             return None;
         }

@@ -14,7 +14,7 @@ use crate::watcher::resource::{ConfigMap, NodeBody};
 pub const PASSWORD_MAX: usize = 80;
 
 /// The ConfigMap `cilium-config`: the keys that are read, among many that are not.
-pub(super) fn config_map(document: &mut Fields<'_>, report: &mut Report) -> ConfigMap {
+pub(super) fn config_map(document: &mut Fields<'_>, node: &str, report: &mut Report) -> ConfigMap {
     let mut map = ConfigMap::default();
     let data = document.get("data").and_then(|field| field.fields(report));
     let Some(mut data) = data else {
@@ -45,7 +45,7 @@ pub(super) fn config_map(document: &mut Fields<'_>, report: &mut Report) -> Conf
     let speaks = speaks.and_then(|field| field.scalar(report));
     map.cilium_speaks = speaks.as_deref() == Some("true");
     if let Some(field) = data.get("bgpPeering") {
-        map.peering = embedded_peering(&field, report);
+        map.peering = embedded_peering(&field, node, report);
     }
     data.close_leniently(&[], report);
     map
@@ -54,6 +54,7 @@ pub(super) fn config_map(document: &mut Fields<'_>, report: &mut Report) -> Conf
 /// The value of the key `bgpPeering` is a text that holds YAML of its own.
 fn embedded_peering(
     field: &Field<'_>,
+    on_node: &str,
     report: &mut Report,
 ) -> Option<crate::watcher::resource::BgpPeering> {
     let text = field.string(report)?;
@@ -78,7 +79,7 @@ fn embedded_peering(
     // Lines count from the document that holds the text: a block scalar starts below its key.
     root.shift_lines(field.line);
     let embedded = Field::root(&root).under(field.path.clone(), field.line);
-    peering::peering(&embedded, report)
+    peering::peering(&embedded, on_node, report)
 }
 
 /// `Node`: addresses and pod CIDRs.

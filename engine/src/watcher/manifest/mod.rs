@@ -63,10 +63,19 @@ pub struct Contents {
     pub faults: Vec<Fault>,
 }
 
-/// Reads a text in one pass. `file` is how messages call it.
-pub fn read(file: &Arc<str>, text: &[u8]) -> Contents {
+/// What is read, and for whom.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// How messages call the file.
+    pub file: &'a Arc<str>,
+    /// The node whose overlay of the settings counts.
+    pub node: &'a str,
+}
+
+/// Reads a text in one pass.
+pub fn read(of: Reading<'_>, text: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    let mut report = Report::new(Arc::clone(file));
+    let mut report = Report::new(Arc::clone(of.file));
     let parsed = match std::str::from_utf8(text) {
         Ok(text) => node::parse(text),
         Err(error) => Err(node::SyntaxError {
@@ -77,7 +86,7 @@ pub fn read(file: &Arc<str>, text: &[u8]) -> Contents {
     match parsed {
         Ok(documents) => {
             for document in &documents {
-                read_document(&Field::root(document), file, &mut contents, &mut report);
+                read_document(&Field::root(document), of, &mut contents, &mut report);
             }
         }
         Err(error) => {
@@ -95,7 +104,7 @@ fn line_at(text: &[u8], offset: usize) -> u32 {
     u32::try_from(lines + 1).unwrap_or(u32::MAX)
 }
 
-fn read_document(root: &Field<'_>, file: &Arc<str>, contents: &mut Contents, report: &mut Report) {
+fn read_document(root: &Field<'_>, of: Reading<'_>, contents: &mut Contents, report: &mut Report) {
     let Some(mut fields) = root.fields(report) else {
         contents.documents += 1;
         contents.nameless = true;
@@ -114,7 +123,7 @@ fn read_document(root: &Field<'_>, file: &Arc<str>, contents: &mut Contents, rep
     if group.is_empty() && kind == "List" {
         let items = fields.get("items").and_then(|field| field.list(report));
         for item in items.unwrap_or_default() {
-            read_document(&item, file, contents, report);
+            read_document(&item, of, contents, report);
         }
         return;
     }
@@ -126,7 +135,7 @@ fn read_document(root: &Field<'_>, file: &Arc<str>, contents: &mut Contents, rep
         return;
     }
     if let Some(known) = known_kind(group, &kind) {
-        return read_known(known, version, root.line, fields, file, contents, report);
+        return read_known(known, version, root.line, fields, of, contents, report);
     }
     let of_group = KINDS.iter().filter(|(of, _)| *of == group);
     let names: Vec<&str> = of_group.map(|(_, kind)| kind.name()).collect();
@@ -194,7 +203,7 @@ fn read_known(
     version: &str,
     line: u32,
     mut fields: Fields<'_>,
-    file: &Arc<str>,
+    of: Reading<'_>,
     contents: &mut Contents,
     report: &mut Report,
 ) {
@@ -231,7 +240,7 @@ fn read_known(
         }
         return;
     }
-    let body = body(kind, &key.name, &mut fields, report);
+    let body = body(kind, (&key.name, of.node), &mut fields, report);
     if matches!(kind, Kind::CiliumConfig | Kind::RoutePolicy) {
         fields.get("status");
         fields.close_strictly(report);
@@ -241,7 +250,7 @@ fn read_known(
     match body {
         Some(body) if report.unconfined() == faults_before => contents.resources.push(Resource {
             key,
-            file: Arc::clone(file),
+            file: Arc::clone(of.file),
             line,
             labels,
             body,
@@ -269,18 +278,23 @@ fn has_peering(fields: &mut Fields<'_>) -> bool {
     matches!(&spec.node.value, Value::Map(entries) if entries.iter().any(|e| e.key == "bgpPeering"))
 }
 
-fn body(kind: Kind, name: &Arc<str>, fields: &mut Fields<'_>, report: &mut Report) -> Option<Body> {
+fn body(
+    kind: Kind,
+    (name, node): (&Arc<str>, &str),
+    fields: &mut Fields<'_>,
+    report: &mut Report,
+) -> Option<Body> {
     Some(match kind {
         Kind::CiliumConfig => {
             let spec = fields.require("spec", "with bgpPeering", report)?;
             let mut spec = spec.fields(report)?;
             let field = spec.require("bgpPeering", "the settings", report);
-            let peering = field.and_then(|field| peering::peering(&field, report));
+            let peering = field.and_then(|field| peering::peering(&field, node, report));
             spec.close_strictly(report);
             Body::Config(Box::new(peering?))
         }
         Kind::RoutePolicy => policy::policy(name, fields, report)?,
-        Kind::ConfigMap => Body::ConfigMap(Box::new(kubernetes::config_map(fields, report))),
+        Kind::ConfigMap => Body::ConfigMap(Box::new(kubernetes::config_map(fields, node, report))),
         Kind::CiliumNetworkPolicy | Kind::CiliumClusterwideNetworkPolicy => {
             Body::Policy(cilium::policy(fields, report))
         }

@@ -25,11 +25,41 @@ use crate::watcher::resource::{Auth, NeighborSpec, Place, Whom};
 
 const SECONDS_MAX: u32 = 65_535;
 
+/// Our AS on the node for which the settings are read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct OwnAsn {
+    /// None: only neighbors say one.
+    pub(super) number: Option<u32>,
+    /// It is another one than on nodes without an overlay.
+    pub(super) is_of_node: bool,
+}
+
+impl OwnAsn {
+    /// Towards a neighbor, which may say one of its own.
+    fn towards(self, neighbor: Option<u32>) -> OwnAsn {
+        match neighbor {
+            Some(_) => OwnAsn {
+                number: neighbor,
+                is_of_node: false,
+            },
+            None => self,
+        }
+    }
+
+    /// Where it comes from, in a sentence about it.
+    pub(super) fn origin(self) -> String {
+        match self.number.filter(|_| self.is_of_node) {
+            Some(asn) => format!(" (which is {asn} on this node, by spec.bgpPeering.nodes)"),
+            None => String::new(),
+        }
+    }
+}
+
 /// The neighbors that one element describes: one an address.
 pub(super) fn neighbors(
     element: &Field<'_>,
     templates: &Templates<'_>,
-    instance_asn: Option<u32>,
+    own_asn: OwnAsn,
     report: &mut Report,
 ) -> Vec<NeighborSpec> {
     let Some(layered) = templates.under(element, report) else {
@@ -41,9 +71,10 @@ pub(super) fn neighbors(
     let template = fields.get("template");
     let template = template.and_then(|field| field.name(report)).map(Arc::from);
     let whom = whom(&mut fields, report);
-    let spec = settings(&mut fields, &whom, instance_asn, report);
-    if spec.local_asn.or(instance_asn).is_none() {
-        let message = "is missing: our AS, here or as spec.bgpPeering.localASN";
+    let spec = settings(&mut fields, &whom, own_asn, report);
+    if own_asn.towards(spec.local_asn).number.is_none() {
+        let message = "is missing: our AS, here, as spec.bgpPeering.localASN, or as that of this \
+                       node in spec.bgpPeering.nodes";
         report.fault(fields.line, &fields.path_of("localASN"), message);
     }
     fields.close_strictly(report);
@@ -64,7 +95,7 @@ pub(super) fn named(element: &Field<'_>) -> (Vec<NeighborSpec>, bool) {
     };
     let named = whom(&mut fields, unsaid);
     let is_all = !named.is_empty() && unsaid.faults() == 0;
-    let spec = settings(&mut fields, &[], None, unsaid);
+    let spec = settings(&mut fields, &[], OwnAsn::default(), unsaid);
     let of = |(whom, line)| {
         away(NeighborSpec {
             whom,
@@ -89,11 +120,11 @@ pub(super) fn away(spec: NeighborSpec) -> NeighborSpec {
 /// Reads a template by itself, so that one that nobody uses is looked at too.
 pub(super) fn check_template(
     template: &Field<'_>,
-    instance_asn: Option<u32>,
+    own_asn: OwnAsn,
     report: &mut Report,
 ) -> Option<()> {
     let mut fields = template.fields(report)?;
-    settings(&mut fields, &[], instance_asn, report);
+    settings(&mut fields, &[], own_asn, report);
     fields.close_strictly(report);
     Some(())
 }
@@ -102,7 +133,7 @@ pub(super) fn check_template(
 fn settings(
     fields: &mut Fields<'_>,
     whom: &[(Whom, u32)],
-    instance_asn: Option<u32>,
+    own_asn: OwnAsn,
     report: &mut Report,
 ) -> NeighborSpec {
     let peer_asn = fields.get("peerASN");
@@ -113,6 +144,7 @@ fn settings(
     let peer_asn = peer_asn.and_then(|field| peer_asn_of(&field, report));
     let local_asn = fields.get("localASN");
     let local_asn = local_asn.and_then(|field| as_number(&field, report));
+    let own_asn = own_asn.towards(local_asn);
     let timers = fields.get("timers");
     let timers = timers.map_or_else(Timers::default, |field| timers_of(&field, report));
     let families = fields.get("families");
@@ -126,7 +158,7 @@ fn settings(
     let export =
         policy_word(fields, "export", EXPORT, Export::Policy, report).unwrap_or(Export::Originated);
     let capabilities = capabilities(fields, report);
-    let (role, role_strict) = role(fields, (peer_asn, local_asn.or(instance_asn)), report);
+    let (role, role_strict) = role(fields, (peer_asn, own_asn), report);
     let graceful_restart = graceful_restart(fields, report);
     NeighborSpec {
         line: fields.line,
@@ -156,7 +188,7 @@ fn settings(
             .unwrap_or(NextHopSelf::Auto),
         client: client(
             fields,
-            (peer_asn, local_asn.or(instance_asn)),
+            (peer_asn, own_asn),
             (&import, &export),
             role,
             report,

@@ -53,6 +53,17 @@ pub(super) fn overlays(
     overlays
 }
 
+/// Our AS on a node, where its overlay says another one. What is wrong with overlays is not said here.
+pub(super) fn local_asn(field: &Field<'_>, node: &str) -> Option<u32> {
+    let unsaid = &mut Report::new("".into());
+    let elements = field.list(unsaid)?;
+    let mut own = elements
+        .iter()
+        .filter(|element| name(element, unsaid).is_some_and(|name| &*name == node));
+    let mut fields = own.next()?.fields(&mut Report::new("".into()))?;
+    as_number(&fields.get("localASN")?, &mut Report::new("".into()))
+}
+
 fn name(element: &Field<'_>, report: &mut Report) -> Option<Arc<str>> {
     let mut fields = element.fields(report)?;
     let name = fields.require("name", "the name of a node", report);

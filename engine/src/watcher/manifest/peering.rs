@@ -7,6 +7,7 @@ use std::sync::Arc;
 use codec::IpPrefix;
 
 use super::fields::Field;
+use super::neighbor::OwnAsn;
 use super::templates::Templates;
 use super::{guard, neighbor, overlay, rpki};
 use crate::config::{Rpki, Selection, host_prefix};
@@ -22,8 +23,8 @@ const MEMORY_MAX: u64 = 1 << 30;
 /// The least that it may be: below that the daemon would be past it with hardly a route.
 const MEMORY_MAX_LEAST: u64 = 32 << 20;
 
-/// The settings; what is wrong is in the report, and then they must not be used.
-pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeering> {
+/// The settings as they count on a node; what is wrong is in the report, and then they must not be used.
+pub(super) fn peering(field: &Field<'_>, node: &str, report: &mut Report) -> Option<BgpPeering> {
     let mut fields = field.fields(report)?;
     let enabled = fields.get("enabled");
     let enabled = enabled.and_then(|field| field.boolean(report));
@@ -39,6 +40,12 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
     let cluster_id = cluster_id.and_then(|field| identifier(&field, report));
     let local_asn = fields.get("localASN");
     let local_asn = local_asn.and_then(|field| neighbor::as_number(&field, report));
+    let of_node = fields.get("nodes");
+    let of_node = of_node.and_then(|field| overlay::local_asn(&field, node));
+    let own_asn = OwnAsn {
+        number: of_node.or(local_asn),
+        is_of_node: of_node.is_some(),
+    };
     let advertise = fields.get_written("advertise", report);
     let advertise_line = advertise.as_ref().map(|field| field.line);
     let advertise = advertise.map_or_else(guard::default_advertise, |field| {
@@ -50,12 +57,12 @@ pub(super) fn peering(field: &Field<'_>, report: &mut Report) -> Option<BgpPeeri
         guard_spec.map_or_else(guard::default_guard, |field| guard::guard(&field, report));
     let templates = fields.get_written("templates", report);
     let templates = templates.map_or_else(Templates::default, |field| {
-        Templates::read(&field, local_asn, report)
+        Templates::read(&field, own_asn, report)
     });
     let mut faulty = Faulty::default();
     let list = fields.get_written("neighbors", report);
     let neighbors = list.map_or_else(Vec::new, |field| {
-        neighbors(&field, (&templates, local_asn), &mut faulty, report)
+        neighbors(&field, (&templates, own_asn), &mut faulty, report)
     });
     let nodes = fields.get_written("nodes", report);
     let nodes = nodes.map_or_else(BTreeMap::new, |field| {
@@ -141,14 +148,13 @@ pub(super) fn identifier(field: &Field<'_>, report: &mut Report) -> Option<Ipv4A
 /// `neighbors`: the good ones. The faults of one are its own.
 fn neighbors(
     field: &Field<'_>,
-    (templates, local_asn): (&Templates<'_>, Option<u32>),
+    (templates, own_asn): (&Templates<'_>, OwnAsn),
     faulty: &mut Faulty,
     report: &mut Report,
 ) -> Vec<NeighborSpec> {
     let mut neighbors = Vec::new();
     for element in field.list(report).unwrap_or_default() {
-        let read =
-            |report: &mut Report| neighbor::neighbors(&element, templates, local_asn, report);
+        let read = |report: &mut Report| neighbor::neighbors(&element, templates, own_asn, report);
         let (read, is_good) = report.confine(read);
         if is_good && !templates.is_faulty(&element) {
             neighbors.extend(read);

@@ -6,7 +6,12 @@ use super::*;
 use crate::policy::{Action, Policy, SetMed, SetNextHop};
 
 fn read_text(text: &str) -> Contents {
-    read(&Arc::from("f.yaml"), text.as_bytes())
+    let file = Arc::from("f.yaml");
+    let of = Reading {
+        file: &file,
+        node: "node-1",
+    };
+    read(of, text.as_bytes())
 }
 
 fn said(contents: &Contents) -> Vec<String> {

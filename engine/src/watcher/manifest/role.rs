@@ -1,6 +1,7 @@
 //! `role` and `roleStrict` of a neighbor (RFC 9234).
 
 use super::fields::Fields;
+use super::neighbor::OwnAsn;
 use super::node::Value;
 use crate::config::{PeerAsn, Role};
 use crate::watcher::fault::Report;
@@ -8,7 +9,7 @@ use crate::watcher::fault::Report;
 /// What we are to the neighbor, and whether it has to tell what it is to us.
 pub(super) fn role(
     fields: &mut Fields<'_>,
-    (peer_asn, local_asn): (Option<PeerAsn>, Option<u32>),
+    (peer_asn, own_asn): (Option<PeerAsn>, OwnAsn),
     report: &mut Report,
 ) -> (Option<Role>, bool) {
     let strict = fields.get("roleStrict");
@@ -27,12 +28,14 @@ pub(super) fn role(
     let role = field.word(&words, report);
     let internal = match peer_asn {
         Some(PeerAsn::Internal) => true,
-        Some(PeerAsn::Number(asn)) => Some(asn) == local_asn,
+        Some(PeerAsn::Number(asn)) => Some(asn) == own_asn.number,
         Some(PeerAsn::Any | PeerAsn::External) | None => false,
     };
     if internal && role.is_some() {
-        let message = "is not accepted for a peer of our own AS: roles are of external peers \
-                       (RFC 9234)";
+        let message = format!(
+            "is not accepted for a peer of our own AS{}: roles are of external peers (RFC 9234)",
+            own_asn.origin()
+        );
         field.fault(report, message);
     }
     (role, is_strict)

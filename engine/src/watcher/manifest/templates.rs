@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fields::Field;
-use super::neighbor;
+use super::neighbor::{self, OwnAsn};
 use super::node::{Value, shorten};
 use crate::watcher::fault::Report;
 
@@ -20,16 +20,11 @@ pub(super) struct Templates<'n> {
 impl<'n> Templates<'n> {
     /// Reads them all; those with a fault too, so that nobody who names one is told that it is not
     /// there: its faults are those of who names it.
-    pub(super) fn read(
-        field: &Field<'n>,
-        instance_asn: Option<u32>,
-        report: &mut Report,
-    ) -> Templates<'n> {
+    pub(super) fn read(field: &Field<'n>, own_asn: OwnAsn, report: &mut Report) -> Templates<'n> {
         let mut templates = Templates::default();
         let fields = field.fields(report);
         for (name, template) in fields.iter().flat_map(|fields| fields.all()) {
-            let read =
-                |report: &mut Report| neighbor::check_template(&template, instance_asn, report);
+            let read = |report: &mut Report| neighbor::check_template(&template, own_asn, report);
             let (read, is_good) = report.confine(read);
             if !is_good {
                 templates.faulty.insert(name);

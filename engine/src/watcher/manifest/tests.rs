@@ -11,7 +11,16 @@ use crate::config::{AddPaths, Client, GracefulRestart, Import, NextHopIpv6, Peer
 use crate::watcher::resource::{Auth, BgpPeering, CidrTarget, PodCidrs};
 
 fn read_text(text: &str) -> Contents {
-    read(&Arc::from("f.yaml"), text.as_bytes())
+    read_octets(text.as_bytes())
+}
+
+fn read_octets(octets: &[u8]) -> Contents {
+    let file = Arc::from("f.yaml");
+    let of = Reading {
+        file: &file,
+        node: "node-1",
+    };
+    read(of, octets)
 }
 
 pub(super) fn said(contents: &Contents) -> Vec<String> {
@@ -355,7 +364,7 @@ fn documents_that_are_no_objects() {
     }
     let contents = read_text("a: [1\n");
     assert!(contents.unreadable);
-    let contents = read(&Arc::from("f.yaml"), b"a: 1\nb: \xff\n");
+    let contents = read_octets(b"a: 1\nb: \xff\n");
     assert!(contents.unreadable);
     assert_eq!(contents.faults[0].line, 2);
     let contents = read_text("");

@@ -512,3 +512,70 @@ fn two_neighbors_with_one_address_name_both_lines() {
     );
     assert_fault(&contents, "neighbors[0] on line 8");
 }
+
+/// One neighbor, where our AS is 65001, and 65009 by the overlay of a node.
+fn under_overlay(node: &str, neighbor: &str) -> Contents {
+    config(&format!(
+        "localASN: 65001\nnodes: [{{name: {node}, localASN: 65009}}]\n\
+         neighbors:\n- {{peerAddress: 10.0.0.6, {neighbor}}}\n"
+    ))
+}
+
+#[test]
+fn the_as_that_counts_is_that_of_the_node() {
+    for (neighbor, expected) in [
+        (
+            "peerASN: 65009, role: customer, roleStrict: true",
+            "role: is not accepted for a peer of our own AS",
+        ),
+        (
+            "peerASN: 65009, import: all, routeServerClient: true",
+            "routeServerClient: true is not accepted for a peer of our own AS",
+        ),
+        (
+            "peerASN: 65001, import: all, routeReflectorClient: true",
+            "routeReflectorClient: true is not accepted for a peer of another AS",
+        ),
+    ] {
+        let here = under_overlay("node-1", neighbor);
+        assert_fault(&here, expected);
+        assert_fault(
+            &here,
+            "(which is 65009 on this node, by spec.bgpPeering.nodes)",
+        );
+        assert!(said(&here)[0].starts_with("f.yaml:9: spec.bgpPeering.neighbors[0].ro"));
+        // Another node's overlay is none of ours, nor is any where the neighbor says our AS.
+        let own = format!("{neighbor}, localASN: 65001");
+        for good in [
+            under_overlay("node-2", neighbor),
+            under_overlay("node-1", &own),
+        ] {
+            assert_eq!(said(&good), [""; 0]);
+        }
+        // What a template says is so for who names it.
+        let contents = config(&format!(
+            "localASN: 65001\nnodes: [{{name: node-1, localASN: 65009}}]\ntemplates: {{t: {{{neighbor}}}}}\n\
+             neighbors:\n- {{peerAddress: 10.0.0.6, template: t}}\n"
+        ));
+        assert!(peering(&contents).neighbors.is_empty());
+    }
+    for good in [
+        "peerASN: 65009, import: all, routeReflectorClient: true",
+        "peerASN: 65001, role: customer",
+    ] {
+        assert_eq!(said(&under_overlay("node-1", good)), [""; 0]);
+    }
+}
+
+#[test]
+fn our_as_may_be_that_of_the_node_alone() {
+    let of = |node: &str| {
+        config(&format!(
+            "nodes: [{{name: {node}, localASN: 65009}}]\n\
+             neighbors: [{{peerAddress: 10.0.0.6, peerASN: 65002}}]\n"
+        ))
+    };
+    assert_eq!(said(&of("node-1")), [""; 0]);
+    let missing = "localASN: is missing: our AS, here, as spec.bgpPeering.localASN, or as that of";
+    assert_fault(&of("node-2"), missing);
+}
