@@ -88,7 +88,15 @@ fn overlay(
     let mut local_addresses = BTreeMap::new();
     let list = fields.get("neighbors").and_then(|field| field.list(report));
     for element in list.unwrap_or_default() {
-        local_addresses.extend(local_address(&element, known, report));
+        let Some((peer, local)) = local_address(&element, known, report) else {
+            continue;
+        };
+        if local_addresses.insert(peer, local).is_some() {
+            element.fault(
+                report,
+                format!("{peer} is there twice: one element a neighbor"),
+            );
+        }
     }
     fields.close_strictly(report);
     Some(NodeOverlay {

@@ -213,6 +213,11 @@ fn what_is_written_wrong_is_named() {
             "::5 and the peer's 10.0.0.6 are not of one family",
         ),
         (
+            "nodes: [{name: a, neighbors: [{peerAddress: 10.0.0.6, localAddress: 10.0.0.4}, \
+             {peerAddress: 10.0.0.6, localAddress: 10.0.0.5}]}]",
+            "f.yaml:10: spec.bgpPeering.nodes[0].neighbors[1]: 10.0.0.6 is there twice: one element",
+        ),
+        (
             "templates: {tor: {peerAddress: 10.0.0.6}}",
             "templates.tor.peerAddress: unknown field",
         ),
