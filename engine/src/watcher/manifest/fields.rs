@@ -136,7 +136,19 @@ impl<'n> Field<'n> {
             return Some(value);
         }
         let accepted = format!("a number from {} to {}", range.start(), range.end());
-        self.refuse(report, accepted)
+        match self.node.value {
+            // Which of the three it was, the text alone would tell.
+            Value::Float(value) if value.fract() == 0.0 => {
+                let is_meant = T::try_from(value as i128).is_ok_and(|meant| range.contains(&meant));
+                let mend = match is_meant {
+                    true => format!("write {value}: "),
+                    false => String::new(),
+                };
+                self.refuse(report, format!("{mend}{accepted} in digits alone"))
+            }
+            Value::Float(_) => self.refuse(report, format!("{accepted}, a whole one")),
+            _ => self.refuse(report, accepted),
+        }
     }
 
     pub(super) fn string(&self, report: &mut Report) -> Option<&'n str> {

@@ -63,6 +63,9 @@ impl Value {
             Value::Null => "nothing".into(),
             Value::Bool(value) => value.to_string(),
             Value::Integer(value) => value.to_string(),
+            Value::Float(value) if value.fract() == 0.0 => {
+                format!("{value}, with a leading zero, a decimal point or an exponent,")
+            }
             Value::Float(value) => value.to_string(),
             Value::String(value) => format!("\"{}\"", shorten(value)),
             Value::List(_) => "a list".into(),

@@ -218,6 +218,17 @@ fn what_is_written_wrong_is_named() {
             "f.yaml:10: spec.bgpPeering.nodes[0].neighbors[1]: 10.0.0.6 is there twice: one element",
         ),
         (
+            "listenPort: 0179",
+            "listenPort: 179, with a leading zero, a decimal point or an exponent, is not \
+             accepted: write 179: a number from 1 to 65535 in digits alone",
+        ),
+        ("listenPort: 179.0", "1 to 65535 in digits alone"),
+        ("listenPort: 1e3", "listenPort: 1000, with a leading zero"),
+        (
+            "listenPort: 1.5",
+            "1.5 is not accepted: a number from 1 to 65535, a whole one",
+        ),
+        (
             "templates: {tor: {peerAddress: 10.0.0.6}}",
             "templates.tor.peerAddress: unknown field",
         ),
