@@ -43,7 +43,7 @@ pub struct RpkiCache {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RpkiState {
-    /// A preferred one is used, or is being tried.
+    /// A preferred one is used, or is being tried; or it is in use still and not in the settings any more.
     Standby,
     /// It is tried again later.
     Waiting,

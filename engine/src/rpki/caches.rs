@@ -13,7 +13,7 @@ use super::pdu::Intervals;
 use super::table::{Changed, VrpTable};
 use super::talk::Wish;
 use crate::config::Rpki;
-use crate::model::RpkiCache;
+use crate::model::{RpkiCache, RpkiState};
 use crate::time::Time;
 
 /// One connection to a cache. Never given twice.
@@ -56,6 +56,37 @@ struct InUse {
     table: Arc<VrpTable>,
     from: SocketAddr,
     until: Time,
+    preference: u8,
+    session: u16,
+    serial: u32,
+}
+
+/// What is to be said of a cache whose data is used though it is configured no more.
+const NOT_IN_SETTINGS: &str = "it is not in the settings any more: what it said counts until one of \
+                               those in the settings has answered, or until it expires; caches: [] \
+                               ends it";
+
+impl InUse {
+    /// For people, where the cache is configured no more.
+    fn row(&self, now: Time, instance: &str) -> RpkiCache {
+        let (ipv4, ipv6) = self.table.counts();
+        RpkiCache {
+            instance: instance.to_owned(),
+            address: self.from.ip().to_string(),
+            port: self.from.port(),
+            preference: self.preference,
+            state: RpkiState::Standby,
+            version: None,
+            session_id: Some(self.session),
+            serial: Some(self.serial),
+            ipv4_vrps: Some(ipv4 as u64),
+            ipv6_vrps: Some(ipv6 as u64),
+            in_use: true,
+            expires_in_seconds: Some(self.until.saturating_since(now).as_secs()),
+            next_attempt_seconds: None,
+            last_error: Some(NOT_IN_SETTINGS.to_owned()),
+        }
+    }
 }
 
 impl Caches {
@@ -155,7 +186,7 @@ impl Caches {
         self.publications.pop_front()
     }
 
-    /// For people.
+    /// For people: the caches in the settings, and one that is not if its data is used still.
     pub fn rows(&self, now: Time, instance: &str) -> Vec<RpkiCache> {
         let in_seconds = |time: Time| time.saturating_since(now).as_secs();
         let row = |(cache, _): &(Cache, _)| {
@@ -185,7 +216,13 @@ impl Caches {
                 last_error: cache.last_error.clone(),
             }
         };
-        self.caches.iter().map(row).collect()
+        let is_known = |from| {
+            let mut caches = self.caches.iter();
+            caches.any(|(cache, _)| cache.address() == from)
+        };
+        let left = self.in_use.iter().filter(|data| !is_known(data.from));
+        let left = left.map(|data| data.row(now, instance));
+        self.caches.iter().map(row).chain(left).collect()
     }
 
     fn place(&self, connection: ConnectionId) -> Option<usize> {
@@ -250,6 +287,9 @@ impl Caches {
                 table: Arc::clone(&data.table),
                 from: cache.address(),
                 until: data.until,
+                preference: cache.settings.preference,
+                session: data.session,
+                serial: data.serial,
             });
         }
         for (cache, _) in &mut self.caches {

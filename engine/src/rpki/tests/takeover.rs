@@ -94,7 +94,17 @@ fn caches_change_live() {
     bed.configure(&[(3, 1)]);
     assert!(!bed.is_open(1) && !bed.is_open(2));
     assert_eq!(bed.state("198.51.100.0/24"), Validation::Valid);
+    let rows = bed.caches.rows(bed.now, "default");
+    let [new, left] = &rows[..] else {
+        panic!("{rows:?}");
+    };
+    assert!(!new.in_use && left.in_use);
+    assert_eq!(left.serial, Some(1));
+    assert!(left.ipv4_vrps.is_some_and(|vrps| vrps > 0) && left.expires_in_seconds.is_some());
+    let why = left.last_error.as_deref().unwrap_or_default();
+    assert!(why.contains("not in the settings any more"), "{why}");
     bed.synchronize(3, 1, VRPS);
+    assert_eq!(bed.caches.rows(bed.now, "default").len(), 1);
     assert_eq!(bed.state("192.0.2.0/24"), Validation::Valid);
     // The same settings once more change nothing.
     let told = bed.changes.len();
