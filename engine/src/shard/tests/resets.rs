@@ -23,17 +23,6 @@ fn note(bed: &mut Bed) -> String {
     reply.notes.into_iter().next().unwrap()
 }
 
-fn drain(bed: &mut Bed, wait: Option<Duration>) {
-    let command = ShardCommand::Drain {
-        instance: None,
-        peer: None,
-        wait,
-        reply: Box::new(|_| ()),
-    };
-    bed.shard.handle_command(bed.now, command);
-    bed.run();
-}
-
 #[test]
 fn only_sessions_that_are_closed_to_come_up_again_are_said_to_be_reset() {
     let mut bed = Bed::new();
@@ -63,12 +52,12 @@ fn a_reset_lets_nobody_up_who_is_drained() {
     let mut bed = Bed::new();
     bed.configure(neighbor(PEER, 65002));
     bed.connect(address(), &open(65002, 6, &[]));
-    drain(&mut bed, Some(Duration::from_secs(60)));
+    bed.drain(Some(Duration::from_secs(60)));
     let words = "10.0.0.6 was closed and stays so: it is drained; `ringbgp undrain 10.0.0.6`";
     assert!(note(&mut bed).starts_with(words));
     assert!(bed.is_refused(address()));
     assert!(note(&mut bed).starts_with("10.0.0.6 was not reset: it is drained; "));
-    drain(&mut bed, None);
+    bed.drain(None);
     bed.connect(address(), &open(65002, 6, &[]));
     assert_eq!(bed.reset().peers, 1);
 }
