@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::peer::PeerId;
 use super::{Shard, Wire};
 use crate::config::InstanceId;
-use crate::group::ExportView;
+use crate::group::{Before, ExportView};
 
 /// Members of one group that go the same way.
 struct Move {
@@ -21,9 +21,10 @@ struct Move {
 impl Shard {
     /// Follows new settings of peers, as far as they change what the peers are told.
     pub(super) fn regroup(&mut self, peers: &[PeerId]) {
+        let mut before = None;
         for wanted in self.moves(peers) {
             if !self.change_group_view(&wanted) {
-                self.change_groups(wanted);
+                self.change_groups(wanted, &mut before);
             }
         }
         for id in peers {
@@ -70,13 +71,17 @@ impl Shard {
         members == Some(wanted.members.len()) && instance.change_view(wanted.from, &wanted.view)
     }
 
-    fn change_groups(&mut self, wanted: Move) {
+    /// `before`: what members of the group that was left last may hold, which is all of its table and
+    /// does not change as members leave.
+    fn change_groups(&mut self, wanted: Move, before: &mut Option<((InstanceId, usize), Before)>) {
         let Some(instance) = self.instances.get_mut(&wanted.instance) else {
             return;
         };
-        let before = instance
-            .group_mut(wanted.from)
-            .map(|group| group.told_by_now());
+        let left = (wanted.instance, wanted.from);
+        if before.as_ref().is_none_or(|(of, _)| *of != left) {
+            let group = instance.group_mut(wanted.from);
+            *before = group.map(|group| (left, group.told_by_now()));
+        }
         let others = wanted.view.wants_others_at_all();
         let place = instance.group_of(wanted.view);
         let mut joining = Vec::new();
@@ -106,8 +111,8 @@ impl Shard {
         }
         let guard = instance.writer.rib().guard();
         let (writer, group) = instance.writer_and_group(place);
-        if let (Some(group), Some(before)) = (group, before) {
-            group.move_in(&joining, &before, &mut outbox);
+        if let (Some(group), Some((_, before))) = (group, before) {
+            group.move_in(&joining, before, &mut outbox);
             for (id, owed) in ends {
                 group.take_over_ends(id, owed);
             }
