@@ -3,6 +3,7 @@
 mod limits;
 mod long_lived;
 mod own_restarts;
+mod paths;
 mod restarts;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
