@@ -6,8 +6,9 @@ use std::sync::Arc;
 use codec::{AttributeWriter, Origin};
 
 use super::bed::{Bed, ONE, TWO, Told, ip, own_change, policy, statement};
+use super::rig::{INSTANCE, Rig, neighbor};
 use super::*;
-use crate::config::{BuiltinFilters, Export, Import, Role};
+use crate::config::{BuiltinFilters, Delta, Export, Import, Role};
 use crate::model::{Route, RoutesKind};
 use crate::policy::{
     Action, CommunityMatch, GRACEFUL_SHUTDOWN, Policy, PrefixRange, SetMed, SetNextHop, Sources,
@@ -217,6 +218,41 @@ fn who_alone_has_another_policy_is_told_only_what_comes_out_otherwise() {
     ] {
         bed.change(|[_, two]| two.export = Export::Policy(export));
         assert_eq!((bed.messages, bed.table.len()), (told, left));
+    }
+}
+
+#[test]
+fn members_that_go_different_ways_at_once_are_each_told_only_what_differs() {
+    const PEERS: [&str; 3] = ["10.0.0.6", "10.0.0.7", "10.0.0.8"];
+    const PREFIXES: [&str; 3] = ["20.0.1.0/24", "20.0.2.0/24", "20.0.3.0/24"];
+    let all = || statement("all", Action::Accept, |_| {});
+    let change = |rig: &mut Rig, policies: [Arc<Policy>; 3]| {
+        let neighbors = PEERS.iter().zip(policies).map(|(peer, policy)| {
+            let mut of = neighbor(peer);
+            of.export = Export::Policy(policy);
+            Arc::new(of)
+        });
+        rig.tell(Delta::Neighbors(INSTANCE, neighbors.collect()));
+    };
+    let mut rig = Rig::new();
+    let one = policy(vec![all()]);
+    change(&mut rig, [&one, &one, &one].map(Arc::clone));
+    let connections = PEERS.map(|peer| rig.establish(peer, 65002));
+    rig.originate(&PREFIXES);
+    for connection in connections {
+        assert_eq!(rig.announced(connection).len(), 3);
+    }
+    let apart = PREFIXES.map(|prefix| {
+        let med = statement("med", Action::Accept, |s| {
+            within(s, prefix);
+            s.set.med = Some(SetMed::Value(7));
+        });
+        policy(vec![med, all()])
+    });
+    change(&mut rig, apart);
+    for (connection, prefix) in connections.into_iter().zip(PREFIXES) {
+        let told = rig.announced(connection);
+        assert_eq!((told.len(), &*told[0].0), (1, prefix));
     }
 }
 
